@@ -1,0 +1,82 @@
+//! The smallest thing that merges: one write to one field of one entity.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CausalContext, Dot, Timestamp};
+
+/// What a cell is worth in its field. The field says what it measures: a hybrid logical time (registers and
+/// attributes), a count (slots and baselines of counters) or a `seq` (removals).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Rank(u64);
+
+impl Rank {
+    /// A rank from its number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The rank of an edit made at `time`.
+    #[must_use]
+    pub const fn at(time: Timestamp) -> Self {
+        Self(time.as_u64())
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Read as a hybrid logical time. Only the ranks of registers and attributes are times.
+    #[must_use]
+    pub const fn time(self) -> Timestamp {
+        Timestamp::from_u64(self.0)
+    }
+}
+
+/// What a cell holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Value {
+    /// The field was deleted.
+    Tombstone,
+    /// Opaque bytes; their meaning is the collection's.
+    Bytes(Vec<u8>),
+    /// The dots that a remover held of the entity. Only removals hold it.
+    Dots(CausalContext),
+    /// Nothing: the rank says it all (slots and baselines of counters).
+    Counted,
+}
+
+/// One write to one field: taken whole or not at all, never blended.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Cell {
+    /// What it is worth; with the dot it decides which cell of a field is shown.
+    pub rank: Rank,
+    /// The write it belongs to.
+    pub dot: Dot,
+    /// The writes to this field that the writer had seen, including what those had seen. Empty but for
+    /// attributes.
+    pub seen: CausalContext,
+    /// What was written.
+    pub value: Value,
+}
+
+impl Cell {
+    /// Whether this cell beats `other` where only one can be shown: the greater `(rank, dot)`.
+    #[must_use]
+    pub fn beats(&self, other: &Self) -> bool {
+        (self.rank, self.dot) > (other.rank, other.dot)
+    }
+
+    /// The bytes it holds, if it holds bytes.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match &self.value {
+            Value::Bytes(bytes) => Some(bytes),
+            Value::Tombstone | Value::Dots(_) | Value::Counted => None,
+        }
+    }
+}

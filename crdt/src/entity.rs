@@ -1,0 +1,165 @@
+//! An entity: what a key names in a collection; a map from field to cells.
+//!
+//! Merging entities is merging their fields, cell by cell. Removal is a field too: one slot per replica that
+//! holds the dots the remover held, so an edit that the remover had not seen outlives the removal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CausalContext, Cell, Dot, Field, FieldKey, Value, VersionVector};
+
+/// One cell with the field it belongs to: the unit of a delta.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FieldCell {
+    /// The field.
+    pub field: FieldKey,
+    /// The cell.
+    pub cell: Cell,
+}
+
+/// The fields of one entity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entity {
+    fields: BTreeMap<FieldKey, Field>,
+}
+
+impl Entity {
+    /// The cells of `key`, if any was ever written and kept.
+    #[must_use]
+    pub fn field(&self, key: &FieldKey) -> Option<&Field> {
+        self.fields.get(key)
+    }
+
+    /// The fields in the order of their keys.
+    pub fn fields(&self) -> impl Iterator<Item = (&FieldKey, &Field)> {
+        self.fields.iter()
+    }
+
+    /// Whether it holds no cell.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// Every cell with its field, in the order of the fields, the shown cell of a field first.
+    pub fn cells(&self) -> impl Iterator<Item = (&FieldKey, &Cell)> {
+        self.fields
+            .iter()
+            .flat_map(|(key, field)| field.cells().map(move |cell| (key, cell)))
+    }
+
+    /// The writes of which it holds a cell.
+    #[must_use]
+    pub fn dots(&self) -> BTreeSet<Dot> {
+        self.cells().map(|(_, cell)| cell.dot).collect()
+    }
+
+    /// Takes one cell in; says whether anything changed.
+    ///
+    /// Law: the result of any set of cells is the same in whatever order, grouping or repetition they come.
+    pub fn merge_cell(&mut self, FieldCell { field: key, cell }: FieldCell) -> bool {
+        let rule = key.rule();
+        if let Some(field) = self.fields.get_mut(&key) {
+            return field.merge(rule, cell);
+        }
+        self.fields.insert(key, Field::new(cell));
+        true
+    }
+
+    /// Takes all cells of `other` in; says whether anything changed.
+    pub fn merge(&mut self, other: Self) -> bool {
+        let mut changed = false;
+        for (key, field) in other.fields {
+            for cell in field.cells() {
+                let cell = FieldCell {
+                    field: key.clone(),
+                    cell: cell.clone(),
+                };
+                changed |= self.merge_cell(cell);
+            }
+        }
+        changed
+    }
+
+    /// Exactly the cells whose dot `vector` does not cover.
+    #[must_use]
+    pub fn delta(&self, vector: &VersionVector) -> Vec<FieldCell> {
+        self.cells()
+            .filter(|(_, cell)| !vector.covers(cell.dot))
+            .map(|(key, cell)| FieldCell {
+                field: key.clone(),
+                cell: cell.clone(),
+            })
+            .collect()
+    }
+
+    /// All dots that some removal covers.
+    #[must_use]
+    pub fn removed(&self) -> CausalContext {
+        let mut removed = CausalContext::default();
+        for (key, field) in &self.fields {
+            if let (FieldKey::Removal(_), Value::Dots(dots)) = (key, &field.shown().value) {
+                removed.merge(dots);
+            }
+        }
+        removed
+    }
+
+    /// What a removal made now must hold: the dots held and those in held removals, never those in `seen`.
+    #[must_use]
+    pub fn removal(&self) -> CausalContext {
+        let mut held = self.removed();
+        for (key, cell) in self.cells() {
+            if is_content(key) {
+                held.insert(cell.dot);
+            }
+        }
+        held
+    }
+
+    /// Whether it is shown: it has content that no removal covers, a deleted register not counting.
+    #[must_use]
+    pub fn is_visible(&self) -> bool {
+        let removed = self.removed();
+        self.cells().any(|(key, cell)| {
+            let deleted = matches!(key, FieldKey::Register(_)) && cell.value == Value::Tombstone;
+            is_content(key) && !deleted && !removed.covers(cell.dot)
+        })
+    }
+
+    /// Whether it is visible although somebody removed part of what it shows: an edit that the remover had
+    /// not seen brought the whole entity back.
+    #[must_use]
+    pub fn is_revived(&self) -> bool {
+        let removed = self.removed();
+        !removed.is_empty()
+            && self.is_visible()
+            && self.fields.iter().any(|(key, field)| {
+                let shown = field.shown();
+                is_content(key) && shown.value != Value::Tombstone && removed.covers(shown.dot)
+            })
+    }
+
+    /// The cells that the digest counts: none if hidden, else all but tombstones and removals, for those
+    /// are collected by each replica in its own time.
+    pub fn digested(&self) -> impl Iterator<Item = (&FieldKey, &Cell)> {
+        let visible = self.is_visible();
+        self.cells().filter(move |(key, cell)| {
+            visible && cell.value != Value::Tombstone && !matches!(key, FieldKey::Removal(_))
+        })
+    }
+}
+
+/// Whether cells of this field are what a user wrote, and not bookkeeping about it.
+const fn is_content(key: &FieldKey) -> bool {
+    match key {
+        FieldKey::Register(_)
+        | FieldKey::Attribute(_)
+        | FieldKey::Increments(_)
+        | FieldKey::Decrements(_) => true,
+        FieldKey::Removal(_)
+        | FieldKey::IncrementsBaseline(_)
+        | FieldKey::DecrementsBaseline(_) => false,
+    }
+}

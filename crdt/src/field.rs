@@ -1,0 +1,172 @@
+//! A field: the cells of one key of an entity, and the four rules by which they merge.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CausalContext, Cell, ReplicaId};
+
+/// How the cells of a field merge. Each rule is commutative, associative and idempotent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MergeRule {
+    /// The greatest `(rank, dot)` stays; `rank` is the hybrid logical time of the edit.
+    Latest,
+    /// Every cell stays whose dot is in no other cell's `seen`; the greatest `(rank, dot)` is shown, the
+    /// others are the conflicts.
+    LatestWithMemory,
+    /// The greatest `(rank, dot)` stays; one replica alone writes it; `rank` is a count or a `seq`.
+    SingleWriterSlot,
+    /// The greatest `(rank, dot)` stays; any replica may write it; `rank` is a count.
+    Maximum,
+}
+
+/// The name of a field within its entity. The variant decides the merge rule, so that two replicas can
+/// never merge one field by different rules.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum FieldKey {
+    /// A value of which only the latest counts (key-values, settings).
+    Register(String),
+    /// A value whose unseen losers are remembered (fields of contacts).
+    Attribute(String),
+    /// The removal of the entity by one replica: the dots it held then.
+    Removal(ReplicaId),
+    /// All that one replica has added to a counter.
+    Increments(ReplicaId),
+    /// All that one replica has taken from a counter.
+    Decrements(ReplicaId),
+    /// How much of a replica's increments was reset away.
+    IncrementsBaseline(ReplicaId),
+    /// How much of a replica's decrements was reset away.
+    DecrementsBaseline(ReplicaId),
+}
+
+impl FieldKey {
+    /// The rule by which the cells of this field merge.
+    #[must_use]
+    pub const fn rule(&self) -> MergeRule {
+        match self {
+            Self::Register(_) => MergeRule::Latest,
+            Self::Attribute(_) => MergeRule::LatestWithMemory,
+            Self::Removal(_) | Self::Increments(_) | Self::Decrements(_) => {
+                MergeRule::SingleWriterSlot
+            }
+            Self::IncrementsBaseline(_) | Self::DecrementsBaseline(_) => MergeRule::Maximum,
+        }
+    }
+
+    /// Whether the ranks of this field are hybrid logical times.
+    #[must_use]
+    pub const fn is_timed(&self) -> bool {
+        matches!(self.rule(), MergeRule::Latest | MergeRule::LatestWithMemory)
+    }
+
+    /// The one replica that may write this field, if it is a single-writer slot.
+    #[must_use]
+    pub const fn only_writer(&self) -> Option<ReplicaId> {
+        match self {
+            Self::Removal(replica) | Self::Increments(replica) | Self::Decrements(replica) => {
+                Some(*replica)
+            }
+            Self::Register(_)
+            | Self::Attribute(_)
+            | Self::IncrementsBaseline(_)
+            | Self::DecrementsBaseline(_) => None,
+        }
+    }
+}
+
+/// The cells of one field: the shown one, and what lost to it unseen in falling `(rank, dot)`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Field {
+    shown: Cell,
+    conflicts: Vec<Cell>,
+}
+
+impl Field {
+    /// A field that holds one cell.
+    #[must_use]
+    pub const fn new(cell: Cell) -> Self {
+        Self {
+            shown: cell,
+            conflicts: Vec::new(),
+        }
+    }
+
+    /// The cell that is shown: the greatest `(rank, dot)`.
+    #[must_use]
+    pub const fn shown(&self) -> &Cell {
+        &self.shown
+    }
+
+    /// What lost without having been seen by what is shown, greatest first.
+    #[must_use]
+    pub fn conflicts(&self) -> &[Cell] {
+        &self.conflicts
+    }
+
+    /// All cells, the shown one first.
+    pub fn cells(&self) -> impl Iterator<Item = &Cell> {
+        core::iter::once(&self.shown).chain(&self.conflicts)
+    }
+
+    /// What a writer that holds this field has seen of it.
+    #[must_use]
+    pub fn seen(&self) -> CausalContext {
+        let mut seen = CausalContext::default();
+        for cell in self.cells() {
+            seen.merge(&cell.seen);
+            seen.insert(cell.dot);
+        }
+        seen
+    }
+
+    /// Takes `cell` in by `rule`; says whether the field changed.
+    pub fn merge(&mut self, rule: MergeRule, cell: Cell) -> bool {
+        match rule {
+            MergeRule::Latest | MergeRule::SingleWriterSlot | MergeRule::Maximum => {
+                let wins = cell.beats(&self.shown);
+                if wins {
+                    self.shown = cell;
+                }
+                wins
+            }
+            MergeRule::LatestWithMemory => self.remember(cell),
+        }
+    }
+
+    fn remember(&mut self, cell: Cell) -> bool {
+        let known = self
+            .cells()
+            .any(|held| held.dot == cell.dot || held.seen.covers(cell.dot));
+        if known {
+            return false;
+        }
+        self.conflicts.retain(|held| !cell.seen.covers(held.dot));
+        if cell.seen.covers(self.shown.dot) {
+            self.replace_shown(cell);
+        } else if cell.beats(&self.shown) {
+            let lost = core::mem::replace(&mut self.shown, cell);
+            self.conflicts.insert(0, lost);
+        } else {
+            self.insert_conflict(cell);
+        }
+        true
+    }
+
+    /// The shown cell was seen by `cell` and goes; what is now the greatest is shown.
+    fn replace_shown(&mut self, cell: Cell) {
+        let beaten = self
+            .conflicts
+            .first()
+            .is_some_and(|conflict| conflict.beats(&cell));
+        if beaten {
+            self.shown = self.conflicts.remove(0);
+            self.insert_conflict(cell);
+        } else {
+            self.shown = cell;
+        }
+    }
+
+    fn insert_conflict(&mut self, cell: Cell) {
+        let place = self.conflicts.partition_point(|held| held.beats(&cell));
+        self.conflicts.insert(place, cell);
+    }
+}

@@ -1,0 +1,117 @@
+//! The LWW map: named fields of which the latest edit is shown, with unseen losers remembered and causal
+//! removal.
+//!
+//! It is a view over an [`Entity`]; every edit is returned as the cells of one write, so that the caller
+//! stores and sends exactly what it merged.
+
+use crate::{CausalContext, Cell, Dot, Entity, Field, FieldCell, FieldKey, Rank, Timestamp, Value};
+
+/// A view of an entity as a map from names to bytes.
+///
+/// ```
+/// use grapevine_crdt::{Dot, Entity, LwwMap, ReplicaId, Seq, Timestamp};
+///
+/// let (a, b) = (ReplicaId::from_bytes([1; 16]), ReplicaId::from_bytes([2; 16]));
+/// let at = Timestamp::from_unix_ms;
+/// let mut here = Entity::default();
+/// let mut there = Entity::default();
+/// // Two people edit offline, neither having seen the other.
+/// for cell in LwwMap::new(&here).set("title", b"Captain", Dot::new(a, Seq::new(1)), at(10)) {
+///     here.merge_cell(cell);
+/// }
+/// for cell in LwwMap::new(&there).set("title", b"Admiral", Dot::new(b, Seq::new(1)), at(20)) {
+///     there.merge_cell(cell);
+/// }
+/// here.merge(there);
+/// let map = LwwMap::new(&here);
+/// assert_eq!(map.get("title"), Some(&b"Admiral"[..]));
+/// assert_eq!(map.conflicts("title")[0].bytes(), Some(&b"Captain"[..]));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct LwwMap<'a> {
+    entity: &'a Entity,
+}
+
+impl<'a> LwwMap<'a> {
+    /// A view of `entity`.
+    #[must_use]
+    pub const fn new(entity: &'a Entity) -> Self {
+        Self { entity }
+    }
+
+    /// The value shown under `name`; `None` if it was never set, was deleted, or the map is removed.
+    #[must_use]
+    pub fn get(self, name: &str) -> Option<&'a [u8]> {
+        if !self.entity.is_visible() {
+            return None;
+        }
+        self.field(name).and_then(|field| field.shown().bytes())
+    }
+
+    /// What lost a merge under `name` unseen, greatest first.
+    #[must_use]
+    pub fn conflicts(self, name: &str) -> &'a [Cell] {
+        self.field(name).map(Field::conflicts).unwrap_or_default()
+    }
+
+    /// The names and values shown, in the order of the names; empty if the map is removed.
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        let visible = self.entity.is_visible();
+        self.entity
+            .fields()
+            .filter_map(move |(key, field)| match key {
+                FieldKey::Attribute(name) if visible => {
+                    field.shown().bytes().map(|bytes| (name.as_str(), bytes))
+                }
+                FieldKey::Attribute(_)
+                | FieldKey::Register(_)
+                | FieldKey::Removal(_)
+                | FieldKey::Increments(_)
+                | FieldKey::Decrements(_)
+                | FieldKey::IncrementsBaseline(_)
+                | FieldKey::DecrementsBaseline(_) => None,
+            })
+    }
+
+    /// The cells of the write `dot` at `time` that sets `name` to `value`.
+    #[must_use]
+    pub fn set(self, name: &str, value: &[u8], dot: Dot, time: Timestamp) -> Vec<FieldCell> {
+        vec![self.edit(name, Value::Bytes(value.to_vec()), dot, time)]
+    }
+
+    /// The cells of the write `dot` at `time` that deletes the field `name`.
+    #[must_use]
+    pub fn unset(self, name: &str, dot: Dot, time: Timestamp) -> Vec<FieldCell> {
+        vec![self.edit(name, Value::Tombstone, dot, time)]
+    }
+
+    /// The cells of the write `dot` that removes the whole map as it is seen here.
+    #[must_use]
+    pub fn remove(self, dot: Dot) -> Vec<FieldCell> {
+        vec![FieldCell {
+            field: FieldKey::Removal(dot.replica),
+            cell: Cell {
+                rank: Rank::new(dot.seq.get()),
+                dot,
+                seen: CausalContext::default(),
+                value: Value::Dots(self.entity.removal()),
+            },
+        }]
+    }
+
+    fn field(self, name: &str) -> Option<&'a Field> {
+        self.entity.field(&FieldKey::Attribute(name.to_owned()))
+    }
+
+    fn edit(self, name: &str, value: Value, dot: Dot, time: Timestamp) -> FieldCell {
+        FieldCell {
+            field: FieldKey::Attribute(name.to_owned()),
+            cell: Cell {
+                rank: Rank::at(time),
+                dot,
+                seen: self.field(name).map(Field::seen).unwrap_or_default(),
+                value,
+            },
+        }
+    }
+}
