@@ -1,1 +1,11 @@
-//! x
+//! Grapevine: a gossip-based, eventually consistent CRDT store that stays writable when the network does not.
+//!
+//! The layers, each knowing only those before it (a test reads the sources and fails on an import that
+//! points up): [`grapevine_crdt`] < [`model`], [`codec`], `config`, [`clock`] < `sync::engine` < [`store`],
+//! `cluster`, `sync::transport` < `sync::driver`, `http` < `node` < `cli`.
+
+pub mod clock;
+pub mod codec;
+pub mod model;
+pub mod store;
+pub mod sync;

@@ -1,0 +1,211 @@
+//! What travels between replicas and through the journal: cells of entities, and what may be claimed once
+//! they are stored.
+
+use core::fmt;
+
+use grapevine_crdt::{Dot, FieldCell, ReplicaId, Seq, Timestamp, VersionVector};
+use serde::{Deserialize, Serialize};
+
+use super::{EntityId, InvalidKey, PartitionId};
+
+/// Some cells of one entity. In frames an entity is never split.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntityCells {
+    /// Which entity.
+    pub id: EntityId,
+    /// Its cells, in any order.
+    pub cells: Vec<FieldCell>,
+}
+
+/// What a partition's vector may say once the cells of the same [`Op`] are stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Claim {
+    /// Nothing yet: the cells are part of a delta that is not complete (the partition is then *open*).
+    Nothing,
+    /// The writes `after+1 ..= upto` of one replica. Takes effect only if `after <= ours < upto`.
+    Advance {
+        /// Whose writes.
+        replica: ReplicaId,
+        /// The last write before these.
+        after: Seq,
+        /// The last of these.
+        upto: Seq,
+    },
+    /// Everything this vector covers: the delta against it is complete.
+    Absorb(VersionVector),
+}
+
+/// One step of a partition: cells, and the claim that moves with them in one journal row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Op {
+    /// The partition of all entities of this step.
+    pub partition: PartitionId,
+    /// What to merge.
+    pub entities: Vec<EntityCells>,
+    /// What may be claimed then.
+    pub claim: Claim,
+}
+
+/// What one group commit wrote locally in one partition: cells as written, with the range of `seq` they
+/// belong to. This is what a push carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitRecord {
+    /// Where.
+    pub partition: PartitionId,
+    /// Who wrote.
+    pub replica: ReplicaId,
+    /// The last write of `replica` to this partition before these.
+    pub after: Seq,
+    /// The last of these.
+    pub upto: Seq,
+    /// The cells as written.
+    pub entities: Vec<EntityCells>,
+}
+
+impl CommitRecord {
+    /// The step that takes this record in.
+    #[must_use]
+    pub fn into_op(self) -> Op {
+        Op {
+            partition: self.partition,
+            entities: self.entities,
+            claim: Claim::Advance {
+                replica: self.replica,
+                after: self.after,
+                upto: self.upto,
+            },
+        }
+    }
+}
+
+/// A place in a partition's log, which is read in the order of the dots; the page after it starts behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Cursor(pub Dot);
+
+/// One page of a delta, read from one snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeltaPage {
+    /// The entities of this page, each with every cell that the base does not cover.
+    pub entities: Vec<EntityCells>,
+    /// The vector of the snapshot that this page was read from.
+    pub vector: VersionVector,
+    /// Where the next page starts; `None` if this was the last.
+    pub next: Option<Cursor>,
+}
+
+/// What is compared before anything is exchanged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionSummary {
+    /// A sum of hashes over the entries of the version vector.
+    pub vector_hash: u128,
+    /// A sum of hashes over the visible entities.
+    pub digest: u128,
+    /// Whether cells are stored that the vector does not cover yet.
+    pub open: bool,
+}
+
+/// One hash over the summaries of all partitions: two nodes with equal roots agree.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Root(pub u128);
+
+impl fmt::Display for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why cells from outside are impossible. No state changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// The key is out of bounds.
+    #[error("{0}")]
+    Key(#[from] InvalidKey),
+    /// The entity belongs to another partition.
+    #[error("{id} does not belong to partition {partition}")]
+    Partition {
+        /// The entity.
+        id: EntityId,
+        /// Where it was sent.
+        partition: PartitionId,
+    },
+    /// A dot with `seq` 0, which names no write.
+    #[error("a cell of {0} has the seq 0")]
+    Seq(EntityId),
+    /// A slot written by another replica than its own.
+    #[error("a slot of {0} was written by another replica than its own")]
+    Slot(EntityId),
+    /// A time above the clock that the sender announced.
+    #[error("a cell of {0} is later than the clock its sender announced")]
+    Time(EntityId),
+    /// A range of writes that is empty.
+    #[error("the writes after {after:?} up to {upto:?} are none")]
+    Range {
+        /// The write before the first.
+        after: Seq,
+        /// The last write.
+        upto: Seq,
+    },
+    /// A pushed cell outside the range of writes it was pushed with.
+    #[error("a cell of {0} is outside the pushed range")]
+    Outside(EntityId),
+}
+
+impl EntityCells {
+    /// Whether these cells can be: right partition, real dots, slots by their own writer, no time above
+    /// `announced`, the clock of the sender.
+    pub fn check(&self, partition: PartitionId, announced: Timestamp) -> Result<(), Invalid> {
+        self.id.check()?;
+        if self.id.partition() != partition {
+            return Err(Invalid::Partition {
+                id: self.id.clone(),
+                partition,
+            });
+        }
+        for FieldCell { field, cell } in &self.cells {
+            if cell.dot.seq == Seq::ZERO {
+                return Err(Invalid::Seq(self.id.clone()));
+            }
+            if field
+                .only_writer()
+                .is_some_and(|only| only != cell.dot.replica)
+            {
+                return Err(Invalid::Slot(self.id.clone()));
+            }
+            if field.is_timed() && cell.rank.time() > announced {
+                return Err(Invalid::Time(self.id.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CommitRecord {
+    /// Whether this record can be: as [`EntityCells::check`], and every dot within `after+1 ..= upto`.
+    pub fn check(&self, announced: Timestamp) -> Result<(), Invalid> {
+        if self.after >= self.upto {
+            return Err(Invalid::Range {
+                after: self.after,
+                upto: self.upto,
+            });
+        }
+        for entity in &self.entities {
+            entity.check(self.partition, announced)?;
+            let inside = entity.cells.iter().all(|FieldCell { cell, .. }| {
+                cell.dot.replica == self.replica
+                    && cell.dot.seq > self.after
+                    && cell.dot.seq <= self.upto
+            });
+            if !inside {
+                return Err(Invalid::Outside(entity.id.clone()));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,319 @@
+//! What a group of steps changes: rows, log, vectors and digests, decided over a consistent view.
+//!
+//! A [`Workspace`] is opened over the rows and the state as they are, takes steps one after another (each
+//! sees those before it), and yields the [`Group`] to be journaled and the [`Changes`] to be published.
+//! Replaying the journaled group over the same rows and state yields the same changes: nothing here reads a
+//! clock or draws a random number.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use grapevine_crdt::{Dot, Entity, FieldCell, HybridClock, ReplicaId, Seq, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    PartitionState, RowChange, Rows, State, StoreError, Table,
+    layout::{self, StoredEntity},
+    rows,
+};
+use crate::model::{Claim, EntityCells, EntityId, Op, PartitionId};
+
+/// What one journal row holds: everything that a group commit took in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its number; contiguous in the journal.
+    pub number: u64,
+    /// The high-water mark of the clock after it.
+    pub clock: Timestamp,
+    /// Its steps, in order.
+    pub ops: Vec<Op>,
+}
+
+/// What a group changes.
+#[derive(Debug)]
+pub struct Changes {
+    /// New rows, each key once, in the order of the keys.
+    pub rows: Vec<RowChange>,
+    /// The state after it.
+    pub state: State,
+}
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its cells were merged and its claim holds.
+    Applied,
+    /// Everything it would claim was claimed before; nothing changed.
+    Covered,
+    /// Writes between ours and the first of these are missing; nothing changed.
+    Gap,
+}
+
+/// What a local write is told when it decides what to write.
+#[derive(Debug)]
+pub struct Edit<'a> {
+    /// The entity as it is; empty if nothing is held.
+    pub entity: &'a Entity,
+    /// The name of the write.
+    pub dot: Dot,
+    /// The time of the write, above every time told or observed before.
+    pub time: Timestamp,
+}
+
+/// Rows and state as they are, with the steps of one group on top.
+#[derive(Debug)]
+pub struct Workspace<'a, R: Rows + ?Sized> {
+    rows: &'a R,
+    dirty: BTreeMap<(Table, Bytes), Option<Bytes>>,
+    state: State,
+    ops: Vec<Op>,
+}
+
+impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
+    /// A workspace over `rows`, of which `state` is the state.
+    #[must_use]
+    pub const fn new(rows: &'a R, state: State) -> Self {
+        Self {
+            rows,
+            dirty: BTreeMap::new(),
+            state,
+            ops: Vec::new(),
+        }
+    }
+
+    /// Whether no step changed anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// The state with the steps so far.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Makes one local write under `replica`: asks `decide` what to write, merges it, and claims it.
+    ///
+    /// If `decide` yields no cells or an error, nothing changes and the dot stays free. `Ok(None)` says so
+    /// for no cells.
+    pub fn write<E>(
+        &mut self,
+        id: &EntityId,
+        replica: ReplicaId,
+        now_unix_ms: u64,
+        decide: impl FnOnce(Edit<'_>) -> Result<Vec<FieldCell>, E>,
+    ) -> Result<Result<Option<Dot>, E>, StoreError> {
+        let partition = id.partition();
+        let after = self.state.partition(partition).vector.get(replica);
+        let upto = after.next().ok_or(StoreError::Exhausted)?;
+        let mut clock = HybridClock::resume(self.state.clock());
+        let time = clock.tick(now_unix_ms).map_err(|_| StoreError::Exhausted)?;
+        let dot = Dot::new(replica, upto);
+        let stored = self.load(partition, id)?;
+        let edit = Edit {
+            entity: &stored.entity,
+            dot,
+            time,
+        };
+        let cells = match decide(edit) {
+            Ok(cells) => cells,
+            Err(error) => return Ok(Err(error)),
+        };
+        if cells.is_empty() {
+            return Ok(Ok(None));
+        }
+        debug_assert!(cells.iter().all(|cell| cell.cell.dot == dot));
+        self.state.observe(time);
+        self.execute(Op {
+            partition,
+            entities: vec![EntityCells {
+                id: id.clone(),
+                cells,
+            }],
+            claim: Claim::Advance {
+                replica,
+                after,
+                upto,
+            },
+        })?;
+        Ok(Ok(Some(dot)))
+    }
+
+    /// Takes in a step from a peer, or one from the journal. The clock observes `announced`, the clock of
+    /// the sender, which no time in the step exceeds.
+    pub fn apply(&mut self, op: Op, announced: Timestamp) -> Result<Outcome, StoreError> {
+        let ours = &self.state.partition(op.partition).vector;
+        match &op.claim {
+            Claim::Advance {
+                replica,
+                after,
+                upto,
+            } => {
+                let have = ours.get(*replica);
+                if have >= *upto {
+                    return Ok(Outcome::Covered);
+                }
+                if have < *after {
+                    return Ok(Outcome::Gap);
+                }
+            }
+            Claim::Absorb(vector) if op.entities.is_empty() && ours.includes(vector) => {
+                return Ok(Outcome::Covered);
+            }
+            Claim::Nothing if op.entities.is_empty() => return Ok(Outcome::Covered),
+            Claim::Absorb(_) | Claim::Nothing => {}
+        }
+        self.state.observe(announced);
+        self.execute(op)?;
+        Ok(Outcome::Applied)
+    }
+
+    /// The steps taken, as the group `number`, and what they change.
+    #[must_use]
+    pub fn finish(self, number: u64) -> (Group, Changes) {
+        let group = Group {
+            number,
+            clock: self.state.clock(),
+            ops: self.ops,
+        };
+        let changes = Changes {
+            rows: self.dirty.into_iter().collect(),
+            state: self.state,
+        };
+        (group, changes)
+    }
+
+    /// Takes in a journaled group again.
+    pub fn replay(&mut self, group: Group) -> Result<(), StoreError> {
+        for op in group.ops {
+            self.execute(op)?;
+        }
+        self.state.observe(group.clock);
+        Ok(())
+    }
+
+    fn execute(&mut self, op: Op) -> Result<(), StoreError> {
+        let before = self.state.partition(op.partition).clone();
+        let mut partition = PartitionState::clone(&before);
+        self.claim(op.partition, &before, &mut partition, &op.claim)?;
+        for cells in &op.entities {
+            self.merge(op.partition, &before, &mut partition, cells)?;
+        }
+        self.state.set(op.partition, partition);
+        self.ops.push(op);
+        Ok(())
+    }
+
+    /// Moves the vector. Dots held so far without a claim may be claimed by it: they are counted in the log,
+    /// which is read only if there are any.
+    fn claim(
+        &self,
+        id: PartitionId,
+        before: &PartitionState,
+        partition: &mut PartitionState,
+        claim: &Claim,
+    ) -> Result<(), StoreError> {
+        let single;
+        let claimed: &mut dyn Iterator<Item = (ReplicaId, Seq)> = match claim {
+            Claim::Nothing => return Ok(()),
+            Claim::Advance { replica, upto, .. } => {
+                single = [(*replica, *upto)];
+                &mut single.into_iter()
+            }
+            Claim::Absorb(vector) => &mut vector.iter(),
+        };
+        for (replica, upto) in claimed {
+            let ours = before.vector.get(replica);
+            if upto <= ours {
+                continue;
+            }
+            if before.unclaimed > 0 {
+                let held = self.count_log(id, replica, ours, upto)?;
+                partition.unclaimed = partition.unclaimed.saturating_sub(held);
+            }
+            partition.advance(replica, upto);
+        }
+        Ok(())
+    }
+
+    fn merge(
+        &mut self,
+        id: PartitionId,
+        before: &PartitionState,
+        partition: &mut PartitionState,
+        incoming: &EntityCells,
+    ) -> Result<(), StoreError> {
+        let StoredEntity { hash, mut entity } = self.load(id, &incoming.id)?;
+        let old_dots = entity.dots();
+        let mut changed = false;
+        for cell in &incoming.cells {
+            if !before.vector.covers(cell.cell.dot) {
+                changed |= entity.merge_cell(cell.clone());
+            }
+        }
+        if !changed {
+            return Ok(());
+        }
+        let new_dots = entity.dots();
+        for dot in old_dots.difference(&new_dots) {
+            self.put(Table::Log, layout::log_key(id, *dot), None);
+            let uncovered = !partition.vector.covers(*dot);
+            partition.unclaimed = partition.unclaimed.saturating_sub(u64::from(uncovered));
+        }
+        for dot in new_dots.difference(&old_dots) {
+            let value = layout::log_value(&incoming.id);
+            self.put(Table::Log, layout::log_key(id, *dot), Some(value));
+            partition.unclaimed += u64::from(!partition.vector.covers(*dot));
+        }
+        let new_hash = layout::entity_hash(&incoming.id, &entity)?;
+        partition.digest = partition.digest.wrapping_sub(hash).wrapping_add(new_hash);
+        let row = layout::encode_entity(new_hash, &entity)?;
+        let key = layout::entity_key(id, &incoming.id);
+        self.put(Table::Entities, key, Some(row));
+        Ok(())
+    }
+
+    fn load(&self, partition: PartitionId, id: &EntityId) -> Result<StoredEntity, StoreError> {
+        let key = (Table::Entities, layout::entity_key(partition, id));
+        let row = match self.dirty.get(&key) {
+            Some(row) => row.clone(),
+            None => self.rows.get(key.0, &key.1)?,
+        };
+        row.map_or_else(
+            || {
+                Ok(StoredEntity {
+                    hash: 0,
+                    entity: Entity::default(),
+                })
+            },
+            |bytes| layout::decode_entity(&bytes),
+        )
+    }
+
+    fn put(&mut self, table: Table, key: Bytes, value: Option<Bytes>) {
+        self.dirty.insert((table, key), value);
+    }
+
+    /// How many rows the log has for `replica` above `after` up to `upto`, those of this group included.
+    fn count_log(
+        &self,
+        partition: PartitionId,
+        replica: ReplicaId,
+        after: Seq,
+        upto: Seq,
+    ) -> Result<u64, StoreError> {
+        let from = layout::log_key(partition, Dot::new(replica, after));
+        let last = layout::log_key(partition, Dot::new(replica, upto));
+        let mut count: u64 = 0;
+        rows::scan_with(
+            self.rows,
+            &self.dirty,
+            Table::Log,
+            &from,
+            &last,
+            &mut |_key| count += 1,
+        )?;
+        Ok(count)
+    }
+}

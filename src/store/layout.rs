@@ -1,0 +1,151 @@
+//! The bytes of rows: keys that sort as they are read, values behind a format byte.
+
+use bytes::Bytes;
+use grapevine_crdt::{Dot, Entity, ReplicaId, Seq};
+
+use super::{Rows, StoreError, Table};
+use crate::{
+    codec,
+    model::{Collection, EntityId, PartitionId},
+};
+
+const ENTITY_FORMAT: u8 = 1;
+const LOG_FORMAT: u8 = 1;
+const HASH_BYTES: usize = 16;
+
+/// (partition, collection, key).
+pub(super) fn entity_key(partition: PartitionId, id: &EntityId) -> Bytes {
+    collection_key(partition, id.collection(), id.key())
+}
+
+/// The key of the first entity of `collection` whose key is not below `key`.
+pub(super) fn collection_key(partition: PartitionId, collection: Collection, key: &str) -> Bytes {
+    let mut bytes = Vec::with_capacity(2 + key.len());
+    bytes.push(partition.get());
+    bytes.push(u8::from(collection));
+    bytes.extend_from_slice(key.as_bytes());
+    bytes.into()
+}
+
+pub(super) fn parse_entity_key(bytes: &[u8]) -> Result<EntityId, StoreError> {
+    let malformed = || StoreError::Key(Table::Entities.name());
+    let (head, key) = bytes.split_at_checked(2).ok_or_else(malformed)?;
+    let collection = Collection::try_from(head[1]).map_err(|_| malformed())?;
+    let key = core::str::from_utf8(key).map_err(|_| malformed())?;
+    EntityId::new(collection, key).map_err(|_| malformed())
+}
+
+/// (partition, replica, seq): sorts by the order of the dots.
+pub(super) fn log_key(partition: PartitionId, dot: Dot) -> Bytes {
+    let mut bytes = Vec::with_capacity(25);
+    bytes.push(partition.get());
+    bytes.extend_from_slice(dot.replica.as_bytes());
+    bytes.extend_from_slice(&dot.seq.get().to_be_bytes());
+    bytes.into()
+}
+
+/// The end of a partition's rows, exclusive; empty (no end) for the last.
+pub(super) fn partition_end(partition: PartitionId) -> Vec<u8> {
+    partition
+        .get()
+        .checked_add(1)
+        .map(|next| vec![next])
+        .unwrap_or_default()
+}
+
+pub(super) fn parse_log_key(bytes: &[u8]) -> Result<Dot, StoreError> {
+    let malformed = || StoreError::Key(Table::Log.name());
+    let rest = bytes.get(1..).ok_or_else(malformed)?;
+    let (replica, seq) = rest.split_first_chunk::<16>().ok_or_else(malformed)?;
+    let seq: [u8; 8] = seq.try_into().map_err(|_| malformed())?;
+    Ok(Dot::new(
+        ReplicaId::from_bytes(*replica),
+        Seq::new(u64::from_be_bytes(seq)),
+    ))
+}
+
+pub(super) fn log_value(id: &EntityId) -> Bytes {
+    let mut bytes = Vec::with_capacity(2 + id.key().len());
+    bytes.push(LOG_FORMAT);
+    bytes.push(u8::from(id.collection()));
+    bytes.extend_from_slice(id.key().as_bytes());
+    bytes.into()
+}
+
+pub(super) fn parse_log_value(bytes: &[u8]) -> Result<EntityId, StoreError> {
+    match bytes.first() {
+        Some(&LOG_FORMAT) => parse_entity_key(bytes),
+        Some(_) | None => Err(StoreError::Key(Table::Log.name())),
+    }
+}
+
+/// A stored entity: its contribution to the digest, then its cells.
+pub(super) struct StoredEntity {
+    pub(super) hash: u128,
+    pub(super) entity: Entity,
+}
+
+pub(super) fn encode_entity(hash: u128, entity: &Entity) -> Result<Bytes, StoreError> {
+    let mut bytes = Vec::with_capacity(128);
+    bytes.push(ENTITY_FORMAT);
+    bytes.extend_from_slice(&hash.to_be_bytes());
+    codec::encode_into(entity, &mut bytes)?;
+    Ok(bytes.into())
+}
+
+pub(super) fn decode_entity(bytes: &[u8]) -> Result<StoredEntity, StoreError> {
+    let row = |source| StoreError::Row {
+        table: Table::Entities.name(),
+        source,
+    };
+    let (format, rest) = bytes
+        .split_first()
+        .ok_or_else(|| row(codec::CodecError::Empty))?;
+    if *format != ENTITY_FORMAT {
+        return Err(row(codec::CodecError::Format {
+            found: *format,
+            expected: ENTITY_FORMAT,
+        }));
+    }
+    let (hash, rest) = rest
+        .split_first_chunk::<HASH_BYTES>()
+        .ok_or_else(|| row(codec::CodecError::Empty))?;
+    Ok(StoredEntity {
+        hash: u128::from_be_bytes(*hash),
+        entity: codec::decode(rest).map_err(row)?,
+    })
+}
+
+/// The stored cells of an entity, if any are held; it may be hidden.
+pub fn read_entity<R: Rows + ?Sized>(
+    rows: &R,
+    id: &EntityId,
+) -> Result<Option<Entity>, StoreError> {
+    let key = entity_key(id.partition(), id);
+    rows.get(Table::Entities, &key)?
+        .map(|bytes| decode_entity(&bytes).map(|stored| stored.entity))
+        .transpose()
+}
+
+/// What an entity adds to its partition's digest: 0 if it is hidden, else the first 16 bytes of BLAKE3 over
+/// its id and the cells that [`Entity::digested`] names.
+pub fn entity_hash(id: &EntityId, entity: &Entity) -> Result<u128, StoreError> {
+    let mut bytes = Vec::with_capacity(256);
+    let mut any = false;
+    codec::encode_into(id, &mut bytes)?;
+    for (key, cell) in entity.digested() {
+        any = true;
+        codec::encode_into(&(key, cell), &mut bytes)?;
+    }
+    Ok(if any { short_hash(&bytes) } else { 0 })
+}
+
+/// The first 16 bytes of BLAKE3, as a number.
+pub(super) fn short_hash(bytes: &[u8]) -> u128 {
+    let hash = blake3::hash(bytes);
+    let (head, _) = hash
+        .as_bytes()
+        .split_first_chunk::<HASH_BYTES>()
+        .expect("a BLAKE3 hash has 32 bytes");
+    u128::from_be_bytes(*head)
+}

@@ -1,0 +1,29 @@
+//! The store: what a node holds, kept so that a crash loses nothing acknowledged.
+//!
+//! The *kernel* (`kernel`, `layout`, `delta`, `listing`) is pure: it decides what a write changes in rows,
+//! log, vectors and digests, over anything that can be read as [`Rows`]. The shell around it keeps the rows
+//! in redb (`journal`, `overlay`, `applier`, `writer`) and hands out snapshots. The simulation runs the same
+//! kernel over rows in memory.
+//!
+//! Invariants: data and vector move together; what a group commits follows from its journal row alone; the
+//! index `log` has a row for exactly the dots of which some cell is held.
+//!
+//! It must not know peers, HTTP, or what the bytes in a cell mean.
+
+mod delta;
+mod error;
+mod handle;
+mod kernel;
+mod layout;
+mod listing;
+mod rows;
+mod state;
+
+pub use delta::{DeltaBudget, read_delta};
+pub use error::StoreError;
+pub use handle::{Identity, Snapshot, Store, StoreOptions, WriteError};
+pub use kernel::{Changes, Edit, Group, Outcome, Workspace};
+pub use layout::{entity_hash, read_entity};
+pub use listing::{Listing, list_entities};
+pub use rows::{MemoryRows, RowChange, Rows, Table, Visit};
+pub use state::{PartitionState, State, root_term, vector_term};

@@ -1,0 +1,141 @@
+//! Rows: sorted bytes in a few tables. Everything above sees rows only, wherever they live.
+
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, ControlFlow},
+};
+
+use bytes::Bytes;
+
+use super::StoreError;
+
+/// The tables whose rows go through the overlay. `docs/storage.md` shows key and value of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// (partition, collection, key) -> entity.
+    Entities,
+    /// (partition, replica, seq) -> entity id; the index from which a delta is read in order.
+    Log,
+}
+
+impl Table {
+    /// Every table.
+    pub const ALL: [Self; 2] = [Self::Entities, Self::Log];
+
+    /// The table's name in `data.redb`; it carries the version of the layout.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Entities => "entities_v1",
+            Self::Log => "log_v1",
+        }
+    }
+}
+
+/// A new value for a row, or `None` to delete it.
+pub type RowChange = ((Table, Bytes), Option<Bytes>);
+
+/// Called with the key and the value of a row; breaks to end the scan.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+/// A consistent view of all rows.
+pub trait Rows {
+    /// The value of one row.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
+
+    /// Calls `visit` for the rows with `from <= key` (`from < key` if `exclusive`) and `key < to`, in the
+    /// order of their keys, until it breaks. An empty `to` means no upper end.
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        exclusive: bool,
+        to: &[u8],
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError>;
+}
+
+/// Calls `visit` for the keys of `rows` with `dirty` on top that lie above `from`, up to and with `last`; in
+/// no particular order.
+pub(super) fn scan_with<R: Rows + ?Sized>(
+    rows: &R,
+    dirty: &BTreeMap<(Table, Bytes), Option<Bytes>>,
+    table: Table,
+    from: &Bytes,
+    last: &Bytes,
+    visit: &mut dyn FnMut(&[u8]),
+) -> Result<(), StoreError> {
+    let mut end = last.to_vec();
+    end.push(0);
+    rows.scan(table, from, true, &end, &mut |key, _| {
+        if !dirty.contains_key(&(table, Bytes::copy_from_slice(key))) {
+            visit(key);
+        }
+        ControlFlow::Continue(())
+    })?;
+    let bounds = (
+        Bound::Excluded((table, from.clone())),
+        Bound::Included((table, last.clone())),
+    );
+    if from < last {
+        for ((_, key), value) in dirty.range(bounds) {
+            if value.is_some() {
+                visit(key);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Rows in memory: for the simulation and for tests of the kernel.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryRows(BTreeMap<(Table, Bytes), Bytes>);
+
+impl MemoryRows {
+    /// Takes changes in.
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = RowChange>) {
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.0.insert(key, value),
+                None => self.0.remove(&key),
+            };
+        }
+    }
+
+    /// Every row, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Table, &Bytes, &Bytes)> {
+        self.0
+            .iter()
+            .map(|((table, key), value)| (*table, key, value))
+    }
+}
+
+impl Rows for MemoryRows {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.0.get(&(table, Bytes::copy_from_slice(key))).cloned())
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        exclusive: bool,
+        to: &[u8],
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        let start = (table, Bytes::copy_from_slice(from));
+        for ((row_table, key), value) in self.0.range(start..) {
+            let past = *row_table != table || (!to.is_empty() && key.as_ref() >= to);
+            if past {
+                break;
+            }
+            if exclusive && key.as_ref() == from {
+                continue;
+            }
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! What goes into the engine and what comes out.
+
+use std::sync::Arc;
+
+use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
+
+use crate::{
+    model::{CommitRecord, Cursor, Op, PartitionId, PartitionSummary, Root},
+    store::{Outcome, PartitionState},
+    sync::{Message, PeerInfo},
+};
+
+/// A monotonic time in milliseconds, from any origin. Never the time of day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Now(pub u64);
+
+/// The engine's settings. Durations in milliseconds.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// How often a random live peer is probed.
+    pub probe_period_ms: u64,
+    /// A pull whose next page does not come for this long is given up; the next probe begins anew.
+    pub pull_abandoned_after_ms: u64,
+    /// The most pulls under way to one peer.
+    pub max_pulls_per_peer: usize,
+    /// The most push records parked while their partition is being pulled, per peer.
+    pub max_parked_records: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            probe_period_ms: 1_000,
+            pull_abandoned_after_ms: 10_000,
+            max_pulls_per_peer: 64,
+            max_parked_records: 4_096,
+        }
+    }
+}
+
+/// What the engine may see of the local store: the latest committed state.
+pub trait View {
+    /// The hash over all summaries.
+    fn root(&self) -> Root;
+    /// One partition's summary.
+    fn summary(&self, partition: PartitionId) -> PartitionSummary;
+    /// One partition, cheap to clone.
+    fn partition(&self, partition: PartitionId) -> Arc<PartitionState>;
+    /// The high-water mark of the hybrid logical clock.
+    fn clock(&self) -> Timestamp;
+}
+
+/// Names an [`Command::Apply`] in the event that answers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A peer passed the handshake; frames can be sent to it. Also when it comes back.
+    PeerUp(PeerInfo),
+    /// The last connection to a peer is gone.
+    PeerDown(ReplicaId),
+    /// A message other than `Hello` came from a peer that is up.
+    Received(ReplicaId, Message),
+    /// A group commit wrote this locally.
+    Committed(Arc<[CommitRecord]>),
+    /// An applied step is durable.
+    Applied(Ticket, Outcome),
+    /// A step could not be applied; nothing changed.
+    ApplyFailed(Ticket),
+    /// Gossip says that this is a peer's root. May be stale.
+    Gossiped(ReplicaId, Root),
+    /// Somebody waits for agreement: probe every peer now.
+    ProbeAll,
+    /// Time went on. Comes at least every 100 ms.
+    Tick,
+}
+
+/// A page that a peer asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullRequest {
+    /// Echoed in the answer.
+    pub pull: u64,
+    /// Echoed in the answer.
+    pub page: u32,
+    /// Of which partition.
+    pub partition: PartitionId,
+    /// What need not be sent.
+    pub base: VersionVector,
+    /// Behind which place of the log.
+    pub cursor: Option<Cursor>,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Send this to a peer. May be lost.
+    Send(ReplicaId, Message),
+    /// Send a push to each of these peers, ahead of everything else that waits. May be lost.
+    Push(Vec<ReplicaId>, Arc<[CommitRecord]>),
+    /// Read a page from a fresh snapshot and send it to the peer as `Delta`. May be lost.
+    Serve(ReplicaId, PullRequest),
+    /// Hand this step to the writer, in the order of the commands; answer with `Applied` or `ApplyFailed`.
+    Apply {
+        /// Names it in the answer.
+        ticket: Ticket,
+        /// The step.
+        op: Op,
+        /// The clock that its sender announced.
+        announced: Timestamp,
+    },
+    /// Close every connection to this peer: it broke the protocol.
+    Disconnect(ReplicaId, String),
+    /// Two closed partitions with equal vectors have different digests.
+    Diverged(ReplicaId, PartitionId),
+}
+
+/// What is known of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// The life it writes under.
+    pub replica: ReplicaId,
+    /// Whether it is up.
+    pub up: bool,
+    /// Whether the root it last told is our root now.
+    pub agrees: bool,
+    /// How many writes that we hold it lacked when it last told; `None` if it never told.
+    pub lag: Option<u64>,
+    /// How long ago it was last heard of, in milliseconds.
+    pub last_heard_ms: u64,
+}
