@@ -5,7 +5,9 @@
 //! `cluster`, `sync::transport` < `sync::driver`, `http` < `node` < `cli`.
 
 pub mod clock;
+pub mod cluster;
 pub mod codec;
+pub mod config;
 pub mod model;
 pub mod store;
 pub mod sync;
