@@ -3,6 +3,7 @@
 //! The [`engine`] is a pure state machine, events in, commands out; the transport carries frames; the driver
 //! runs the engine over the transport and the store. `docs/protocol.md` shows every message.
 
+pub mod driver;
 pub mod engine;
 mod messages;
 pub mod transport;
