@@ -53,9 +53,22 @@ pub struct Edit<'a> {
 #[derive(Debug)]
 pub struct Workspace<'a, R: Rows + ?Sized> {
     rows: &'a R,
-    dirty: BTreeMap<(Table, Bytes), Option<Bytes>>,
+    dirty: [BTreeMap<Bytes, Option<Bytes>>; Table::ALL.len()],
+    /// What the step under way has put so far, with what was there before: a step that fails halfway leaves
+    /// no trace.
+    undo: Vec<Undo>,
+    bytes: usize,
     state: State,
     ops: Vec<Op>,
+}
+
+/// What takes a row put into `dirty` back.
+#[derive(Debug)]
+enum Undo {
+    /// It held nothing about this row.
+    Remove(Table, Bytes),
+    /// It held this.
+    Restore(Table, Bytes, Option<Bytes>),
 }
 
 impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
@@ -64,7 +77,9 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
     pub const fn new(rows: &'a R, state: State) -> Self {
         Self {
             rows,
-            dirty: BTreeMap::new(),
+            dirty: [const { BTreeMap::new() }; Table::ALL.len()],
+            undo: Vec::new(),
+            bytes: 0,
             state,
             ops: Vec::new(),
         }
@@ -74,6 +89,18 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
+    }
+
+    /// How many steps changed something.
+    #[must_use]
+    pub const fn steps(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// How many bytes the rows put so far have; rows that were put again count again.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The state with the steps so far.
@@ -113,7 +140,6 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             return Ok(Ok(None));
         }
         debug_assert!(cells.iter().all(|cell| cell.cell.dot == dot));
-        self.state.observe(time);
         self.execute(Op {
             partition,
             entities: vec![EntityCells {
@@ -126,6 +152,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
                 upto,
             },
         })?;
+        self.state.observe(time);
         Ok(Ok(Some(dot)))
     }
 
@@ -153,8 +180,8 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             Claim::Nothing if op.entities.is_empty() => return Ok(Outcome::Covered),
             Claim::Absorb(_) | Claim::Nothing => {}
         }
-        self.state.observe(announced);
         self.execute(op)?;
+        self.state.observe(announced);
         Ok(Outcome::Applied)
     }
 
@@ -167,7 +194,14 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             ops: self.ops,
         };
         let changes = Changes {
-            rows: self.dirty.into_iter().collect(),
+            rows: Table::ALL
+                .into_iter()
+                .zip(self.dirty)
+                .flat_map(|(table, rows)| {
+                    rows.into_iter()
+                        .map(move |(key, value)| ((table, key), value))
+                })
+                .collect(),
             state: self.state,
         };
         (group, changes)
@@ -182,7 +216,23 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         Ok(())
     }
 
+    /// Takes one step whole, or on error not at all.
     fn execute(&mut self, op: Op) -> Result<(), StoreError> {
+        self.undo.clear();
+        match self.step(&op) {
+            Ok(partition) => {
+                self.state.set(op.partition, partition);
+                self.ops.push(op);
+                Ok(())
+            }
+            Err(error) => {
+                self.roll_back();
+                Err(error)
+            }
+        }
+    }
+
+    fn step(&mut self, op: &Op) -> Result<PartitionState, StoreError> {
         let before = self.state.partition(op.partition).clone();
         let mut partition = PartitionState::clone(&before);
         partition.steps += 1;
@@ -190,9 +240,16 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         for cells in &op.entities {
             self.merge(op.partition, &before, &mut partition, cells)?;
         }
-        self.state.set(op.partition, partition);
-        self.ops.push(op);
-        Ok(())
+        Ok(partition)
+    }
+
+    fn roll_back(&mut self) {
+        while let Some(undo) = self.undo.pop() {
+            match undo {
+                Undo::Remove(table, key) => self.dirty[table.index()].remove(&key),
+                Undo::Restore(table, key, value) => self.dirty[table.index()].insert(key, value),
+            };
+        }
     }
 
     /// Moves the vector. Dots held so far without a claim may be claimed by it: they are counted in the log,
@@ -265,10 +322,10 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
     }
 
     fn load(&self, partition: PartitionId, id: &EntityId) -> Result<StoredEntity, StoreError> {
-        let key = (Table::Entities, layout::entity_key(partition, id));
-        let row = match self.dirty.get(&key) {
+        let key = layout::entity_key(partition, id);
+        let row = match self.dirty[Table::Entities.index()].get(&key) {
             Some(row) => row.clone(),
-            None => self.rows.get(key.0, &key.1)?,
+            None => self.rows.get(Table::Entities, &key)?,
         };
         row.map_or_else(
             || {
@@ -282,7 +339,12 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
     }
 
     fn put(&mut self, table: Table, key: Bytes, value: Option<Bytes>) {
-        self.dirty.insert((table, key), value);
+        self.bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+        let before = self.dirty[table.index()].insert(key.clone(), value);
+        self.undo.push(match before {
+            None => Undo::Remove(table, key),
+            Some(value) => Undo::Restore(table, key, value),
+        });
     }
 
     /// How many rows the log has for `replica` above `after` up to `upto`, those of this group included.
@@ -298,7 +360,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         let mut count: u64 = 0;
         rows::scan_with(
             self.rows,
-            &self.dirty,
+            &self.dirty[Table::Log.index()],
             Table::Log,
             &from,
             &last,
