@@ -79,8 +79,8 @@ pub struct Cell {
     pub rank: Rank,
     /// The write it belongs to.
     pub dot: Dot,
-    /// The writes to this field that the writer had seen, including what those had seen. Empty but for
-    /// attributes.
+    /// The writes to this field that the writer had seen, including what those had seen, and the removals
+    /// of the entity that it knew of. Empty but for attributes.
     pub seen: CausalContext,
     /// What was written.
     pub value: Value,

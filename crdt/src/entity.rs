@@ -171,12 +171,32 @@ impl Entity {
     #[must_use]
     pub fn removed(&self) -> CausalContext {
         let mut removed = CausalContext::default();
-        for (key, field) in &self.fields {
-            if let (FieldKey::Removal(_), Value::Dots(dots)) = (key, &field.shown().value) {
-                removed.merge(dots);
-            }
+        for (_, dots) in self.removals() {
+            removed.merge(dots);
         }
         removed
+    }
+
+    /// What an edit of the attribute `key` made now must record as seen: what is held of the field, and the
+    /// removals held, so that everybody can tell an edit that brought the entity back unaware from one that
+    /// meant to.
+    #[must_use]
+    pub fn seen(&self, key: &FieldKey) -> CausalContext {
+        let mut seen = self.field(key).map(Field::seen).unwrap_or_default();
+        for (removal, _) in self.removals() {
+            seen.insert(removal.dot);
+        }
+        seen
+    }
+
+    /// The removals held, each with the dots that its remover held.
+    fn removals(&self) -> impl Iterator<Item = (&Cell, &CausalContext)> {
+        self.fields
+            .iter()
+            .filter_map(|(key, field)| match (key, &field.shown().value) {
+                (FieldKey::Removal(_), Value::Dots(dots)) => Some((field.shown(), dots)),
+                _ => None,
+            })
     }
 
     /// What a removal made now must hold: the dots held and those in held removals, never those in `seen`.
@@ -201,17 +221,39 @@ impl Entity {
         })
     }
 
-    /// Whether it is visible although somebody removed part of what it shows: an edit that the remover had
-    /// not seen brought the whole entity back.
+    /// Whether it is visible although somebody removed it: an edit that the remover had not seen brought the
+    /// whole entity back. It stays so until a writer that knew of the removal has settled what is shown.
     #[must_use]
     pub fn is_revived(&self) -> bool {
         let removed = self.removed();
         !removed.is_empty()
             && self.is_visible()
-            && self.fields.iter().any(|(key, field)| {
-                let shown = field.shown();
-                is_content(key) && shown.value != Value::Tombstone && removed.covers(shown.dot)
+            && (self.shows_removed(&removed) || self.outlives_unaware(&removed))
+    }
+
+    /// Whether part of what is shown was removed.
+    fn shows_removed(&self, removed: &CausalContext) -> bool {
+        self.fields.iter().any(|(key, field)| {
+            let shown = field.shown();
+            is_content(key) && shown.value != Value::Tombstone && removed.covers(shown.dot)
+        })
+    }
+
+    /// Whether there is a removal of something of which none of the edits that outlive it knew.
+    fn outlives_unaware(&self, removed: &CausalContext) -> bool {
+        let outliving: Vec<&Cell> = self
+            .cells()
+            .filter(|(key, cell)| {
+                matches!(key, FieldKey::Attribute(_)) && !removed.covers(cell.dot)
             })
+            .map(|(_, cell)| cell)
+            .collect();
+        let is_unknown =
+            |removal: &Cell| outliving.iter().all(|cell| !cell.seen.covers(removal.dot));
+        !outliving.is_empty()
+            && self
+                .removals()
+                .any(|(removal, dots)| !dots.is_empty() && is_unknown(removal))
     }
 
     /// The cells that the digest counts: none if hidden, else all but tombstones and removals, for those

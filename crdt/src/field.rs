@@ -167,7 +167,8 @@ impl Field {
         core::iter::once(&self.shown).chain(&self.conflicts)
     }
 
-    /// What a writer that holds this field has seen of it.
+    /// What a writer that holds this field has seen of it. An edit records
+    /// [`Entity::seen`](crate::Entity::seen), which also tells which removals it knew of.
     #[must_use]
     pub fn seen(&self) -> CausalContext {
         let mut seen = CausalContext::default();
