@@ -46,6 +46,17 @@ pub struct Op {
     pub claim: Claim,
 }
 
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its cells were merged and its claim holds.
+    Applied,
+    /// Everything it would claim was claimed before; nothing changed.
+    Covered,
+    /// Writes between ours and the first of these are missing; nothing changed.
+    Gap,
+}
+
 /// What one group commit wrote locally in one partition: cells as written, with the range of `seq` they
 /// belong to. This is what a push carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +100,9 @@ pub struct DeltaPage {
     pub entities: Vec<EntityCells>,
     /// The vector of the snapshot that this page was read from.
     pub vector: VersionVector,
+    /// The content of the partition in that snapshot: pages of one life of the server with equal stamps were
+    /// read from equal content.
+    pub stamp: u64,
     /// Where the next page starts; `None` if this was the last.
     pub next: Option<Cursor>,
 }
