@@ -4,9 +4,12 @@
 //! of storage, the network or HTTP, and are told the time.
 
 mod address;
+mod partition;
 mod replication;
 
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
+pub use partition::{PartitionState, root_term, short_hash, vector_term};
 pub use replication::{
-    Claim, CommitRecord, Cursor, DeltaPage, EntityCells, Invalid, Op, PartitionSummary, Root,
+    Claim, CommitRecord, Cursor, DeltaPage, EntityCells, Invalid, Op, Outcome, PartitionSummary,
+    Root,
 };

@@ -82,8 +82,8 @@ impl Snapshot {
         cursor: Option<Cursor>,
         budget: DeltaBudget,
     ) -> Result<DeltaPage, StoreError> {
-        let vector = &self.state.partition(partition).vector;
-        read_delta(self, partition, vector, base, cursor, budget)
+        let state = self.state.partition(partition);
+        read_delta(self, partition, state, base, cursor, budget)
     }
 }
 

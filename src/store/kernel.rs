@@ -12,11 +12,11 @@ use grapevine_crdt::{Dot, Entity, FieldCell, HybridClock, ReplicaId, Seq, Timest
 use serde::{Deserialize, Serialize};
 
 use super::{
-    PartitionState, RowChange, Rows, State, StoreError, Table,
+    RowChange, Rows, State, StoreError, Table,
     layout::{self, StoredEntity},
     rows,
 };
-use crate::model::{Claim, EntityCells, EntityId, Op, PartitionId};
+use crate::model::{Claim, EntityCells, EntityId, Op, Outcome, PartitionId, PartitionState};
 
 /// What one journal row holds: everything that a group commit took in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,17 +36,6 @@ pub struct Changes {
     pub rows: Vec<RowChange>,
     /// The state after it.
     pub state: State,
-}
-
-/// What became of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Its cells were merged and its claim holds.
-    Applied,
-    /// Everything it would claim was claimed before; nothing changed.
-    Covered,
-    /// Writes between ours and the first of these are missing; nothing changed.
-    Gap,
 }
 
 /// What a local write is told when it decides what to write.
@@ -196,6 +185,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
     fn execute(&mut self, op: Op) -> Result<(), StoreError> {
         let before = self.state.partition(op.partition).clone();
         let mut partition = PartitionState::clone(&before);
+        partition.steps += 1;
         self.claim(op.partition, &before, &mut partition, &op.claim)?;
         for cells in &op.entities {
             self.merge(op.partition, &before, &mut partition, cells)?;

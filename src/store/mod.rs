@@ -19,11 +19,12 @@ mod listing;
 mod rows;
 mod state;
 
+pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
 pub use delta::{DeltaBudget, read_delta};
 pub use error::StoreError;
 pub use handle::{Identity, Snapshot, Store, StoreOptions, WriteError};
-pub use kernel::{Changes, Edit, Group, Outcome, Workspace};
+pub use kernel::{Changes, Edit, Group, Workspace};
 pub use layout::{entity_hash, read_entity};
 pub use listing::{Listing, list_entities};
 pub use rows::{MemoryRows, RowChange, Rows, Table, Visit};
-pub use state::{PartitionState, State, root_term, vector_term};
+pub use state::State;
