@@ -13,4 +13,5 @@ pub mod client;
 pub mod cluster;
 pub mod process;
 pub mod program;
+pub mod proxy;
 pub mod wait;
