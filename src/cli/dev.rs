@@ -12,7 +12,7 @@ use comfy_table::{Table, presets};
 
 use super::{flags::SettingFlags, listen::Wanted, stop::Stop};
 use crate::{
-    config::{NodeConfig, Scope},
+    config::{ConfigError, NodeConfig, Origin, Scope},
     logging::Logging,
     node::Node,
 };
@@ -63,11 +63,11 @@ impl Dev {
         stop.close(close(nodes)).await
     }
 
-    fn node(&self, index: u16) -> anyhow::Result<NodeConfig> {
+    fn node(&self, index: u16) -> Result<NodeConfig, ConfigError> {
         let name = format!("node-{}", index + 1);
         let data = self.data.join(&name);
-        let http = port(self.http_port, index, "--http-port")?;
-        let peer = port(self.peer_port, index, "--peer-port")?;
+        let http = address("http_port", self.http_port, index, self.nodes)?;
+        let peer = address("peer_port", self.peer_port, index, self.nodes)?;
         Ok(NodeConfig::new(name, data, http, peer))
     }
 }
@@ -79,16 +79,23 @@ struct Running {
     node: Node,
 }
 
-/// The address of the node `index` if the first has the port `first`.
-fn port(first: u16, index: u16, flag: &str) -> anyhow::Result<SocketAddr> {
+/// The address of the node `index` of `nodes` if the first has the port `first`, as `key` says.
+fn address(
+    key: &'static str,
+    first: u16,
+    index: u16,
+    nodes: u16,
+) -> Result<SocketAddr, ConfigError> {
     let port = match first {
         0 => 0,
-        first => first.checked_add(index).with_context(|| {
-            format!(
-                "{flag} {first} leaves no port for node {}; give a lower one",
-                index + 1
-            )
-        })?,
+        first => first
+            .checked_add(index)
+            .ok_or_else(|| ConfigError::NotAllowed {
+                key,
+                value: first.to_string(),
+                origin: Origin::Flag(format!("--{}", key.replace('_', "-"))),
+                allowed: format!("0 to {} with {nodes} nodes", u16::MAX - (nodes - 1)),
+            })?,
     };
     Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
