@@ -39,9 +39,7 @@ impl Node {
         };
         let http = listen(config.http).await?;
         let peer = listen(config.peer).await?;
-        let options = StoreOptions {
-            directory: config.data,
-        };
+        let options = StoreOptions::new(config.data);
         let store = Store::open(options, Arc::new(SystemClock))?;
         Ok(Self { store, http, peer })
     }
