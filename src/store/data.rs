@@ -47,6 +47,7 @@ struct StoredIdentity {
 struct StoredPartition {
     digest: u128,
     unclaimed: u64,
+    steps: u64,
 }
 
 /// The open file.
@@ -142,6 +143,7 @@ impl Data {
             let state = &mut partitions[usize::from(*partition)];
             state.digest = stored.digest;
             state.unclaimed = stored.unclaimed;
+            state.steps = stored.steps;
         }
         let table = transaction
             .open_table(VECTORS)
@@ -270,6 +272,7 @@ fn put_state(
         let stored = StoredPartition {
             digest: state.digest,
             unclaimed: state.unclaimed,
+            steps: state.steps,
         };
         let bytes = codec::encode_versioned(FORMAT, &stored)?;
         partitions
