@@ -174,13 +174,13 @@ impl Data {
             let mut stored = transaction
                 .open_table(definition(table))
                 .map_err(StoreError::storage)?;
-            for (key, value) in rows.rows(table) {
-                match value {
-                    Some(value) => stored.insert(key.as_ref(), value.as_ref()),
-                    None => stored.remove(key.as_ref()),
-                }
-                .map_err(StoreError::storage)?;
-            }
+            rows.newest(table, |key, value| {
+                let result = match value {
+                    Some(value) => stored.insert(key, value),
+                    None => stored.remove(key),
+                };
+                result.map(drop).map_err(StoreError::storage)
+            })?;
         }
         put_state(&transaction, before, after)?;
         put_meta(&transaction, MARK, mark)?;
