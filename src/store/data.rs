@@ -342,11 +342,9 @@ impl DataView {
     }
 
     fn failed(&self, error: redb::StorageError) -> StoreError {
-        let error = StoreError::storage(error);
-        if matches!(error, StoreError::Storage(_)) {
-            self.alarm.raise();
-        }
-        error
+        // Also if the file is closed: it may be that it could not be opened again yet.
+        self.alarm.raise();
+        StoreError::storage(error)
     }
 }
 
