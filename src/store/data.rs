@@ -176,13 +176,13 @@ impl Data {
             let mut stored = transaction
                 .open_table(definition(table))
                 .map_err(StoreError::storage)?;
-            for (key, value) in rows.rows(table) {
-                match value {
-                    Some(value) => stored.insert(key.as_ref(), value.as_ref()),
-                    None => stored.remove(key.as_ref()),
-                }
-                .map_err(StoreError::storage)?;
-            }
+            rows.newest(table, |key, value| {
+                let result = match value {
+                    Some(value) => stored.insert(key, value),
+                    None => stored.remove(key),
+                };
+                result.map(drop).map_err(StoreError::storage)
+            })?;
         }
         put_state(&transaction, before, after)?;
         put_meta(&transaction, MARK, mark)?;
@@ -345,11 +345,9 @@ impl DataView {
     }
 
     fn failed(&self, error: redb::StorageError) -> StoreError {
-        let error = StoreError::storage(error);
-        if matches!(error, StoreError::Storage(_)) {
-            self.alarm.raise();
-        }
-        error
+        // Also if the file is closed: it may be that it could not be opened again yet.
+        self.alarm.raise();
+        StoreError::storage(error)
     }
 }
 
