@@ -154,8 +154,11 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             Claim::Absorb(_) | Claim::Nothing => {}
         }
         self.state.observe(announced);
-        self.execute(op)?;
-        Ok(Outcome::Applied)
+        Ok(if self.execute(op)? {
+            Outcome::Applied
+        } else {
+            Outcome::Covered
+        })
     }
 
     /// The steps taken, as the group `number`, and what they change.
@@ -182,17 +185,22 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         Ok(())
     }
 
-    fn execute(&mut self, op: Op) -> Result<(), StoreError> {
+    /// Takes a step. One that changes nothing leaves no trace: peers that send each other what both hold
+    /// must come to rest.
+    fn execute(&mut self, op: Op) -> Result<bool, StoreError> {
         let before = self.state.partition(op.partition).clone();
         let mut partition = PartitionState::clone(&before);
-        partition.steps += 1;
         self.claim(op.partition, &before, &mut partition, &op.claim)?;
+        let mut changed = partition.vector_hash != before.vector_hash;
         for cells in &op.entities {
-            self.merge(op.partition, &before, &mut partition, cells)?;
+            changed |= self.merge(op.partition, &before, &mut partition, cells)?;
         }
-        self.state.set(op.partition, partition);
-        self.ops.push(op);
-        Ok(())
+        if changed {
+            partition.steps += 1;
+            self.state.set(op.partition, partition);
+            self.ops.push(op);
+        }
+        Ok(changed)
     }
 
     /// Moves the vector. Dots held so far without a claim may be claimed by it: they are counted in the log,
@@ -233,7 +241,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         before: &PartitionState,
         partition: &mut PartitionState,
         incoming: &EntityCells,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let StoredEntity { hash, mut entity } = self.load(id, &incoming.id)?;
         let old_dots = entity.dots();
         let mut changed = false;
@@ -243,7 +251,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             }
         }
         if !changed {
-            return Ok(());
+            return Ok(false);
         }
         let new_dots = entity.dots();
         for dot in old_dots.difference(&new_dots) {
@@ -261,7 +269,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         let row = layout::encode_entity(new_hash, &entity)?;
         let key = layout::entity_key(id, &incoming.id);
         self.put(Table::Entities, key, Some(row));
-        Ok(())
+        Ok(true)
     }
 
     fn load(&self, partition: PartitionId, id: &EntityId) -> Result<StoredEntity, StoreError> {
