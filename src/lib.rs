@@ -8,6 +8,7 @@ pub mod clock;
 pub mod cluster;
 pub mod codec;
 pub mod config;
+pub mod http;
 pub mod model;
 pub mod store;
 pub mod sync;
