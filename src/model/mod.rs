@@ -15,6 +15,7 @@ mod contact_rules;
 mod counter;
 mod instant;
 pub mod kv;
+mod partition;
 mod replication;
 mod vcard;
 pub mod vcard_edit;
@@ -36,8 +37,10 @@ pub use contact_rules::{
 };
 pub use counter::{Counter, Direction};
 pub use instant::rfc3339;
+pub use partition::{PartitionState, root_term, short_hash, vector_term};
 pub use replication::{
-    Claim, CommitRecord, Cursor, DeltaPage, EntityCells, Invalid, Op, PartitionSummary, Root,
+    Claim, CommitRecord, Cursor, DeltaPage, EntityCells, Invalid, Op, Outcome, PartitionSummary,
+    Root,
 };
 pub use vcard::{Card, CardFile, RejectedCard, RejectedProperty};
 pub use vcard_edit::Source;

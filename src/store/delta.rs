@@ -1,8 +1,8 @@
 //! Reading what a peer lacks, page by page, from the index `log`.
 //!
 //! A page is read from one snapshot; the next may be read from a later one. That stays exact because the
-//! reader of the pages claims only once a whole pass was read from snapshots with one vector, and otherwise
-//! makes another pass against the vector with which the first began (`docs/protocol.md`).
+//! reader of the pages claims only once a whole pass was read from snapshots with one content (one stamp), and
+//! otherwise makes another pass against the vector with which the first began (`docs/protocol.md`).
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
@@ -12,7 +12,7 @@ use super::{
     Rows, StoreError, Table,
     layout::{self, parse_log_key, parse_log_value},
 };
-use crate::model::{Cursor, DeltaPage, EntityCells, PartitionId};
+use crate::model::{Cursor, DeltaPage, EntityCells, PartitionId, PartitionState};
 
 /// The bounds of one page. An entity is never split, so a page may exceed them by one entity.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ pub struct DeltaBudget {
     pub bytes: usize,
 }
 
-/// One page of what `base` does not cover of `partition`, behind `cursor`; `vector` is that of the same
+/// One page of what `base` does not cover of `partition`, behind `cursor`; `state` is that of the same
 /// snapshot as `rows`.
 ///
 /// Cost: in proportion to what is sent and to the number of replicas with cells held, never to what the
@@ -31,14 +31,15 @@ pub struct DeltaBudget {
 pub fn read_delta<R: Rows + ?Sized>(
     rows: &R,
     partition: PartitionId,
-    vector: &VersionVector,
+    state: &PartitionState,
     base: &VersionVector,
     cursor: Option<Cursor>,
     budget: DeltaBudget,
 ) -> Result<DeltaPage, StoreError> {
     let mut page = DeltaPage {
         entities: Vec::new(),
-        vector: vector.clone(),
+        vector: state.vector.clone(),
+        stamp: state.steps,
         next: None,
     };
     let mut sent = BTreeSet::new();

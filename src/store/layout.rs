@@ -6,7 +6,7 @@ use grapevine_crdt::{Dot, Entity, ReplicaId, Seq};
 use super::{Rows, StoreError, Table};
 use crate::{
     codec,
-    model::{Collection, EntityId, PartitionId},
+    model::{Collection, EntityId, PartitionId, short_hash},
 };
 
 const ENTITY_FORMAT: u8 = 1;
@@ -138,14 +138,4 @@ pub fn entity_hash(id: &EntityId, entity: &Entity) -> Result<u128, StoreError> {
         codec::encode_into(&(key, cell), &mut bytes)?;
     }
     Ok(if any { short_hash(&bytes) } else { 0 })
-}
-
-/// The first 16 bytes of BLAKE3, as a number.
-pub(super) fn short_hash(bytes: &[u8]) -> u128 {
-    let hash = blake3::hash(bytes);
-    let (head, _) = hash
-        .as_bytes()
-        .split_first_chunk::<HASH_BYTES>()
-        .expect("a BLAKE3 hash has 32 bytes");
-    u128::from_be_bytes(*head)
 }

@@ -69,6 +69,9 @@ pub enum Message {
         partition: PartitionId,
         /// The speaker's own vector.
         vector: VersionVector,
+        /// Whether the speaker held cells, when the pull began, that its vector does not cover and that no
+        /// pull of its own is about to complete.
+        open: bool,
         /// What need not be sent.
         base: VersionVector,
         /// Behind which place of the log.

@@ -36,9 +36,7 @@ impl TestServer {
 
     pub(crate) async fn start_with(request_timeout: Duration) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let options = StoreOptions {
-            directory: directory.path().to_owned(),
-        };
+        let options = StoreOptions::new(directory.path());
         let store = Store::open(options, Arc::new(SystemClock)).expect("a new store opens");
         let cluster = Arc::new(FakeCluster::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

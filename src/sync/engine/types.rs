@@ -5,14 +5,21 @@ use std::sync::Arc;
 use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
 
 use crate::{
-    model::{CommitRecord, Cursor, Op, PartitionId, PartitionSummary, Root},
-    store::{Outcome, PartitionState},
+    model::{
+        CommitRecord, Cursor, Op, Outcome, PartitionId, PartitionState, PartitionSummary, Root,
+    },
     sync::{Message, PeerInfo},
 };
 
-/// A monotonic time in milliseconds, from any origin. Never the time of day.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Now(pub u64);
+/// When a step happens. Durations are told by `monotonic_ms` alone; the wall clock only refuses times that
+/// are too far ahead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds from any origin, never falling.
+    pub monotonic_ms: u64,
+    /// Our wall clock (milliseconds since 1970-01-01T00:00:00Z).
+    pub unix_ms: u64,
+}
 
 /// The engine's settings. Durations in milliseconds.
 #[derive(Clone, Debug)]
@@ -23,8 +30,13 @@ pub struct EngineConfig {
     pub pull_abandoned_after_ms: u64,
     /// The most pulls under way to one peer.
     pub max_pulls_per_peer: usize,
-    /// The most push records parked while their partition is being pulled, per peer.
+    /// The most pulls under way to all peers. Each holds at most three pages in memory at a time: one that
+    /// waits for those before it, and [`MAX_PAGES_APPLYING`](super::MAX_PAGES_APPLYING) at the writer.
+    pub max_pulls: usize,
+    /// The most push records of a peer that are parked while their partition is being pulled.
     pub max_parked_records: usize,
+    /// The most push records of a peer that are on their way through the writer.
+    pub max_pushes_applying: usize,
 }
 
 impl Default for EngineConfig {
@@ -33,7 +45,9 @@ impl Default for EngineConfig {
             probe_period_ms: 1_000,
             pull_abandoned_after_ms: 10_000,
             max_pulls_per_peer: 64,
+            max_pulls: 128,
             max_parked_records: 4_096,
+            max_pushes_applying: 16_384,
         }
     }
 }
@@ -46,8 +60,9 @@ pub trait View {
     fn summary(&self, partition: PartitionId) -> PartitionSummary;
     /// One partition, cheap to clone.
     fn partition(&self, partition: PartitionId) -> Arc<PartitionState>;
-    /// The high-water mark of the hybrid logical clock.
-    fn clock(&self) -> Timestamp;
+    /// The life under which this node writes; `None` before its first write. What a commit wrote must be
+    /// visible here before a push of it is sent: a peer that claims more of it than is visible is disconnected.
+    fn replica(&self) -> Option<ReplicaId>;
 }
 
 /// Names an [`Command::Apply`] in the event that answers it.
@@ -57,7 +72,7 @@ pub struct Ticket(pub u64);
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A peer passed the handshake; frames can be sent to it. Also when it comes back.
+    /// A peer passed the handshake ([`check_hello`](super::check_hello)); frames can be sent to it. Also when it comes back.
     PeerUp(PeerInfo),
     /// The last connection to a peer is gone.
     PeerDown(ReplicaId),
@@ -110,7 +125,8 @@ pub enum Command {
         /// The clock that its sender announced.
         announced: Timestamp,
     },
-    /// Close every connection to this peer: it broke the protocol.
+    /// Close every connection to this peer: it broke the protocol. It counts as down from here on; the
+    /// `PeerDown` that follows changes nothing.
     Disconnect(ReplicaId, String),
     /// Two closed partitions with equal vectors have different digests.
     Diverged(ReplicaId, PartitionId),

@@ -1,0 +1,256 @@
+//! What is known of each peer: whether it is up, what it last told, what is wanted of it.
+//!
+//! Invariants: `told` never says more than the peer said itself; of a peer that is down nothing is wanted,
+//! pulled or parked; the peers remembered after they went down are bounded.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
+
+use super::{Now, PeerStatus, View};
+use crate::model::{CommitRecord, PARTITIONS, PartitionId, PartitionState, PartitionSummary, Root};
+
+/// How many peers are remembered after they went down; the one not heard of for longest goes first.
+pub const MAX_PEERS_REMEMBERED: usize = 1_024;
+
+/// How much of a partition a peer said that it holds.
+#[derive(Clone, Debug)]
+pub(super) enum Told {
+    /// It never said.
+    Nothing,
+    /// What we held at that moment.
+    Ours(Arc<PartitionState>),
+    /// This.
+    Vector(VersionVector),
+}
+
+impl Told {
+    pub(super) fn vector(&self) -> Option<&VersionVector> {
+        match self {
+            Self::Nothing => None,
+            Self::Ours(state) => Some(&state.vector),
+            Self::Vector(vector) => Some(vector),
+        }
+    }
+}
+
+/// Why a partition is to be pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// Its summary was another than ours.
+    Differs(PartitionSummary),
+    /// The peer holds cells that its vector does not cover.
+    Open,
+    /// The vector it told covers what ours does not.
+    Told,
+    /// A push of it came after one that never came.
+    Gap,
+}
+
+impl Want {
+    /// The stronger reason stays.
+    const fn weight(self) -> u8 {
+        match self {
+            Self::Differs(_) => 0,
+            Self::Open => 1,
+            Self::Told => 2,
+            Self::Gap => 3,
+        }
+    }
+}
+
+/// One peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) up: bool,
+    pub(super) root: Option<Root>,
+    pub(super) last_heard_ms: u64,
+    /// When it was probed last since it came up.
+    pub(super) probed_ms: Option<u64>,
+    /// Probe it once nothing is pulled from it any more.
+    pub(super) recheck: bool,
+    /// What is to be pulled once there is room; at most one entry for each partition.
+    pub(super) wanted: BTreeMap<PartitionId, Want>,
+    /// The pulls under way.
+    pub(super) pulls: BTreeMap<PartitionId, u64>,
+    pub(super) parked: Parked,
+    /// How many of its push records are on their way through the writer.
+    pub(super) pushes_applying: usize,
+    told: Vec<Told>,
+}
+
+impl Peer {
+    fn new() -> Self {
+        Self {
+            up: false,
+            root: None,
+            last_heard_ms: 0,
+            probed_ms: None,
+            recheck: false,
+            wanted: BTreeMap::new(),
+            pulls: BTreeMap::new(),
+            parked: Parked::default(),
+            pushes_applying: 0,
+            told: vec![Told::Nothing; PARTITIONS],
+        }
+    }
+
+    pub(super) fn told(&self, partition: PartitionId) -> &Told {
+        &self.told[partition.index()]
+    }
+
+    /// It holds what we hold of `partition` now.
+    pub(super) fn told_ours(&mut self, partition: PartitionId, view: &dyn View) {
+        self.told[partition.index()] = Told::Ours(view.partition(partition));
+    }
+
+    /// It holds what `vector` covers. Frames may come in any order, so what it told before stays true.
+    pub(super) fn told_vector(
+        &mut self,
+        partition: PartitionId,
+        mut vector: VersionVector,
+        view: &dyn View,
+    ) {
+        let known = &mut self.told[partition.index()];
+        if let Some(before) = known.vector()
+            && !vector.includes(before)
+        {
+            vector.join(before);
+        }
+        let ours = view.partition(partition);
+        *known = if ours.vector == vector {
+            Told::Ours(ours)
+        } else {
+            Told::Vector(vector)
+        };
+    }
+
+    /// It tells its root. If that is ours now, it holds what we hold.
+    pub(super) fn told_root(&mut self, root: Root, view: &dyn View) -> bool {
+        self.root = Some(root);
+        let agrees = root == view.root();
+        if agrees {
+            for partition in PartitionId::all() {
+                self.told_ours(partition, view);
+            }
+        }
+        agrees
+    }
+
+    pub(super) fn want(&mut self, partition: PartitionId, want: Want) {
+        if self.pulls.contains_key(&partition) {
+            self.recheck = true;
+            return;
+        }
+        let held = self.wanted.entry(partition).or_insert(want);
+        if want.weight() >= held.weight() {
+            *held = want;
+        }
+    }
+
+    fn lag(&self, view: &dyn View) -> Option<u64> {
+        PartitionId::all()
+            .zip(&self.told)
+            .try_fold(0_u64, |lag, (partition, told)| {
+                let ours = view.partition(partition);
+                let behind = told.vector()?.lag_behind(&ours.vector);
+                Some(lag.saturating_add(behind))
+            })
+    }
+
+    fn status(&self, replica: ReplicaId, view: &dyn View, now: Now) -> PeerStatus {
+        let agrees = self.root == Some(view.root());
+        PeerStatus {
+            replica,
+            up: self.up,
+            agrees,
+            lag: if agrees { Some(0) } else { self.lag(view) },
+            last_heard_ms: now.monotonic_ms.saturating_sub(self.last_heard_ms),
+        }
+    }
+}
+
+/// Pushes that wait for the end of a pull, in the order in which they came.
+#[derive(Debug, Default)]
+pub(super) struct Parked {
+    records: BTreeMap<PartitionId, Vec<(Timestamp, CommitRecord)>>,
+    count: usize,
+}
+
+impl Parked {
+    /// Says whether there was room.
+    pub(super) fn park(
+        &mut self,
+        announced: Timestamp,
+        record: CommitRecord,
+        limit: usize,
+    ) -> bool {
+        let room = self.count < limit;
+        if room {
+            self.count += 1;
+            let records = self.records.entry(record.partition).or_default();
+            records.push((announced, record));
+        }
+        room
+    }
+
+    pub(super) fn take(&mut self, partition: PartitionId) -> Vec<(Timestamp, CommitRecord)> {
+        let records = self.records.remove(&partition).unwrap_or_default();
+        self.count -= records.len();
+        records
+    }
+}
+
+/// All peers known since the start.
+#[derive(Debug, Default)]
+pub(super) struct Peers(BTreeMap<ReplicaId, Peer>);
+
+impl Peers {
+    /// The peer, if it is up.
+    pub(super) fn up(&mut self, replica: ReplicaId) -> Option<&mut Peer> {
+        self.0.get_mut(&replica).filter(|peer| peer.up)
+    }
+
+    /// The peer, up or not.
+    pub(super) fn known(&mut self, replica: ReplicaId) -> Option<&mut Peer> {
+        self.0.get_mut(&replica)
+    }
+
+    pub(super) fn connect(&mut self, replica: ReplicaId, now: Now) {
+        let peer = self.0.entry(replica).or_insert_with(Peer::new);
+        peer.up = true;
+        peer.last_heard_ms = now.monotonic_ms;
+    }
+
+    /// Marks it as down, with nothing wanted of it; what it told stays.
+    pub(super) fn disconnect(&mut self, replica: ReplicaId) {
+        if let Some(peer) = self.0.get_mut(&replica) {
+            peer.up = false;
+            peer.probed_ms = None;
+            peer.recheck = false;
+            peer.wanted.clear();
+            peer.pulls.clear();
+            peer.parked = Parked::default();
+        }
+        let down = self.0.iter().filter(|(_, peer)| !peer.up);
+        if down.clone().count() > MAX_PEERS_REMEMBERED {
+            let oldest = down.min_by_key(|(_, peer)| peer.last_heard_ms);
+            if let Some(oldest) = oldest.map(|(replica, _)| *replica) {
+                self.0.remove(&oldest);
+            }
+        }
+    }
+
+    /// The peers that are up, in the order of their ids.
+    pub(super) fn all_up(&self) -> Vec<ReplicaId> {
+        let up = self.0.iter().filter(|(_, peer)| peer.up);
+        up.map(|(replica, _)| *replica).collect()
+    }
+
+    pub(super) fn statuses(&self, view: &dyn View, now: Now) -> Vec<PeerStatus> {
+        self.0
+            .iter()
+            .map(|(replica, peer)| peer.status(*replica, view, now))
+            .collect()
+    }
+}

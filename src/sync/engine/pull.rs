@@ -1,0 +1,211 @@
+//! One pull: the pages of what a peer holds of a partition and we do not, until all of it may be claimed.
+//!
+//! Every page is read from a fresh snapshot of the peer, so the pages of one pass may show different states.
+//! A pass whose pages all carry one stamp is *clean*: it shows one state. Another pass follows one that is
+//! not clean, against a base that includes the vector with which it began. Only a clean pass is claimed, and
+//! only once every page before it is durable. `docs/protocol.md` has the proof.
+//!
+//! Invariant: until then its cells are applied with [`Claim::Nothing`].
+
+use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
+
+use super::PullRequest;
+use crate::model::{Claim, Cursor, DeltaPage, EntityCells, Op, PartitionId};
+
+/// The most pages of one pull that are on their way through the writer; the next is asked for after one of
+/// them is durable.
+pub const MAX_PAGES_APPLYING: usize = 2;
+
+/// The most passes of a pull. A pull that needs more is given up; the next probe begins anew. Each pass
+/// brings only what is newer than the one before and what the peer itself may not claim yet.
+pub const MAX_PASSES: u32 = 8;
+
+/// What is to be done next about a pull.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nothing until more happens.
+    Wait,
+    /// Ask for this page.
+    Ask(PullRequest),
+    /// Hand this last step to the writer; its outcome is the pull's.
+    Claim(Op, Timestamp),
+    /// All of it was here before.
+    Complete,
+    /// Too many passes.
+    GiveUp,
+}
+
+/// The last page of a clean pass.
+#[derive(Clone, Debug)]
+struct Final {
+    entities: Vec<EntityCells>,
+    vector: VersionVector,
+    announced: Timestamp,
+}
+
+/// A pull under way.
+#[derive(Clone, Debug)]
+pub(super) struct Pull {
+    pub(super) id: u64,
+    pub(super) peer: ReplicaId,
+    pub(super) partition: PartitionId,
+    /// When it last came forward.
+    pub(super) progress_ms: u64,
+    /// What need not be sent in this pass.
+    base: VersionVector,
+    /// Vector and stamp of the first page of this pass.
+    first: Option<(VersionVector, u64)>,
+    /// The vector of the last page of any pass.
+    newest: VersionVector,
+    cursor: Option<Cursor>,
+    /// How many pages were asked for.
+    asked: u32,
+    /// Whether the last of them has not come.
+    awaiting: bool,
+    passes: u32,
+    applying: usize,
+    last: Option<Final>,
+    claiming: bool,
+}
+
+impl Pull {
+    pub(super) fn new(
+        id: u64,
+        peer: ReplicaId,
+        partition: PartitionId,
+        ours: VersionVector,
+        now_ms: u64,
+    ) -> Self {
+        Self {
+            id,
+            peer,
+            partition,
+            progress_ms: now_ms,
+            base: ours,
+            first: None,
+            newest: VersionVector::default(),
+            cursor: None,
+            asked: 0,
+            awaiting: false,
+            passes: 1,
+            applying: 0,
+            last: None,
+            claiming: false,
+        }
+    }
+
+    /// Whether `page` is what it waits for.
+    pub(super) fn awaits(&self, peer: ReplicaId, partition: PartitionId, page: u32) -> bool {
+        self.awaiting
+            && self.peer == peer
+            && self.partition == partition
+            && self.asked.checked_sub(1) == Some(page)
+    }
+
+    pub(super) const fn base(&self) -> &VersionVector {
+        &self.base
+    }
+
+    pub(super) const fn cursor(&self) -> Option<Cursor> {
+        self.cursor
+    }
+
+    pub(super) const fn newest(&self) -> &VersionVector {
+        &self.newest
+    }
+
+    /// Asks for the first page.
+    pub(super) fn begin(&mut self) -> PullRequest {
+        self.ask()
+    }
+
+    /// Takes in the page it waits for; yields cells to be applied now, under [`Claim::Nothing`].
+    pub(super) fn take(
+        &mut self,
+        page: DeltaPage,
+        announced: Timestamp,
+        now_ms: u64,
+    ) -> Option<Op> {
+        self.awaiting = false;
+        self.progress_ms = now_ms;
+        self.newest = page.vector.clone();
+        let (vector, stamp) = self
+            .first
+            .get_or_insert_with(|| (page.vector.clone(), page.stamp));
+        let clean = *stamp == page.stamp && *vector == page.vector;
+        self.cursor = page.next;
+        if page.next.is_none() && clean {
+            self.last = Some(Final {
+                entities: page.entities,
+                vector: page.vector,
+                announced,
+            });
+            return None;
+        }
+        if page.next.is_none() {
+            self.base.join(vector);
+            self.first = None;
+            self.passes += 1;
+        }
+        if page.entities.is_empty() {
+            return None;
+        }
+        self.applying += 1;
+        Some(Op {
+            partition: self.partition,
+            entities: page.entities,
+            claim: Claim::Nothing,
+        })
+    }
+
+    /// A page is durable.
+    pub(super) const fn applied(&mut self, now_ms: u64) {
+        self.applying = self.applying.saturating_sub(1);
+        self.progress_ms = now_ms;
+    }
+
+    /// What to do now; `ours` is our vector.
+    pub(super) fn turn(&mut self, ours: &VersionVector) -> Turn {
+        if self.awaiting || self.claiming {
+            return Turn::Wait;
+        }
+        if self.passes > MAX_PASSES {
+            return Turn::GiveUp;
+        }
+        if self.last.is_none() {
+            return if self.applying < MAX_PAGES_APPLYING {
+                Turn::Ask(self.ask())
+            } else {
+                Turn::Wait
+            };
+        }
+        if self.applying > 0 {
+            return Turn::Wait;
+        }
+        self.last.take().map_or(Turn::Wait, |last| {
+            if last.entities.is_empty() && ours.includes(&last.vector) {
+                return Turn::Complete;
+            }
+            self.claiming = true;
+            let op = Op {
+                partition: self.partition,
+                entities: last.entities,
+                claim: Claim::Absorb(last.vector),
+            };
+            Turn::Claim(op, last.announced)
+        })
+    }
+
+    fn ask(&mut self) -> PullRequest {
+        let page = self.asked;
+        self.asked = page.saturating_add(1);
+        self.awaiting = true;
+        PullRequest {
+            pull: self.id,
+            page,
+            partition: self.partition,
+            base: self.base.clone(),
+            cursor: self.cursor,
+        }
+    }
+}

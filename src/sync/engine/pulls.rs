@@ -1,0 +1,233 @@
+//! The pulls under way, and which comes next.
+//!
+//! Invariants: at most one pull of a partition from a peer; at most `max_pulls_per_peer` of a peer and
+//! `max_pulls` in all; what only a summary suggests is not pulled from two peers at once, so that a node
+//! that lacks much is not sent it by everybody.
+
+use std::collections::BTreeMap;
+
+use grapevine_crdt::{ReplicaId, Timestamp};
+
+use super::{
+    Now, PullRequest, View,
+    core::{Engine, Purpose, Step},
+    peer::{Peer, Want},
+    pull::{Pull, Turn},
+    push,
+    validate::{self, Violation},
+};
+use crate::{
+    model::{DeltaPage, PartitionId},
+    sync::Message,
+};
+
+/// All pulls under way, by their ids.
+#[derive(Debug, Default)]
+pub(super) struct Pulls {
+    next: u64,
+    under_way: BTreeMap<u64, Pull>,
+    /// The peer that last began one; the next in order goes first.
+    turn: Option<ReplicaId>,
+}
+
+impl Pulls {
+    pub(super) fn forget_peer(&mut self, peer: ReplicaId) {
+        self.under_way.retain(|_, pull| pull.peer != peer);
+    }
+
+    fn of_partition(&self, partition: PartitionId) -> bool {
+        self.under_way
+            .values()
+            .any(|pull| pull.partition == partition)
+    }
+}
+
+impl Engine {
+    /// Begins what is wanted as far as there is room, the peers taking turns.
+    pub(super) fn fill(&mut self, step: &mut Step<'_>) {
+        let mut order = self.peers.all_up();
+        let served = self.pulls.turn;
+        let first = order.partition_point(|peer| Some(*peer) <= served);
+        order.rotate_left(first);
+        loop {
+            let mut began = false;
+            for peer in &order {
+                if self.pulls.under_way.len() >= self.config.max_pulls {
+                    return;
+                }
+                if self.begin_next(step, *peer) {
+                    self.pulls.turn = Some(*peer);
+                    began = true;
+                }
+            }
+            if !began {
+                return;
+            }
+        }
+    }
+
+    /// Begins the next pull from this peer that can still gain something.
+    fn begin_next(&mut self, step: &mut Step<'_>, replica: ReplicaId) -> bool {
+        let limit = self.config.max_pulls_per_peer;
+        let Some(peer) = self.peers.up(replica) else {
+            return false;
+        };
+        while peer.pulls.len() < limit
+            && let Some((partition, want)) = peer.wanted.pop_first()
+        {
+            let elsewhere = self.pulls.of_partition(partition);
+            if !gains(step.view, peer, partition, want, elsewhere) {
+                continue;
+            }
+            let ours = step.view.partition(partition);
+            let id = self.pulls.next;
+            self.pulls.next += 1;
+            let vector = ours.vector.clone();
+            let mut pull = Pull::new(id, replica, partition, vector, step.now.monotonic_ms);
+            let request = pull.begin();
+            let open = ours.unclaimed > 0 && !elsewhere;
+            peer.pulls.insert(partition, id);
+            self.pulls.under_way.insert(id, pull);
+            ask(step, replica, request, open);
+            return true;
+        }
+        false
+    }
+
+    /// A page came.
+    pub(super) fn page(
+        &mut self,
+        step: &mut Step<'_>,
+        sender: ReplicaId,
+        (id, number, partition): (u64, u32, PartitionId),
+        announced: Timestamp,
+        page: DeltaPage,
+    ) -> Result<(), Violation> {
+        let pull = self.pulls.under_way.get_mut(&id);
+        let Some(pull) = pull.filter(|pull| pull.awaits(sender, partition, number)) else {
+            return Ok(());
+        };
+        validate::page(pull, announced, &page, step.view, step.now)?;
+        if let Some(peer) = self.peers.up(sender) {
+            peer.told_vector(partition, page.vector.clone(), step.view);
+        }
+        let op = pull.take(page, announced, step.now.monotonic_ms);
+        if let Some(op) = op {
+            self.apply(step, Purpose::Page(id), op, announced);
+        }
+        self.go_on(step, id);
+        Ok(())
+    }
+
+    /// A page of a pull is durable.
+    pub(super) fn page_applied(&mut self, step: &mut Step<'_>, id: u64) {
+        if let Some(pull) = self.pulls.under_way.get_mut(&id) {
+            pull.applied(step.now.monotonic_ms);
+            self.go_on(step, id);
+        }
+    }
+
+    fn go_on(&mut self, step: &mut Step<'_>, id: u64) {
+        let Some(pull) = self.pulls.under_way.get_mut(&id) else {
+            return;
+        };
+        let peer = pull.peer;
+        match pull.turn(&step.view.partition(pull.partition).vector) {
+            Turn::Wait => {}
+            Turn::Ask(request) => ask(step, peer, request, false),
+            Turn::Claim(op, announced) => self.apply(step, Purpose::Claim(id), op, announced),
+            Turn::Complete => self.completed(step, id),
+            Turn::GiveUp => self.abandon(id),
+        }
+    }
+
+    /// Everything that a pull was for is claimed.
+    pub(super) fn completed(&mut self, step: &mut Step<'_>, id: u64) {
+        let Some(pull) = self.pulls.under_way.remove(&id) else {
+            return;
+        };
+        let Some(peer) = self.peers.up(pull.peer) else {
+            return;
+        };
+        peer.pulls.remove(&pull.partition);
+        peer.recheck = true;
+        let parked = peer.parked.take(pull.partition);
+        push::unpark(self, step, pull.peer, parked);
+        self.recheck(step);
+    }
+
+    /// Gives a pull up. What was parked for its end goes with it; the next probe finds what is missing.
+    pub(super) fn abandon(&mut self, id: u64) {
+        let Some(pull) = self.pulls.under_way.remove(&id) else {
+            return;
+        };
+        if let Some(peer) = self.peers.up(pull.peer) {
+            peer.pulls.remove(&pull.partition);
+            peer.parked.take(pull.partition);
+        }
+    }
+
+    pub(super) fn abandon_stalled(&mut self, now: Now) {
+        let limit_ms = self.config.pull_abandoned_after_ms;
+        let stalled: Vec<u64> = self
+            .pulls
+            .under_way
+            .values()
+            .filter(|pull| now.monotonic_ms >= pull.progress_ms.saturating_add(limit_ms))
+            .map(|pull| pull.id)
+            .collect();
+        for id in stalled {
+            self.abandon(id);
+        }
+    }
+}
+
+/// Whether a pull could still bring something, now that its turn has come.
+fn gains(
+    view: &dyn View,
+    peer: &mut Peer,
+    partition: PartitionId,
+    want: Want,
+    elsewhere: bool,
+) -> bool {
+    let differs = match want {
+        Want::Gap => return true,
+        Want::Told => {
+            let ours = view.partition(partition);
+            let told = peer.told(partition).vector();
+            return told.is_none_or(|told| !ours.vector.includes(told));
+        }
+        Want::Differs(theirs) => {
+            let ours = view.summary(partition);
+            let same_vector = ours.vector_hash == theirs.vector_hash;
+            ours != theirs && (!same_vector || ours.open || theirs.open)
+        }
+        Want::Open => true,
+    };
+    // Somebody else is sending it already; what that leaves is found by another probe.
+    peer.recheck |= differs && elsewhere;
+    differs && !elsewhere
+}
+
+fn ask(step: &mut Step<'_>, peer: ReplicaId, request: PullRequest, open: bool) {
+    let vector = step.view.partition(request.partition).vector.clone();
+    let PullRequest {
+        pull,
+        page,
+        partition,
+        base,
+        cursor,
+    } = request;
+    step.send(
+        peer,
+        Message::Pull {
+            pull,
+            page,
+            partition,
+            vector,
+            open,
+            base,
+            cursor,
+        },
+    );
+}

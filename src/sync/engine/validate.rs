@@ -1,0 +1,160 @@
+//! What a peer can never rightly say. Whoever says it is disconnected before anything it said takes effect.
+
+use grapevine_crdt::{ReplicaId, Seq, Timestamp, VersionVector};
+
+use super::{MAX_CLOCK_AHEAD_MS, Now, View, pull::Pull};
+use crate::model::{
+    CommitRecord, DeltaPage, EntityId, Invalid, PARTITIONS, PartitionId, PartitionSummary, Root,
+    root_term,
+};
+
+/// Why what a peer said is impossible. No state changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// `Hello` comes first, and once.
+    #[error("a second hello")]
+    Hello,
+    /// The clock it announced is further ahead than the handshake allows.
+    #[error(
+        "its clock is {ahead_ms} ms ahead of ours, at most {MAX_CLOCK_AHEAD_MS} ms are allowed"
+    )]
+    Clock {
+        /// How far it is ahead.
+        ahead_ms: u64,
+    },
+    /// Not one summary for each partition.
+    #[error("{0} summaries instead of {PARTITIONS}")]
+    SummaryCount(usize),
+    /// Summaries that do not add up to their root.
+    #[error("its summaries do not add up to its root")]
+    Root,
+    /// A vector with an entry that covers nothing.
+    #[error("a vector of partition {0} has an entry without writes")]
+    EmptyEntry(PartitionId),
+    /// Writes of the life under which this node writes that it never made: somebody else writes under it,
+    /// or its data was rolled back.
+    #[error("it holds writes of ours in partition {0} that we never made")]
+    OurWrites(PartitionId),
+    /// A vector of the peer that lacks what an earlier one covered.
+    #[error("its vector of partition {0} went back")]
+    VectorWentBack(PartitionId),
+    /// A page that leads nowhere.
+    #[error("a page of partition {0} does not move on")]
+    Cursor(PartitionId),
+    /// An entity without cells.
+    #[error("{0} came without cells")]
+    NoCells(EntityId),
+    /// A cell in a page that the base of the page covers.
+    #[error("a cell of {0} was not asked for")]
+    NotAskedFor(EntityId),
+    /// A pushed record of another replica than the sender.
+    #[error("a push of writes of another replica, {0}")]
+    ForeignPush(ReplicaId),
+    /// Cells that cannot be.
+    #[error("{0}")]
+    Cells(#[from] Invalid),
+}
+
+/// The clock of a message.
+pub(super) const fn clock(announced: Timestamp, now: Now) -> Result<(), Violation> {
+    let ahead_ms = announced.unix_ms().saturating_sub(now.unix_ms);
+    if ahead_ms > MAX_CLOCK_AHEAD_MS {
+        return Err(Violation::Clock { ahead_ms });
+    }
+    Ok(())
+}
+
+/// A vector that a peer says it has.
+pub(super) fn vector(
+    partition: PartitionId,
+    vector: &VersionVector,
+    view: &dyn View,
+) -> Result<(), Violation> {
+    if vector.iter().any(|(_, seq)| seq == Seq::ZERO) {
+        return Err(Violation::EmptyEntry(partition));
+    }
+    let ours = view.partition(partition);
+    let invented = view
+        .replica()
+        .is_some_and(|replica| vector.get(replica) > ours.vector.get(replica));
+    if invented {
+        return Err(Violation::OurWrites(partition));
+    }
+    Ok(())
+}
+
+pub(super) fn summaries(root: Root, partitions: &[PartitionSummary]) -> Result<(), Violation> {
+    if partitions.len() != PARTITIONS {
+        return Err(Violation::SummaryCount(partitions.len()));
+    }
+    let sum = PartitionId::all()
+        .zip(partitions)
+        .map(|(partition, summary)| root_term(partition, *summary))
+        .fold(0, u128::wrapping_add);
+    if Root(sum) != root {
+        return Err(Violation::Root);
+    }
+    Ok(())
+}
+
+/// A page that `pull` waits for.
+pub(super) fn page(
+    pull: &Pull,
+    announced: Timestamp,
+    page: &DeltaPage,
+    view: &dyn View,
+    now: Now,
+) -> Result<(), Violation> {
+    let partition = pull.partition;
+    clock(announced, now)?;
+    vector(partition, &page.vector, view)?;
+    if !page.vector.includes(pull.newest()) {
+        return Err(Violation::VectorWentBack(partition));
+    }
+    if let Some(next) = page.next
+        && (page.entities.is_empty() || pull.cursor().is_some_and(|cursor| next <= cursor))
+    {
+        return Err(Violation::Cursor(partition));
+    }
+    let ours = view.partition(partition);
+    for entity in &page.entities {
+        entity.check(partition, announced)?;
+        if entity.cells.is_empty() {
+            return Err(Violation::NoCells(entity.id.clone()));
+        }
+        for cell in &entity.cells {
+            let dot = cell.cell.dot;
+            if pull.base().covers(dot) {
+                return Err(Violation::NotAskedFor(entity.id.clone()));
+            }
+            if view.replica() == Some(dot.replica) && !ours.vector.covers(dot) {
+                return Err(Violation::OurWrites(partition));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn push(
+    sender: ReplicaId,
+    announced: Timestamp,
+    records: &[CommitRecord],
+    now: Now,
+) -> Result<(), Violation> {
+    clock(announced, now)?;
+    for record in records {
+        if record.replica != sender {
+            return Err(Violation::ForeignPush(record.replica));
+        }
+        record.check(announced)?;
+        if let Some(entity) = record
+            .entities
+            .iter()
+            .find(|entity| entity.cells.is_empty())
+        {
+            return Err(Violation::NoCells(entity.id.clone()));
+        }
+    }
+    Ok(())
+}
