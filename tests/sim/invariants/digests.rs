@@ -1,0 +1,28 @@
+//! Invariant 10: closed partitions with equal vectors have equal digests.
+
+use super::{Observed, to_check};
+use crate::world::World;
+
+pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String> {
+    for (number, partition) in to_check(world, observed) {
+        let ours = world.nodes[number].state.partition(partition).summary();
+        for (other, node) in world.nodes.iter().enumerate() {
+            let theirs = node.state.partition(partition).summary();
+            let comparable = !ours.open && !theirs.open && ours.vector_hash == theirs.vector_hash;
+            if comparable && ours.digest != theirs.digest {
+                return Err(format!(
+                    "nodes {number} and {other} differ in partition {partition}"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn bites_when_an_entity_is_lost_on_the_way_to_the_writer() {
+    super::bites::assert_bites(
+        super::Invariant::Digests,
+        crate::fault::Fault::LosesEntities,
+    );
+}

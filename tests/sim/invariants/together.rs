@@ -1,0 +1,49 @@
+//! Invariant 3: data and vector move together, in one row of the journal, and index, digest and count of
+//! what is not claimed follow from it.
+
+use grapevine::{
+    model::{Claim, PartitionId},
+    store::Group,
+};
+use grapevine_crdt::VersionVector;
+
+use super::{Observed, to_check};
+use crate::{held::Held, world::World};
+
+pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String> {
+    for (number, partition) in to_check(world, observed) {
+        let node = &world.nodes[number];
+        let at = |what: String| format!("node {number}, partition {partition}: {what}");
+        let state = node.state.partition(partition);
+        let held = Held::of(&node.rows, partition);
+        held.adds_up_to(state).map_err(at)?;
+        if let Observed::Published { before, group, .. } = observed {
+            let vector = &before.state.partition(partition).vector;
+            let claimed = claim(partition, vector.clone(), group);
+            if claimed != state.vector {
+                return Err(at(format!("{:?} instead of {claimed:?}", state.vector)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the vector is after a group, by the claims of the group alone.
+fn claim(partition: PartitionId, mut vector: VersionVector, group: &Group) -> VersionVector {
+    for op in group.ops.iter().filter(|op| op.partition == partition) {
+        match &op.claim {
+            Claim::Nothing => {}
+            Claim::Advance { replica, upto, .. } => vector.advance(*replica, *upto),
+            Claim::Absorb(claimed) => vector.join(claimed),
+        }
+    }
+    vector
+}
+
+#[test]
+fn bites_when_a_commit_is_torn() {
+    super::bites::assert_bites(
+        super::Invariant::Together,
+        crate::fault::Fault::TearsCommits,
+    );
+}

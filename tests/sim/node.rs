@@ -1,0 +1,239 @@
+//! A simulated node: the real engine and the real kernel, a writer with group commit, and a disk that keeps
+//! only what was synced.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use grapevine::{
+    model::{
+        Claim, CommitRecord, EntityId, Op, Outcome, PartitionId, PartitionState, PartitionSummary,
+        Root,
+    },
+    store::{Changes, Group, MemoryRows, State, Workspace},
+    sync::engine::{Engine, Ticket, View},
+};
+use grapevine_crdt::{Dot, ReplicaId, Timestamp};
+
+use crate::{client::Change, fault::Fault, history::is_local};
+
+/// After how many groups the journal is folded into a checkpoint.
+const GROUPS_PER_CHECKPOINT: usize = 16;
+
+/// What waits for the writer.
+#[derive(Clone, Debug)]
+pub(crate) enum Job {
+    Write(EntityId, Change),
+    Apply(Ticket, Op, Timestamp),
+}
+
+/// What somebody is to hear once a group is durable.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Written(EntityId, Dot),
+    Applied(Ticket, Outcome),
+}
+
+/// A group on its way to the disk.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(crate) group: Group,
+    pub(crate) changes: Changes,
+    pub(crate) answers: Vec<Answer>,
+    /// The local edits in it.
+    pub(crate) edits: Vec<(EntityId, Change)>,
+}
+
+/// What survives a crash.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk {
+    rows: MemoryRows,
+    state: State,
+    journal: Vec<Group>,
+    number: u64,
+}
+
+impl Disk {
+    pub(crate) fn append(&mut self, group: Group) {
+        self.number = group.number;
+        self.journal.push(group);
+    }
+
+    /// What the journal adds up to.
+    pub(crate) fn replay(&self) -> (MemoryRows, State) {
+        let mut workspace = Workspace::new(&self.rows, self.state.clone());
+        for group in &self.journal {
+            let group = group.clone();
+            workspace.replay(group).expect("rows in memory can be read");
+        }
+        let (_, changes) = workspace.finish(0);
+        let mut rows = self.rows.clone();
+        rows.apply(changes.rows);
+        (rows, changes.state)
+    }
+
+    fn checkpoint_when_long(&mut self) {
+        if self.journal.len() >= GROUPS_PER_CHECKPOINT {
+            (self.rows, self.state) = self.replay();
+            self.journal.clear();
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) life: ReplicaId,
+    pub(crate) up: bool,
+    pub(crate) engine: Engine,
+    pub(crate) rows: MemoryRows,
+    pub(crate) state: State,
+    pub(crate) disk: Disk,
+    /// An old copy of the disk and the life it belongs to.
+    pub(crate) copy: Option<(Disk, ReplicaId)>,
+    pub(crate) jobs: VecDeque<Job>,
+    pub(crate) staged: Option<Staged>,
+    /// How far its wall clock is off.
+    pub(crate) skew_ms: i64,
+    /// The peers it believes to be up, with their numbers.
+    pub(crate) sees: BTreeMap<ReplicaId, usize>,
+}
+
+/// The latest published state, as the engine sees it.
+pub(crate) struct Published<'a>(pub(crate) &'a State, pub(crate) ReplicaId);
+
+impl View for Published<'_> {
+    fn root(&self) -> Root {
+        self.0.root()
+    }
+
+    fn summary(&self, partition: PartitionId) -> PartitionSummary {
+        self.0.partition(partition).summary()
+    }
+
+    fn partition(&self, partition: PartitionId) -> std::sync::Arc<PartitionState> {
+        self.0.partition(partition).clone()
+    }
+
+    fn replica(&self) -> Option<ReplicaId> {
+        Some(self.1)
+    }
+}
+
+impl Node {
+    pub(crate) fn new(life: ReplicaId, engine: Engine) -> Self {
+        Self {
+            life,
+            up: true,
+            engine,
+            rows: MemoryRows::default(),
+            state: State::default(),
+            disk: Disk::default(),
+            copy: None,
+            jobs: VecDeque::new(),
+            staged: None,
+            skew_ms: 0,
+            sees: BTreeMap::new(),
+        }
+    }
+
+    /// Decides the next group over what is published. Says whether there is something to sync; answers that
+    /// need no sync come back at once.
+    pub(crate) fn stage(&mut self, size: usize, wall_ms: u64) -> Vec<Answer> {
+        let mut workspace = Workspace::new(&self.rows, self.state.clone());
+        let mut answers = Vec::new();
+        let mut edits = Vec::new();
+        let size = size.min(self.jobs.len());
+        for job in self.jobs.drain(..size) {
+            match job {
+                Job::Write(id, change) => {
+                    let written = workspace
+                        .write(&id, self.life, wall_ms, |edit| change.decide(&edit))
+                        .expect("rows in memory can be read");
+                    if let Ok(Some(dot)) = written {
+                        answers.push(Answer::Written(id.clone(), dot));
+                        edits.push((id, change));
+                    }
+                }
+                Job::Apply(ticket, op, announced) => {
+                    let outcome = workspace
+                        .apply(op, announced)
+                        .expect("rows in memory can be read");
+                    answers.push(Answer::Applied(ticket, outcome));
+                }
+            }
+        }
+        if workspace.is_empty() {
+            return answers;
+        }
+        let (group, changes) = workspace.finish(self.disk.number + 1);
+        self.staged = Some(Staged {
+            group,
+            changes,
+            answers,
+            edits,
+        });
+        Vec::new()
+    }
+
+    /// Makes a staged group visible; it is durable.
+    pub(crate) fn publish(&mut self, group: Group, changes: Changes) {
+        self.disk.append(group);
+        self.disk.checkpoint_when_long();
+        self.rows.apply(changes.rows);
+        self.state = changes.state;
+    }
+
+    /// What the group wrote under this life, as pushes carry it.
+    pub(crate) fn records(&self, group: &Group) -> Vec<CommitRecord> {
+        let local = group.ops.iter().filter(|op| is_local(op, self.life));
+        local
+            .filter_map(|op| match &op.claim {
+                Claim::Advance {
+                    replica,
+                    after,
+                    upto,
+                } => Some(CommitRecord {
+                    partition: op.partition,
+                    replica: *replica,
+                    after: *after,
+                    upto: *upto,
+                    entities: op.entities.clone(),
+                }),
+                Claim::Nothing | Claim::Absorb(_) => None,
+            })
+            .collect()
+    }
+
+    /// Everything that is not on the disk is gone.
+    pub(crate) fn crash(&mut self) {
+        self.up = false;
+        self.staged = None;
+        self.jobs.clear();
+        self.sees.clear();
+    }
+
+    /// A new life on the old disk.
+    pub(crate) fn restart(&mut self, life: ReplicaId, engine: Engine, fault: Option<Fault>) {
+        self.up = true;
+        self.engine = engine;
+        self.life = life;
+        if fault == Some(Fault::ReusesLife)
+            && let Some((disk, life)) = self.copy.take()
+        {
+            (self.disk, self.life) = (disk, life);
+        }
+        let (rows, replayed) = self.disk.replay();
+        self.rows = rows;
+        let mut state = State::default();
+        if fault != Some(Fault::ForgetsClock) {
+            state.observe(replayed.clock());
+        }
+        for (partition, replayed) in replayed.partitions() {
+            // The count of steps need not outlive a life.
+            let restored = PartitionState {
+                steps: 0,
+                ..PartitionState::clone(replayed)
+            };
+            state.set(partition, restored);
+        }
+        self.state = state;
+    }
+}
