@@ -10,6 +10,7 @@ pub mod clock;
 pub mod cluster;
 pub mod codec;
 pub mod config;
+pub mod http;
 pub mod logging;
 pub mod model;
 pub mod node;

@@ -15,6 +15,10 @@ mod instant;
 pub mod kv;
 mod partition;
 mod replication;
+mod vcard;
+pub mod vcard_edit;
+mod vcard_lines;
+mod vcard_property;
 
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
 pub use contact::{Contact, Email, Phone};
@@ -36,3 +40,6 @@ pub use replication::{
     Claim, CommitRecord, Cursor, DeltaPage, EntityCells, Invalid, Op, Outcome, PartitionSummary,
     Root,
 };
+pub use vcard::{Card, CardFile, RejectedCard, RejectedProperty};
+pub use vcard_edit::Source;
+pub use vcard_lines::{MAX_CARD_BYTES, UnreadableFile};

@@ -5,7 +5,12 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{cluster::ClusterView, config::NodeConfig, store::Store};
+use crate::{
+    cluster::ClusterView,
+    config::NodeConfig,
+    http::{HttpLimits, HttpState},
+    store::Store,
+};
 
 /// Everything that HTTP needs.
 pub(super) struct Parts {
@@ -25,6 +30,10 @@ pub(super) async fn serve(parts: Parts) {
         config,
         stopping,
     } = parts;
-    stopping.cancelled().await;
-    drop((listener, store, cluster, config));
+    let state = HttpState {
+        store,
+        cluster,
+        limits: HttpLimits::from(&config),
+    };
+    crate::http::serve(listener, state, stopping.cancelled_owned()).await;
 }
