@@ -4,6 +4,7 @@ mod copies;
 mod faults;
 mod fixture;
 mod group;
+mod kernel;
 mod model;
 mod readers;
 mod restart;
