@@ -258,8 +258,7 @@ impl Writer {
         if let Storage::Open(OpenStorage { journal, applier }) =
             core::mem::replace(&mut self.storage, failed)
         {
-            self.publication.end_applier(false);
-            let kept = applier.join().and_then(|ended| {
+            let kept = applier.end(false).and_then(|ended| {
                 let good = !ended.failed && ended.data.is_good();
                 good.then_some(ended.data)
             });
@@ -318,8 +317,7 @@ impl Writer {
     /// Applies what there is and closes the files.
     fn end(self) {
         if let Storage::Open(OpenStorage { journal, applier }) = self.storage {
-            self.publication.end_applier(true);
-            drop(applier.join());
+            drop(applier.end(true));
             drop(journal);
         }
         tracing::debug!("the store is closed");

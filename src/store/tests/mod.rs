@@ -3,6 +3,7 @@
 mod copies;
 mod faults;
 mod fixture;
+mod formats;
 mod group;
 mod kernel;
 mod model;
