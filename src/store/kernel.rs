@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use grapevine_crdt::{Dot, Entity, FieldCell, HybridClock, ReplicaId, Seq, Timestamp};
+use grapevine_crdt::{Dot, Entity, FieldCell, HybridClock, ReplicaId, Seq, Timestamp, Value};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -108,7 +108,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         self.ops.len()
     }
 
-    /// How many bytes the rows put so far have; rows that were put again count again.
+    /// About how many bytes the steps and the rows they put have; rows that were put again count again.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
@@ -228,14 +228,20 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         Ok(())
     }
 
-    /// Takes one step whole, or on error not at all. `loaded` is its first entity as it is, if it was read
+    /// Takes one step whole, or on error not at all. One that changes nothing (a page that was sent again)
+    /// is not worth a commit and leaves no trace. `loaded` is its first entity as it is, if it was read
     /// already.
     fn execute(&mut self, op: Op, loaded: Option<StoredEntity>) -> Result<(), StoreError> {
         self.undo.clear();
         match self.step(&op, loaded) {
             Ok(partition) => {
-                self.state.set(op.partition, partition);
-                self.ops.push(op);
+                let same =
+                    self.undo.is_empty() && partition == **self.state.partition(op.partition);
+                if !same {
+                    self.bytes += op_bytes(&op);
+                    self.state.set(op.partition, partition);
+                    self.ops.push(op);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -389,4 +395,31 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         )?;
         Ok(count)
     }
+}
+
+/// About how many bytes a step has in the journal.
+fn op_bytes(op: &Op) -> usize {
+    const CELL_BYTES: usize = 64;
+    const DOT_BYTES: usize = 24;
+    let claim = match &op.claim {
+        Claim::Nothing => 0,
+        Claim::Advance { .. } => DOT_BYTES,
+        Claim::Absorb(vector) => vector.len() * DOT_BYTES,
+    };
+    let cells = |cells: &EntityCells| {
+        let cells_bytes: usize = cells
+            .cells
+            .iter()
+            .map(|FieldCell { cell, .. }| {
+                let value = match &cell.value {
+                    Value::Bytes(bytes) => bytes.len(),
+                    Value::Dots(dots) => dots.len() * DOT_BYTES,
+                    Value::Tombstone | Value::Counted => 0,
+                };
+                CELL_BYTES + cell.seen.len() * DOT_BYTES + value
+            })
+            .sum();
+        cells.id.key().len() + cells_bytes
+    };
+    claim + op.entities.iter().map(cells).sum::<usize>()
 }

@@ -35,7 +35,8 @@ use crate::{
 /// The most steps of one group.
 const MAX_GROUP_STEPS: usize = 4_096;
 
-/// A group takes no further step once its rows have this many bytes.
+/// A group takes no further step once its steps and their rows have about this many bytes; one step may go
+/// over it, but never more than a frame or a request body has.
 const MAX_GROUP_BYTES: usize = 4 * 1024 * 1024;
 
 /// After opening the files again has failed, the next try waits this long.
