@@ -8,7 +8,8 @@ mod partition;
 mod replication;
 
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
-pub use partition::{PartitionState, root_term, short_hash, vector_term};
+pub(crate) use partition::short_hash;
+pub use partition::{PartitionState, root_term, vector_term};
 pub use replication::{
     Claim, CommitRecord, Cursor, DeltaPage, EntityCells, Invalid, Op, Outcome, PartitionSummary,
     Root,
