@@ -1,13 +1,18 @@
 //! Grapevine: a gossip-based, eventually consistent CRDT store that stays writable when the network does not.
 //!
 //! The layers, each knowing only those before it (a test reads the sources and fails on an import that
-//! points up): [`grapevine_crdt`] < [`model`], [`codec`], `config`, [`clock`] < `sync::engine` < [`store`],
-//! `cluster`, `sync::transport` < `sync::driver`, `http` < `node` < `cli`.
+//! points up): [`grapevine_crdt`] < [`model`], [`codec`], [`config`], [`clock`] < `sync::engine` < [`store`],
+//! `cluster`, `sync::transport` < `sync::driver`, `http` < [`node`] <
+//! [`logging`], [`cli`].
 
+pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod codec;
 pub mod config;
+pub mod http;
+pub mod logging;
 pub mod model;
+pub mod node;
 pub mod store;
 pub mod sync;

@@ -6,6 +6,14 @@ use crate::{CausalContext, Dot, Timestamp};
 
 /// What a cell is worth in its field. The field says what it measures: a hybrid logical time (registers and
 /// attributes), a count (slots and baselines of counters) or a `seq` (removals).
+///
+/// ```
+/// use grapevine_crdt::{Rank, Timestamp};
+///
+/// let time = Timestamp::from_unix_ms(1_000);
+/// assert_eq!(Rank::at(time).time(), time);
+/// assert!(Rank::new(2) > Rank::new(1));
+/// ```
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -37,7 +45,7 @@ impl Rank {
     }
 }
 
-/// What a cell holds.
+/// What a cell holds. The order of the variants is part of the encoding at rest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Value {
     /// The field was deleted.
@@ -51,14 +59,28 @@ pub enum Value {
 }
 
 /// One write to one field: taken whole or not at all, never blended.
+///
+/// ```
+/// use grapevine_crdt::{CausalContext, Cell, Dot, Rank, ReplicaId, Seq, Value};
+///
+/// let first = Cell {
+///     rank: Rank::new(1),
+///     dot: Dot::new(ReplicaId::from_bytes([7; 16]), Seq::new(1)),
+///     seen: CausalContext::default(),
+///     value: Value::Bytes(b"Captain".to_vec()),
+/// };
+/// let second = Cell { rank: Rank::new(2), value: Value::Tombstone, ..first.clone() };
+/// assert!(second.beats(&first));
+/// assert_eq!((first.bytes(), second.bytes()), (Some(&b"Captain"[..]), None));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cell {
     /// What it is worth; with the dot it decides which cell of a field is shown.
     pub rank: Rank,
     /// The write it belongs to.
     pub dot: Dot,
-    /// The writes to this field that the writer had seen, including what those had seen. Empty but for
-    /// attributes.
+    /// The writes to this field that the writer had seen, including what those had seen, and the removals
+    /// of the entity that it knew of. Empty but for attributes.
     pub seen: CausalContext,
     /// What was written.
     pub value: Value,

@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Dot, ReplicaId, Seq};
+use crate::{Dot, Malformed, ReplicaId, Seq};
 
-/// The dots that a writer had seen of one field, or held of one entity: per replica the highest.
+/// The dots that a writer had seen of one field, or held of one entity: per replica the highest. No
+/// entry is ever [`Seq::ZERO`].
 ///
 /// ```
 /// use grapevine_crdt::{CausalContext, Dot, ReplicaId, Seq};
@@ -23,6 +24,7 @@ use crate::{Dot, ReplicaId, Seq};
 /// assert!(!seen.covers(Dot::new(replica, Seq::new(4))));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<ReplicaId, Seq>")]
 pub struct CausalContext(BTreeMap<ReplicaId, Seq>);
 
 impl CausalContext {
@@ -32,10 +34,12 @@ impl CausalContext {
         self.0.get(&dot.replica).is_some_and(|seq| *seq >= dot.seq)
     }
 
-    /// Adds one dot.
+    /// Adds one dot. A `seq` of zero names no write and changes nothing.
     pub fn insert(&mut self, dot: Dot) {
-        let seq = self.0.entry(dot.replica).or_default();
-        *seq = (*seq).max(dot.seq);
+        if dot.seq > Seq::ZERO {
+            let seq = self.0.entry(dot.replica).or_default();
+            *seq = (*seq).max(dot.seq);
+        }
     }
 
     /// Adds all that `other` has seen.
@@ -70,5 +74,16 @@ impl FromIterator<Dot> for CausalContext {
             context.insert(dot);
         }
         context
+    }
+}
+
+impl TryFrom<BTreeMap<ReplicaId, Seq>> for CausalContext {
+    type Error = Malformed;
+
+    fn try_from(entries: BTreeMap<ReplicaId, Seq>) -> Result<Self, Malformed> {
+        if entries.values().any(|seq| *seq == Seq::ZERO) {
+            return Err(Malformed::ZeroSeq);
+        }
+        Ok(Self(entries))
     }
 }

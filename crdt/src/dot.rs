@@ -11,6 +11,13 @@ use serde::{Deserialize, Serialize};
 /// One life of a node: 16 bytes of a UUID v7, minted at the first write after each start.
 ///
 /// Only the process that minted it ever writes under it.
+///
+/// ```
+/// use grapevine_crdt::ReplicaId;
+///
+/// let replica = ReplicaId::from_bytes([0xab; 16]);
+/// assert_eq!(replica.to_string(), "abababab-abab-abab-abab-abababababab");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ReplicaId([u8; 16]);
 
@@ -48,6 +55,13 @@ impl fmt::Debug for ReplicaId {
 }
 
 /// The number of a write among the writes of one replica to one partition; the first is 1.
+///
+/// ```
+/// use grapevine_crdt::Seq;
+///
+/// assert_eq!(Seq::ZERO.next(), Some(Seq::new(1)));
+/// assert_eq!(Seq::new(u64::MAX).next(), None);
+/// ```
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -82,6 +96,13 @@ impl Seq {
 /// The name of one write in one partition. All cells of one write share it.
 ///
 /// The order (replica first, then `seq`) breaks ties between equal ranks; it says nothing about time.
+///
+/// ```
+/// use grapevine_crdt::{Dot, ReplicaId, Seq};
+///
+/// let (a, b) = (ReplicaId::from_bytes([1; 16]), ReplicaId::from_bytes([2; 16]));
+/// assert!(Dot::new(a, Seq::new(9)) < Dot::new(b, Seq::new(1)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Dot {
     /// Who wrote.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CausalContext, Cell, Dot, Field, FieldKey, Value, VersionVector};
+use crate::{CausalContext, Cell, Dot, Field, FieldKey, Malformed, Seq, Value, VersionVector};
 
 /// One cell with the field it belongs to: the unit of a delta.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -18,7 +18,80 @@ pub struct FieldCell {
     pub cell: Cell,
 }
 
+impl FieldCell {
+    /// Whether an honest writer can have made it. What fails here came from outside and must be refused,
+    /// for it could merge differently on different replicas.
+    ///
+    /// ```
+    /// use grapevine_crdt::{Dot, Entity, LwwMap, Malformed, ReplicaId, Seq};
+    ///
+    /// let (a, b) = (ReplicaId::from_bytes([1; 16]), ReplicaId::from_bytes([2; 16]));
+    /// let mut removal = LwwMap::new(&Entity::default()).remove(Dot::new(a, Seq::new(1)));
+    /// assert_eq!(removal[0].check(), Ok(()));
+    /// removal[0].cell.dot.replica = b;
+    /// assert_eq!(removal[0].check(), Err(Malformed::ForeignSlot));
+    /// ```
+    pub fn check(&self) -> Result<(), Malformed> {
+        let Self { field, cell } = self;
+        if cell.dot.seq == Seq::ZERO {
+            return Err(Malformed::ZeroSeq);
+        }
+        if field
+            .only_writer()
+            .is_some_and(|writer| writer != cell.dot.replica)
+        {
+            return Err(Malformed::ForeignSlot);
+        }
+        if !matches!(field, FieldKey::Attribute(_)) && !cell.seen.is_empty() {
+            return Err(Malformed::UnwantedMemory);
+        }
+        if cell.seen.covers(cell.dot) {
+            return Err(Malformed::OwnWriteSeen);
+        }
+        match (field, &cell.value) {
+            (FieldKey::Removal(_), Value::Dots(dots)) if dots.covers(cell.dot) => {
+                Err(Malformed::OwnWriteSeen)
+            }
+            (FieldKey::Removal(_), Value::Dots(_)) if cell.rank.get() != cell.dot.seq.get() => {
+                Err(Malformed::ForeignRank)
+            }
+            (
+                FieldKey::Register(_) | FieldKey::Attribute(_),
+                Value::Bytes(_) | Value::Tombstone,
+            )
+            | (FieldKey::Removal(_), Value::Dots(_))
+            | (
+                FieldKey::Increments(_)
+                | FieldKey::Decrements(_)
+                | FieldKey::IncrementsBaseline(_)
+                | FieldKey::DecrementsBaseline(_),
+                Value::Counted,
+            ) => Ok(()),
+            (_, Value::Bytes(_) | Value::Tombstone | Value::Dots(_) | Value::Counted) => {
+                Err(Malformed::ForeignValue)
+            }
+        }
+    }
+}
+
 /// The fields of one entity.
+///
+/// ```
+/// use grapevine_crdt::{Dot, Entity, LwwMap, ReplicaId, Seq, Timestamp, VersionVector};
+///
+/// let (a, at) = (ReplicaId::from_bytes([1; 16]), Timestamp::from_unix_ms);
+/// let mut here = Entity::default();
+/// for seq in 1..=2 {
+///     let dot = Dot::new(a, Seq::new(seq));
+///     let name = format!("field {seq}");
+///     for cell in LwwMap::new(&here).set(&name, b"", dot, at(seq)) {
+///         here.merge_cell(cell);
+///     }
+/// }
+/// // A peer that has taken in the first write lacks exactly the second.
+/// let theirs: VersionVector = [(a, Seq::new(1))].into_iter().collect();
+/// assert_eq!(here.delta(&theirs).len(), 1);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entity {
     fields: BTreeMap<FieldKey, Field>,
@@ -98,12 +171,32 @@ impl Entity {
     #[must_use]
     pub fn removed(&self) -> CausalContext {
         let mut removed = CausalContext::default();
-        for (key, field) in &self.fields {
-            if let (FieldKey::Removal(_), Value::Dots(dots)) = (key, &field.shown().value) {
-                removed.merge(dots);
-            }
+        for (_, dots) in self.removals() {
+            removed.merge(dots);
         }
         removed
+    }
+
+    /// What an edit of the attribute `key` made now must record as seen: what is held of the field, and the
+    /// removals held, so that everybody can tell an edit that brought the entity back unaware from one that
+    /// meant to.
+    #[must_use]
+    pub fn seen(&self, key: &FieldKey) -> CausalContext {
+        let mut seen = self.field(key).map(Field::seen).unwrap_or_default();
+        for (removal, _) in self.removals() {
+            seen.insert(removal.dot);
+        }
+        seen
+    }
+
+    /// The removals held, each with the dots that its remover held.
+    fn removals(&self) -> impl Iterator<Item = (&Cell, &CausalContext)> {
+        self.fields
+            .iter()
+            .filter_map(|(key, field)| match (key, &field.shown().value) {
+                (FieldKey::Removal(_), Value::Dots(dots)) => Some((field.shown(), dots)),
+                _ => None,
+            })
     }
 
     /// What a removal made now must hold: the dots held and those in held removals, never those in `seen`.
@@ -128,17 +221,39 @@ impl Entity {
         })
     }
 
-    /// Whether it is visible although somebody removed part of what it shows: an edit that the remover had
-    /// not seen brought the whole entity back.
+    /// Whether it is visible although somebody removed it: an edit that the remover had not seen brought the
+    /// whole entity back. It stays so until a writer that knew of the removal has settled what is shown.
     #[must_use]
     pub fn is_revived(&self) -> bool {
         let removed = self.removed();
         !removed.is_empty()
             && self.is_visible()
-            && self.fields.iter().any(|(key, field)| {
-                let shown = field.shown();
-                is_content(key) && shown.value != Value::Tombstone && removed.covers(shown.dot)
+            && (self.shows_removed(&removed) || self.outlives_unaware(&removed))
+    }
+
+    /// Whether part of what is shown was removed.
+    fn shows_removed(&self, removed: &CausalContext) -> bool {
+        self.fields.iter().any(|(key, field)| {
+            let shown = field.shown();
+            is_content(key) && shown.value != Value::Tombstone && removed.covers(shown.dot)
+        })
+    }
+
+    /// Whether there is a removal of something of which none of the edits that outlive it knew.
+    fn outlives_unaware(&self, removed: &CausalContext) -> bool {
+        let outliving: Vec<&Cell> = self
+            .cells()
+            .filter(|(key, cell)| {
+                matches!(key, FieldKey::Attribute(_)) && !removed.covers(cell.dot)
             })
+            .map(|(_, cell)| cell)
+            .collect();
+        let is_unknown =
+            |removal: &Cell| outliving.iter().all(|cell| !cell.seen.covers(removal.dot));
+        !outliving.is_empty()
+            && self
+                .removals()
+                .any(|(removal, dots)| !dots.is_empty() && is_unknown(removal))
     }
 
     /// The cells that the digest counts: none if hidden, else all but tombstones and removals, for those

@@ -2,9 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CausalContext, Cell, ReplicaId};
+use crate::{CausalContext, Cell, Malformed, ReplicaId};
 
 /// How the cells of a field merge. Each rule is commutative, associative and idempotent.
+///
+/// ```
+/// use grapevine_crdt::{FieldKey, MergeRule};
+///
+/// assert_eq!(FieldKey::Register("ttl".into()).rule(), MergeRule::Latest);
+/// assert_eq!(FieldKey::Attribute("name".into()).rule(), MergeRule::LatestWithMemory);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MergeRule {
     /// The greatest `(rank, dot)` stays; `rank` is the hybrid logical time of the edit.
@@ -19,7 +26,15 @@ pub enum MergeRule {
 }
 
 /// The name of a field within its entity. The variant decides the merge rule, so that two replicas can
-/// never merge one field by different rules.
+/// never merge one field by different rules. The order of the variants is part of the encoding at rest.
+///
+/// ```
+/// use grapevine_crdt::{FieldKey, ReplicaId};
+///
+/// let replica = ReplicaId::from_bytes([7; 16]);
+/// assert_eq!(FieldKey::Increments(replica).only_writer(), Some(replica));
+/// assert_eq!(FieldKey::IncrementsBaseline(replica).only_writer(), None);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FieldKey {
     /// A value of which only the latest counts (key-values, settings).
@@ -74,10 +89,55 @@ impl FieldKey {
 }
 
 /// The cells of one field: the shown one, and what lost to it unseen in falling `(rank, dot)`.
+///
+/// ```
+/// use grapevine_crdt::{
+///     CausalContext, Cell, Dot, Field, MergeRule, Rank, ReplicaId, Seq, Value,
+/// };
+///
+/// let cell = |replica, rank, seen| Cell {
+///     rank: Rank::new(rank),
+///     dot: Dot::new(ReplicaId::from_bytes([replica; 16]), Seq::new(1)),
+///     seen,
+///     value: Value::Tombstone,
+/// };
+/// let mut field = Field::new(cell(1, 10, CausalContext::default()));
+/// field.merge(MergeRule::LatestWithMemory, cell(2, 20, CausalContext::default()));
+/// assert_eq!(field.conflicts().len(), 1);
+/// // A writer that has seen both settles the conflict.
+/// let settled = cell(3, 30, field.seen());
+/// field.merge(MergeRule::LatestWithMemory, settled);
+/// assert!(field.conflicts().is_empty());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "EncodedField")]
 pub struct Field {
     shown: Cell,
     conflicts: Vec<Cell>,
+}
+
+/// A field as it was encoded, before it is known to keep the order of [`Field`].
+#[derive(Deserialize)]
+#[serde(rename = "Field")]
+struct EncodedField {
+    shown: Cell,
+    conflicts: Vec<Cell>,
+}
+
+impl TryFrom<EncodedField> for Field {
+    type Error = Malformed;
+
+    fn try_from(EncodedField { shown, conflicts }: EncodedField) -> Result<Self, Malformed> {
+        let field = Self { shown, conflicts };
+        if field
+            .cells()
+            .is_sorted_by(|first, second| first.beats(second))
+        {
+            Ok(field)
+        } else {
+            Err(Malformed::UnorderedField)
+        }
+    }
 }
 
 impl Field {
@@ -107,7 +167,8 @@ impl Field {
         core::iter::once(&self.shown).chain(&self.conflicts)
     }
 
-    /// What a writer that holds this field has seen of it.
+    /// What a writer that holds this field has seen of it. An edit records
+    /// [`Entity::seen`](crate::Entity::seen), which also tells which removals it knew of.
     #[must_use]
     pub fn seen(&self) -> CausalContext {
         let mut seen = CausalContext::default();

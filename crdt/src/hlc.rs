@@ -11,6 +11,14 @@ use serde::{Deserialize, Serialize};
 const COUNTER_BITS: u32 = 16;
 
 /// A hybrid logical time.
+///
+/// ```
+/// use grapevine_crdt::Timestamp;
+///
+/// let time = Timestamp::from_unix_ms(1_000);
+/// assert_eq!(time.unix_ms(), 1_000);
+/// assert_eq!(Timestamp::from_u64(time.as_u64() + 1).unix_ms(), 1_000);
+/// ```
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -24,6 +24,7 @@ mod entity;
 mod field;
 mod hlc;
 mod lww_map;
+mod malformed;
 mod pn_counter;
 mod version_vector;
 
@@ -34,5 +35,6 @@ pub use entity::{Entity, FieldCell};
 pub use field::{Field, FieldKey, MergeRule};
 pub use hlc::{ClockError, HybridClock, Timestamp};
 pub use lww_map::LwwMap;
+pub use malformed::Malformed;
 pub use pn_counter::{CounterError, PnCounter};
 pub use version_vector::VersionVector;

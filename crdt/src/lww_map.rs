@@ -104,12 +104,14 @@ impl<'a> LwwMap<'a> {
     }
 
     fn edit(self, name: &str, value: Value, dot: Dot, time: Timestamp) -> FieldCell {
+        let field = FieldKey::Attribute(name.to_owned());
+        let seen = self.entity.seen(&field);
         FieldCell {
-            field: FieldKey::Attribute(name.to_owned()),
+            field,
             cell: Cell {
                 rank: Rank::at(time),
                 dot,
-                seen: self.field(name).map(Field::seen).unwrap_or_default(),
+                seen,
                 value,
             },
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Dot, ReplicaId, Seq};
+use crate::{Dot, Malformed, ReplicaId, Seq};
 
 /// Per replica the highest `seq` below which nothing is missing. No entry is ever [`Seq::ZERO`].
 ///
@@ -23,6 +23,7 @@ use crate::{Dot, ReplicaId, Seq};
 /// assert_eq!(ours, theirs);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<ReplicaId, Seq>")]
 pub struct VersionVector(BTreeMap<ReplicaId, Seq>);
 
 impl VersionVector {
@@ -93,5 +94,16 @@ impl FromIterator<(ReplicaId, Seq)> for VersionVector {
             vector.advance(replica, seq);
         }
         vector
+    }
+}
+
+impl TryFrom<BTreeMap<ReplicaId, Seq>> for VersionVector {
+    type Error = Malformed;
+
+    fn try_from(entries: BTreeMap<ReplicaId, Seq>) -> Result<Self, Malformed> {
+        if entries.values().any(|seq| *seq == Seq::ZERO) {
+            return Err(Malformed::ZeroSeq);
+        }
+        Ok(Self(entries))
     }
 }

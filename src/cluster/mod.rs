@@ -1,5 +1,26 @@
-//! The cluster as this node sees it: who is a member, who is alive, who agrees.
+//! The cluster: who belongs to it, who is alive, and how a node finds the others.
+//!
+//! Two sources, of different worth. Gossip ([`Gossip`], chitchat over UDP) says who is alive now, and carries
+//! a few short texts for each node, none of which grows with the data. The roster ([`Roster`]) is a collection
+//! like any other, so it says who belongs, for good, and travels by sync; its entries are keyed by replica id,
+//! and a new life strikes those before it.
+//!
+//! `datagram` owns the bytes of a gossip datagram, `socket` sends and receives them, `seeds` resolves the
+//! names of seeds again and again. [`ClusterView`] is how the layers above see all of it.
+//!
+//! Invariants: starting waits for no name and no seed; no datagram and no failure to send ends gossip, and if
+//! chitchat itself fails it is started anew under a higher generation.
+//!
+//! It must not know sync, HTTP, or how the two sources are put together.
 
+mod datagram;
+mod gossip;
+mod roster;
+mod seeds;
+mod socket;
 mod view;
 
+pub use datagram::{DatagramError, MAX_DATAGRAM_BYTES};
+pub use gossip::{Gossip, GossipConfig, GossipPeer, GossipTotals};
+pub use roster::{MAX_MEMBERS, Member, Roster, RosterError};
 pub use view::{ClusterView, MemberStatus, NodeStatus};

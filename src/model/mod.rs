@@ -1,16 +1,48 @@
 //! What the store holds, as types: collections, partitions, and what travels between replicas.
 //!
-//! `contacts`, `counters` and `kv` are typed views over [`grapevine_crdt::Entity`]; they know nothing
-//! of storage, the network or HTTP, and are told the time.
+//! `contact*`, `counter` and `kv` are typed views over [`grapevine_crdt::Entity`], `vcard*` reads contacts from
+//! address book files; they know nothing of storage, the network or HTTP, and are told the time.
 
 mod address;
+mod contact;
+mod contact_draft;
+pub mod contact_edit;
+mod contact_element;
+mod contact_kept;
+#[cfg(test)]
+mod contact_laws;
+mod contact_rules;
+mod counter;
+mod instant;
+pub mod kv;
 mod partition;
 mod replication;
+mod vcard;
+pub mod vcard_edit;
+mod vcard_lines;
+mod vcard_property;
 
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
+pub use contact::{Contact, Email, Phone};
+pub use contact_draft::ContactDraft;
+pub use contact_edit::{Change, Creation, WriteStamp};
+pub use contact_element::ElementDraft;
+pub use contact_kept::{
+    KeptProperty, MAX_KEPT_BYTES, MAX_KEPT_PROPERTIES, MAX_KEPT_PROPERTY_BYTES,
+};
+pub use contact_rules::{
+    InvalidContact, MAX_ADDRESS_CHARS, MAX_CONTACT_ID_CHARS, MAX_ELEMENT_ID_CHARS, MAX_ELEMENTS,
+    MAX_EMAIL_CHARS, MAX_GROUP_CHARS, MAX_LABEL_CHARS, MAX_LINE_CHARS, MAX_NAME_CHARS,
+    MAX_NOTE_CHARS, MAX_NUMBER_CHARS, contact_key,
+};
+pub use counter::{Counter, Direction};
+pub use instant::rfc3339;
 pub(crate) use partition::short_hash;
 pub use partition::{PartitionState, root_term, vector_term};
 pub use replication::{
     Claim, CommitRecord, Cursor, DeltaPage, EntityCells, Invalid, Op, Outcome, PartitionSummary,
     Root,
 };
+pub use vcard::{Card, CardFile, RejectedCard, RejectedProperty};
+pub use vcard_edit::Source;
+pub use vcard_lines::{MAX_CARD_BYTES, UnreadableFile};

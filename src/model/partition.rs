@@ -19,9 +19,8 @@ pub struct PartitionState {
     pub digest: u128,
     /// How many dots are held (have a row in `log`) that the vector does not cover.
     pub unclaimed: u64,
-    /// How many steps have changed it. Equal counts of one open store mean equal content: the pages of a
-    /// delta are told apart by it. It is compared with nothing else, so it may start anew with each opening
-    /// of the store (a new life, with which no pull goes on).
+    /// How many steps that changed something have been taken. Equal counts of one open store mean equal
+    /// content: the pages of a delta are told apart by it. It is compared with no other store's.
     pub steps: u64,
 }
 

@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use grapevine_crdt::{Dot, FieldCell, ReplicaId, Seq, Timestamp, VersionVector};
+use grapevine_crdt::{Dot, FieldCell, Malformed, ReplicaId, Seq, Timestamp, VersionVector};
 use serde::{Deserialize, Serialize};
 
 use super::{EntityId, InvalidKey, PartitionId};
@@ -149,12 +149,14 @@ pub enum Invalid {
         /// Where it was sent.
         partition: PartitionId,
     },
-    /// A dot with `seq` 0, which names no write.
-    #[error("a cell of {0} has the seq 0")]
-    Seq(EntityId),
-    /// A slot written by another replica than its own.
-    #[error("a slot of {0} was written by another replica than its own")]
-    Slot(EntityId),
+    /// A cell that breaks an invariant of its field.
+    #[error("a cell of {id} cannot be: {source}")]
+    Cell {
+        /// The entity.
+        id: EntityId,
+        /// What is wrong with it.
+        source: Malformed,
+    },
     /// A time above the clock that the sender announced.
     #[error("a cell of {0} is later than the clock its sender announced")]
     Time(EntityId),
@@ -172,7 +174,7 @@ pub enum Invalid {
 }
 
 impl EntityCells {
-    /// Whether these cells can be: right partition, real dots, slots by their own writer, no time above
+    /// Whether these cells can be: right partition, well-formed cells, no time above
     /// `announced`, the clock of the sender.
     pub fn check(&self, partition: PartitionId, announced: Timestamp) -> Result<(), Invalid> {
         self.id.check()?;
@@ -182,16 +184,12 @@ impl EntityCells {
                 partition,
             });
         }
-        for FieldCell { field, cell } in &self.cells {
-            if cell.dot.seq == Seq::ZERO {
-                return Err(Invalid::Seq(self.id.clone()));
-            }
-            if field
-                .only_writer()
-                .is_some_and(|only| only != cell.dot.replica)
-            {
-                return Err(Invalid::Slot(self.id.clone()));
-            }
+        for held in &self.cells {
+            held.check().map_err(|source| Invalid::Cell {
+                id: self.id.clone(),
+                source,
+            })?;
+            let FieldCell { field, cell } = held;
             if field.is_timed() && cell.rank.time() > announced {
                 return Err(Invalid::Time(self.id.clone()));
             }

@@ -1,5 +1,7 @@
 //! What can go wrong below the store's interface.
 
+use std::path::PathBuf;
+
 use crate::codec::CodecError;
 
 /// Why the store could not do what it was asked. Unless a variant says otherwise, no state changed.
@@ -26,4 +28,89 @@ pub enum StoreError {
     /// The replica has written 2^64 - 1 times to one partition, or the clock is exhausted.
     #[error("this life of the node can make no more writes")]
     Exhausted,
+    /// Another process, or another store of this one, has the directory open.
+    #[error("{} is in use by another process", directory.display())]
+    InUse {
+        /// The data directory.
+        directory: PathBuf,
+    },
+    /// The data directory cannot be made or read.
+    #[error("the data directory {} cannot be used: {source}", directory.display())]
+    Directory {
+        /// The data directory.
+        directory: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// One of the two files is gone, and the other is not new.
+    #[error("{missing} is missing, but {present} holds data: both belong to one store")]
+    FileMissing {
+        /// The file that is not there.
+        missing: &'static str,
+        /// The file that is there.
+        present: &'static str,
+    },
+    /// The two files are of two stores.
+    #[error("journal.redb is of store {journal}, but data.redb is of store {data}")]
+    ForeignFile {
+        /// The store id in `journal.redb`.
+        journal: uuid::Uuid,
+        /// The store id in `data.redb`.
+        data: uuid::Uuid,
+    },
+    /// Groups between what `data.redb` holds and what the journal still has are missing.
+    #[error(
+        "the journal goes on at group {found} where group {expected} should be: groups are missing"
+    )]
+    JournalGap {
+        /// The group that follows what is held.
+        expected: u64,
+        /// The group that the journal has in its place.
+        found: u64,
+    },
+    /// The journal's groups were not written on top of what `data.redb` holds: the files are copies of two
+    /// moments, between which the store went two ways.
+    #[error(
+        "group {group} of the journal does not follow from what data.redb holds: copies of two moments"
+    )]
+    Diverged {
+        /// The first group that does not follow.
+        group: u64,
+    },
+    /// A file has a table that this version does not know.
+    #[error("{file} has the table {table}, which this version does not know")]
+    UnknownTable {
+        /// The file.
+        file: &'static str,
+        /// The table.
+        table: String,
+    },
+    /// The storage answered with an error. The store reopens its files by itself.
+    #[error("the storage failed: {0}")]
+    Storage(Box<redb::Error>),
+    /// A group commit failed; whether its writes are stored is unknown.
+    #[error("the commit failed: {0}")]
+    Commit(String),
+    /// The storage failed and could not be reopened yet; reads go on where that is possible.
+    #[error("the storage has failed and could not be reopened: {0}")]
+    Failed(String),
+    /// A peer claims writes of this life that it did not make, again and again.
+    #[error("a peer claims writes of this node that it did not make")]
+    Overclaim,
+    /// The edit panicked.
+    #[error("the edit panicked")]
+    Panicked,
+    /// A thread of the store cannot be started.
+    #[error("a thread of the store cannot be started: {0}")]
+    Thread(std::io::Error),
+}
+
+impl StoreError {
+    /// The error of any call of redb.
+    pub(super) fn storage(error: impl Into<redb::Error>) -> Self {
+        match error.into() {
+            redb::Error::DatabaseClosed => Self::Closed,
+            error => Self::Storage(Box::new(error)),
+        }
+    }
 }

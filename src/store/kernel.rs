@@ -53,9 +53,22 @@ pub struct Edit<'a> {
 #[derive(Debug)]
 pub struct Workspace<'a, R: Rows + ?Sized> {
     rows: &'a R,
-    dirty: BTreeMap<(Table, Bytes), Option<Bytes>>,
+    dirty: [BTreeMap<Bytes, Option<Bytes>>; Table::ALL.len()],
+    /// What the step under way has put so far, with what was there before: a step that fails halfway leaves
+    /// no trace.
+    undo: Vec<Undo>,
+    bytes: usize,
     state: State,
     ops: Vec<Op>,
+}
+
+/// What takes a row put into `dirty` back.
+#[derive(Debug)]
+enum Undo {
+    /// It held nothing about this row.
+    Remove(Table, Bytes),
+    /// It held this.
+    Restore(Table, Bytes, Option<Bytes>),
 }
 
 impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
@@ -64,7 +77,9 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
     pub const fn new(rows: &'a R, state: State) -> Self {
         Self {
             rows,
-            dirty: BTreeMap::new(),
+            dirty: [const { BTreeMap::new() }; Table::ALL.len()],
+            undo: Vec::new(),
+            bytes: 0,
             state,
             ops: Vec::new(),
         }
@@ -74,6 +89,18 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
+    }
+
+    /// How many steps changed something.
+    #[must_use]
+    pub const fn steps(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// How many bytes the rows put so far have; rows that were put again count again.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The state with the steps so far.
@@ -113,8 +140,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             return Ok(Ok(None));
         }
         debug_assert!(cells.iter().all(|cell| cell.cell.dot == dot));
-        self.state.observe(time);
-        self.execute(Op {
+        let op = Op {
             partition,
             entities: vec![EntityCells {
                 id: id.clone(),
@@ -125,7 +151,9 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
                 after,
                 upto,
             },
-        })?;
+        };
+        self.execute(op, Some(stored))?;
+        self.state.observe(time);
         Ok(Ok(Some(dot)))
     }
 
@@ -153,8 +181,9 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             Claim::Nothing if op.entities.is_empty() => return Ok(Outcome::Covered),
             Claim::Absorb(_) | Claim::Nothing => {}
         }
+        let changed = self.execute(op, None)?;
         self.state.observe(announced);
-        Ok(if self.execute(op)? {
+        Ok(if changed {
             Outcome::Applied
         } else {
             Outcome::Covered
@@ -170,7 +199,14 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             ops: self.ops,
         };
         let changes = Changes {
-            rows: self.dirty.into_iter().collect(),
+            rows: Table::ALL
+                .into_iter()
+                .zip(self.dirty)
+                .flat_map(|(table, rows)| {
+                    rows.into_iter()
+                        .map(move |(key, value)| ((table, key), value))
+                })
+                .collect(),
             state: self.state,
         };
         (group, changes)
@@ -179,28 +215,59 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
     /// Takes in a journaled group again.
     pub fn replay(&mut self, group: Group) -> Result<(), StoreError> {
         for op in group.ops {
-            self.execute(op)?;
+            self.execute(op, None)?;
         }
         self.state.observe(group.clock);
         Ok(())
     }
 
-    /// Takes a step. One that changes nothing leaves no trace: peers that send each other what both hold
-    /// must come to rest.
-    fn execute(&mut self, op: Op) -> Result<bool, StoreError> {
+    /// Takes one step whole, or on error not at all, and says whether it changed anything. `loaded` is its
+    /// first entity as it is, if it was read already.
+    ///
+    /// One that changes nothing leaves no trace: peers that send each other what both hold must come to rest.
+    fn execute(&mut self, op: Op, loaded: Option<StoredEntity>) -> Result<bool, StoreError> {
+        self.undo.clear();
+        match self.step(&op, loaded) {
+            Ok(Some(partition)) => {
+                self.state.set(op.partition, partition);
+                self.ops.push(op);
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(error) => {
+                self.roll_back();
+                Err(error)
+            }
+        }
+    }
+
+    fn step(
+        &mut self,
+        op: &Op,
+        mut loaded: Option<StoredEntity>,
+    ) -> Result<Option<PartitionState>, StoreError> {
         let before = self.state.partition(op.partition).clone();
         let mut partition = PartitionState::clone(&before);
         self.claim(op.partition, &before, &mut partition, &op.claim)?;
         let mut changed = partition.vector_hash != before.vector_hash;
         for cells in &op.entities {
-            changed |= self.merge(op.partition, &before, &mut partition, cells)?;
+            let stored = match loaded.take() {
+                Some(stored) => stored,
+                None => self.load(op.partition, &cells.id)?,
+            };
+            changed |= self.merge(op.partition, &before, &mut partition, cells, stored)?;
         }
-        if changed {
-            partition.steps += 1;
-            self.state.set(op.partition, partition);
-            self.ops.push(op);
+        partition.steps += u64::from(changed);
+        Ok(changed.then_some(partition))
+    }
+
+    fn roll_back(&mut self) {
+        while let Some(undo) = self.undo.pop() {
+            match undo {
+                Undo::Remove(table, key) => self.dirty[table.index()].remove(&key),
+                Undo::Restore(table, key, value) => self.dirty[table.index()].insert(key, value),
+            };
         }
-        Ok(changed)
     }
 
     /// Moves the vector. Dots held so far without a claim may be claimed by it: they are counted in the log,
@@ -241,8 +308,9 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         before: &PartitionState,
         partition: &mut PartitionState,
         incoming: &EntityCells,
+        stored: StoredEntity,
     ) -> Result<bool, StoreError> {
-        let StoredEntity { hash, mut entity } = self.load(id, &incoming.id)?;
+        let StoredEntity { hash, mut entity } = stored;
         let old_dots = entity.dots();
         let mut changed = false;
         for cell in &incoming.cells {
@@ -273,10 +341,10 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
     }
 
     fn load(&self, partition: PartitionId, id: &EntityId) -> Result<StoredEntity, StoreError> {
-        let key = (Table::Entities, layout::entity_key(partition, id));
-        let row = match self.dirty.get(&key) {
+        let key = layout::entity_key(partition, id);
+        let row = match self.dirty[Table::Entities.index()].get(&key) {
             Some(row) => row.clone(),
-            None => self.rows.get(key.0, &key.1)?,
+            None => self.rows.get(Table::Entities, &key)?,
         };
         row.map_or_else(
             || {
@@ -290,7 +358,12 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
     }
 
     fn put(&mut self, table: Table, key: Bytes, value: Option<Bytes>) {
-        self.dirty.insert((table, key), value);
+        self.bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+        let before = self.dirty[table.index()].insert(key.clone(), value);
+        self.undo.push(match before {
+            None => Undo::Remove(table, key),
+            Some(value) => Undo::Restore(table, key, value),
+        });
     }
 
     /// How many rows the log has for `replica` above `after` up to `upto`, those of this group included.
@@ -306,7 +379,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         let mut count: u64 = 0;
         rows::scan_with(
             self.rows,
-            &self.dirty,
+            &self.dirty[Table::Log.index()],
             Table::Log,
             &from,
             &last,

@@ -2,7 +2,8 @@
 //!
 //! The *kernel* (`kernel`, `layout`, `delta`, `listing`) is pure: it decides what a write changes in rows,
 //! log, vectors and digests, over anything that can be read as [`Rows`]. The shell around it keeps the rows
-//! in redb (`journal`, `overlay`, `applier`, `writer`) and hands out snapshots. The simulation runs the same
+//! in redb (`writer`, `journal`, `overlay`, `applier`, `data`), publishes snapshots (`publication`, the only
+//! place that does) and reads everything back (`recovery`). The simulation runs the same
 //! kernel over rows in memory.
 //!
 //! Invariants: data and vector move together; what a group commits follows from its journal row alone; the
@@ -10,21 +11,40 @@
 //!
 //! It must not know peers, HTTP, or what the bytes in a cell mean.
 
+mod alarm;
+mod applier;
+mod data;
 mod delta;
+mod disk;
 mod error;
 mod handle;
+mod journal;
 mod kernel;
 mod layout;
 mod listing;
+mod options;
+mod overlay;
+mod publication;
+mod recovery;
 mod rows;
+mod snapshot;
 mod state;
+mod stats;
+mod step;
+mod writer;
 
 pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
 pub use delta::{DeltaBudget, read_delta};
 pub use error::StoreError;
-pub use handle::{Identity, Snapshot, Store, StoreOptions, WriteError};
+pub use handle::{Store, WriteError};
 pub use kernel::{Changes, Edit, Group, Workspace};
 pub use layout::{entity_hash, read_entity};
 pub use listing::{Listing, list_entities};
+pub use options::{Identity, StoreOptions};
 pub use rows::{MemoryRows, RowChange, Rows, Table, Visit};
+pub use snapshot::Snapshot;
 pub use state::State;
+pub use stats::StoreStats;
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,14 @@ impl Table {
     /// Every table.
     pub const ALL: [Self; 2] = [Self::Entities, Self::Log];
 
+    /// Its place in an array with one entry a table.
+    pub(super) const fn index(self) -> usize {
+        match self {
+            Self::Entities => 0,
+            Self::Log => 1,
+        }
+    }
+
     /// The table's name in `data.redb`; it carries the version of the layout.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -59,7 +67,7 @@ pub trait Rows {
 /// no particular order.
 pub(super) fn scan_with<R: Rows + ?Sized>(
     rows: &R,
-    dirty: &BTreeMap<(Table, Bytes), Option<Bytes>>,
+    dirty: &BTreeMap<Bytes, Option<Bytes>>,
     table: Table,
     from: &Bytes,
     last: &Bytes,
@@ -68,17 +76,14 @@ pub(super) fn scan_with<R: Rows + ?Sized>(
     let mut end = last.to_vec();
     end.push(0);
     rows.scan(table, from, true, &end, &mut |key, _| {
-        if !dirty.contains_key(&(table, Bytes::copy_from_slice(key))) {
+        if !dirty.contains_key(key) {
             visit(key);
         }
         ControlFlow::Continue(())
     })?;
-    let bounds = (
-        Bound::Excluded((table, from.clone())),
-        Bound::Included((table, last.clone())),
-    );
     if from < last {
-        for ((_, key), value) in dirty.range(bounds) {
+        let bounds = (Bound::Excluded(from), Bound::Included(last));
+        for (key, value) in dirty.range::<Bytes, _>(bounds) {
             if value.is_some() {
                 visit(key);
             }

@@ -1,0 +1,355 @@
+//! Gossip: who is alive, and a few short texts of each node.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use chitchat::{
+    Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState,
+    spawn_chitchat,
+};
+use grapevine_crdt::ReplicaId;
+use tokio::{
+    net::UdpSocket,
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use super::{
+    seeds::Seeds,
+    socket::{BoundSocket, Counters},
+};
+use crate::model::Root;
+
+/// How long a dead node is remembered.
+const DEAD_NODE_GRACE: Duration = Duration::from_secs(10 * 60);
+
+/// How suspicious silence must be before a node counts as dead: that many times its usual interval.
+const PHI_THRESHOLD: f64 = 8.0;
+
+/// How many intervals between heartbeats the usual one is drawn from.
+const SAMPLED_INTERVALS: usize = 100;
+
+/// How long after chitchat failed it is started anew.
+const RESTARTED_AFTER: Duration = Duration::from_secs(1);
+
+/// How often chitchat may be started in one life of the process before generations could collide with those
+/// of the next.
+const MAX_RESTARTS: u64 = 1 << 20;
+
+const NAME: &str = "name";
+const HTTP: &str = "http";
+const PEER: &str = "peer";
+const REPLICA: &str = "replica";
+const ROOT: &str = "root";
+
+/// How a node takes part in gossip.
+#[derive(Clone, Debug)]
+pub struct GossipConfig {
+    /// The cluster; nodes of others are not heard.
+    pub cluster: String,
+    /// The name of this node.
+    pub name: String,
+    /// How often the store was opened: a later start is a later generation.
+    pub boots: u64,
+    /// Where others reach it, for gossip and for sync.
+    pub advertised: SocketAddr,
+    /// Where others reach its HTTP (`host:port`).
+    pub http: String,
+    /// Where to join (`host:port`).
+    pub seeds: Vec<String>,
+    /// How often to gossip.
+    pub interval: Duration,
+}
+
+/// What gossip says of another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GossipPeer {
+    /// Its name.
+    pub name: String,
+    /// The life it writes under.
+    pub replica: ReplicaId,
+    /// Where it serves HTTP (`host:port`).
+    pub http: String,
+    /// Where it listens for peers (`host:port`).
+    pub peer: String,
+    /// Its root when it told last.
+    pub root: Root,
+    /// Whether it is thought to be alive.
+    pub alive: bool,
+}
+
+/// What went over the socket, from the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GossipTotals {
+    /// Messages received.
+    pub received: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Datagrams received that are no messages.
+    pub unreadable: u64,
+    /// Messages that the operating system did not take.
+    pub unsent: u64,
+    /// Messages too large for a datagram.
+    pub too_large: u64,
+    /// How often chitchat failed and was started anew.
+    pub restarts: u64,
+}
+
+/// Gossip that runs.
+#[derive(Debug)]
+pub struct Gossip {
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+struct Shared {
+    config: GossipConfig,
+    /// What this node tells; also what a new chitchat begins with.
+    told: Mutex<BTreeMap<&'static str, String>>,
+    /// The chitchat that runs now.
+    current: Mutex<Option<Arc<tokio::sync::Mutex<Chitchat>>>>,
+    restarts: AtomicU64,
+}
+
+impl Gossip {
+    /// Starts to gossip over `socket`. Waits for no seed.
+    #[must_use]
+    pub fn start(config: GossipConfig, socket: UdpSocket) -> Self {
+        let counters = Arc::new(Counters::default());
+        let transport = BoundSocket {
+            socket: Arc::new(socket),
+            counters: Arc::clone(&counters),
+        };
+        let told = BTreeMap::from([
+            (NAME, config.name.clone()),
+            (HTTP, config.http.clone()),
+            (PEER, config.advertised.to_string()),
+        ]);
+        let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (_numbered, named) = split_seeds(&config.seeds);
+        let seeds = Seeds::resolve(named, &stopping, &tasks);
+        let shared = Arc::new(Shared {
+            config,
+            told: Mutex::new(told),
+            current: Mutex::new(None),
+            restarts: AtomicU64::new(0),
+        });
+        tasks.spawn(supervise(
+            Arc::clone(&shared),
+            transport,
+            seeds,
+            stopping.clone(),
+        ));
+        Self {
+            shared,
+            counters,
+            stopping,
+            tasks,
+        }
+    }
+
+    /// Tells under which life this node writes, and what it holds.
+    pub async fn publish(&self, replica: ReplicaId, root: Root) {
+        {
+            let mut told = lock(&self.shared.told);
+            told.insert(REPLICA, replica.to_string());
+            told.insert(ROOT, root.to_string());
+        }
+        let Some(chitchat) = self.shared.current() else {
+            return;
+        };
+        let mut chitchat = chitchat.lock().await;
+        let state = chitchat.self_node_state();
+        for (key, value) in &*lock(&self.shared.told) {
+            state.set(key, value);
+        }
+    }
+
+    /// What is known of other nodes that have told who they are, each in its latest generation.
+    pub async fn peers(&self) -> Vec<GossipPeer> {
+        let Some(chitchat) = self.shared.current() else {
+            return Vec::new();
+        };
+        let chitchat = chitchat.lock().await;
+        let ourselves = chitchat.self_chitchat_id();
+        let mut latest: BTreeMap<&str, (&ChitchatId, &NodeState)> = BTreeMap::new();
+        for (id, state) in chitchat.node_states() {
+            if id.node_id != ourselves.node_id {
+                // Ids are in the order of their generations.
+                latest.insert(&id.node_id, (id, state));
+            }
+        }
+        let alive: Vec<&ChitchatId> = chitchat.live_nodes().collect();
+        latest
+            .into_values()
+            .filter_map(|(id, state)| peer(state, alive.contains(&id)))
+            .collect()
+    }
+
+    /// What was counted since the start.
+    #[must_use]
+    pub fn totals(&self) -> GossipTotals {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        GossipTotals {
+            received: read(&self.counters.received),
+            sent: read(&self.counters.sent),
+            unreadable: read(&self.counters.unreadable),
+            unsent: read(&self.counters.unsent),
+            too_large: read(&self.counters.too_large),
+            restarts: read(&self.shared.restarts),
+        }
+    }
+
+    /// Stops gossiping.
+    pub async fn shutdown(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Shared {
+    fn current(&self) -> Option<Arc<tokio::sync::Mutex<Chitchat>>> {
+        lock(&self.current).clone()
+    }
+
+    fn chitchat_config(&self, restarts: u64) -> ChitchatConfig {
+        let config = &self.config;
+        let generation = config.boots.wrapping_mul(MAX_RESTARTS) + restarts % MAX_RESTARTS;
+        let (numbered, _named) = split_seeds(&config.seeds);
+        ChitchatConfig {
+            chitchat_id: ChitchatId::new(node_id(&config.name), generation, config.advertised),
+            cluster_id: config.cluster.clone(),
+            gossip_interval: config.interval,
+            listen_addr: config.advertised,
+            seed_nodes: numbered,
+            failure_detector_config: FailureDetectorConfig {
+                phi_threshold: PHI_THRESHOLD,
+                sampling_window_size: SAMPLED_INTERVALS,
+                max_interval: config.interval * 20,
+                initial_interval: config.interval,
+                dead_node_grace_period: DEAD_NODE_GRACE,
+            },
+            marked_for_deletion_grace_period: DEAD_NODE_GRACE,
+            catchup_callback: None,
+            extra_liveness_predicate: None,
+        }
+    }
+
+    async fn spawn(&self, transport: &BoundSocket) -> anyhow::Result<ChitchatHandle> {
+        let restarts = self.restarts.load(Ordering::Relaxed);
+        let told = lock(&self.told).clone();
+        let told = told
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect();
+        let handle = spawn_chitchat(self.chitchat_config(restarts), told, transport).await?;
+        *lock(&self.current) = Some(handle.chitchat());
+        Ok(handle)
+    }
+}
+
+/// Keeps chitchat running: bytes from outside that make it fail cost a second of gossip.
+async fn supervise(
+    shared: Arc<Shared>,
+    transport: BoundSocket,
+    seeds: Seeds,
+    stopping: CancellationToken,
+) {
+    loop {
+        match shared.spawn(&transport).await {
+            Ok(handle) => {
+                let ended = tokio::select! {
+                    () = stopping.cancelled() => None,
+                    ended = handle.termination_watcher() => Some(ended),
+                    () = greet(&handle, &seeds, &shared.config) => None,
+                };
+                let Some(ended) = ended else {
+                    let _already_over = handle.shutdown().await;
+                    return;
+                };
+                tracing::error!(?ended, "gossip failed, it is started anew");
+            }
+            Err(error) => tracing::error!(%error, "gossip cannot be started"),
+        }
+        shared.restarts.fetch_add(1, Ordering::Relaxed);
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = sleep(RESTARTED_AFTER) => {}
+        }
+    }
+}
+
+/// Gossips with the named seeds that are not known to be alive; numbered ones chitchat greets by itself.
+async fn greet(handle: &ChitchatHandle, seeds: &Seeds, config: &GossipConfig) {
+    let mut ticks = interval(config.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let chitchat = handle.chitchat();
+    loop {
+        ticks.tick().await;
+        let mut strangers = seeds.addresses();
+        if strangers.is_empty() {
+            continue;
+        }
+        for id in chitchat.lock().await.live_nodes() {
+            strangers.remove(&id.gossip_advertise_addr);
+        }
+        for stranger in strangers {
+            let _ended = handle.gossip(stranger);
+        }
+    }
+}
+
+fn peer(state: &NodeState, alive: bool) -> Option<GossipPeer> {
+    let root = u128::from_str_radix(state.get(ROOT)?, 16).ok()?;
+    let replica = Uuid::parse_str(state.get(REPLICA)?).ok()?;
+    Some(GossipPeer {
+        name: state.get(NAME)?.to_owned(),
+        replica: ReplicaId::from_bytes(*replica.as_bytes()),
+        http: state.get(HTTP)?.to_owned(),
+        peer: state.get(PEER)?.to_owned(),
+        root: Root(root),
+        alive,
+    })
+}
+
+/// Eight bytes of BLAKE3 of the name, in hexadecimal: every datagram carries the ids of all nodes, so they
+/// must be short, and equally long whatever the names.
+fn node_id(name: &str) -> String {
+    let hash = blake3::hash(name.as_bytes());
+    let (short, _) = hash
+        .as_bytes()
+        .split_first_chunk::<8>()
+        .expect("a BLAKE3 hash has 32 bytes");
+    format!("{:016x}", u64::from_be_bytes(*short))
+}
+
+/// Seeds that are addresses, and seeds that are names.
+fn split_seeds(seeds: &[String]) -> (Vec<String>, Vec<String>) {
+    seeds
+        .iter()
+        .cloned()
+        .partition(|seed| seed.parse::<SocketAddr>().is_ok())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder of the lock panics")
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

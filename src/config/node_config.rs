@@ -1,0 +1,142 @@
+//! The settings of one node, as everything that runs it reads them.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use super::{Allowed, ConfigError, MAX_NAME_CHARS, MAX_SEEDS, Number, SETTINGS};
+
+/// The most characters of the host of a seed: a DNS name has no more.
+const MAX_HOST_CHARS: usize = 253;
+
+/// The settings of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Its name, unique in the cluster: 1 to 63 characters of `a-z`, `A-Z`, `0-9`, `-`, `_`, `.`.
+    pub name: String,
+    /// The cluster it belongs to, of the same characters. Default `grapevine`.
+    pub cluster: String,
+    /// The data directory; made if it is not there.
+    pub data: PathBuf,
+    /// Where it serves HTTP. Port 0 takes a free one.
+    pub http: SocketAddr,
+    /// Where it listens for peers: TCP for sync, UDP on the same port for gossip. Port 0 takes a free one.
+    pub peer: SocketAddr,
+    /// Peer addresses (`host:port`, names allowed) through which it joins.
+    pub seeds: Vec<String>,
+    /// How often it gossips, in milliseconds: 50 to 60,000. Default 200.
+    pub gossip_interval_ms: u64,
+    /// How often it probes a random peer, in milliseconds: 50 to 60,000. Default 1,000.
+    pub pull_interval_ms: u64,
+    /// How far a peer's wall clock may be off, in milliseconds: 1,000 to 3,600,000. Default 60,000.
+    pub max_clock_skew_ms: u64,
+    /// How much memory the cache of the storage may take, in MiB: 8 to 65,536. Default 256.
+    pub cache_mib: usize,
+    /// The most bytes of an HTTP request body: 1,024 to 67,108,864. Default 8 MiB.
+    pub max_body_bytes: usize,
+    /// How long an HTTP request may take, in milliseconds: 100 to 600,000. Default 30,000.
+    pub request_timeout_ms: u64,
+}
+
+impl NodeConfig {
+    /// A node with defaults for everything but these.
+    #[must_use]
+    pub fn new(name: impl Into<String>, data: PathBuf, http: SocketAddr, peer: SocketAddr) -> Self {
+        let mut config = Self {
+            name: name.into(),
+            cluster: "grapevine".to_owned(),
+            data,
+            http,
+            peer,
+            seeds: Vec::new(),
+            gossip_interval_ms: 0,
+            pull_interval_ms: 0,
+            max_clock_skew_ms: 0,
+            cache_mib: 0,
+            max_body_bytes: 0,
+            request_timeout_ms: 0,
+        };
+        for (_, number) in numbers() {
+            (number.set)(&mut config, number.default);
+        }
+        config
+    }
+
+    /// Whether every setting is allowed. Opens nothing, resolves nothing.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        for (key, name) in [("name", &self.name), ("cluster", &self.cluster)] {
+            if !is_name(name) {
+                return Err(ConfigError::not_allowed(key, name));
+            }
+        }
+        if self.data.as_os_str().is_empty() {
+            return Err(ConfigError::not_allowed("data", ""));
+        }
+        if self.http == self.peer && self.http.port() != 0 {
+            return Err(ConfigError::Twice { address: self.http });
+        }
+        if self.seeds.len() > MAX_SEEDS {
+            let count = format!("{} seeds", self.seeds.len());
+            return Err(ConfigError::not_allowed("seeds", count));
+        }
+        if let Some(seed) = self.seeds.iter().find(|seed| !is_host_and_port(seed)) {
+            return Err(ConfigError::not_allowed("seeds", seed));
+        }
+        for (key, number) in numbers() {
+            let value = (number.get)(self);
+            if !(number.min..=number.max).contains(&value) {
+                return Err(ConfigError::not_allowed(key, value.to_string()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a node listens if nobody says.
+pub(super) fn default_address(key: &str) -> SocketAddr {
+    let port = if key == "http" { 7801 } else { 7901 };
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn numbers() -> impl Iterator<Item = (&'static str, Number)> {
+    SETTINGS.iter().filter_map(|setting| match setting.allowed {
+        Allowed::Number(number) => Some((setting.key, number)),
+        Allowed::Name
+        | Allowed::Path
+        | Allowed::Address
+        | Allowed::Seeds
+        | Allowed::Word(_)
+        | Allowed::Filter => None,
+    })
+}
+
+fn is_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=MAX_NAME_CHARS).contains(&text.len()) && text.bytes().all(plain)
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let host_is_good = match bracketed {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => is_dns_name(host),
+    };
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    host_is_good && digits && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// Whether it may be a DNS name or an IPv4 address: labels of letters, digits, `-` and `_`.
+fn is_dns_name(host: &str) -> bool {
+    let in_label = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let host = host.strip_suffix('.').unwrap_or(host);
+    (1..=MAX_HOST_CHARS).contains(&host.len())
+        && host
+            .split('.')
+            .all(|label| (1..=63).contains(&label.len()) && label.bytes().all(in_label))
+}

@@ -1,0 +1,316 @@
+//! The list of all settings, from which every layer and every message follows.
+
+use core::fmt;
+
+use super::NodeConfig;
+
+/// The most characters of a name of a node or a cluster.
+pub const MAX_NAME_CHARS: usize = 63;
+
+/// The most seeds of a node.
+pub const MAX_SEEDS: usize = 64;
+
+/// A setting that is a whole number.
+#[derive(Clone, Copy, Debug)]
+pub struct Number {
+    /// The least value.
+    pub min: u64,
+    /// The greatest value.
+    pub max: u64,
+    /// What is used if nobody gives one.
+    pub default: u64,
+    /// What it counts.
+    pub unit: &'static str,
+    /// Reads it.
+    pub get: fn(&NodeConfig) -> u64,
+    /// Writes it.
+    pub set: fn(&mut NodeConfig, u64),
+}
+
+/// The values that a setting may have.
+#[derive(Clone, Copy, Debug)]
+pub enum Allowed {
+    /// 1 to [`MAX_NAME_CHARS`] of `a-z`, `A-Z`, `0-9`, `-`, `_`, `.`.
+    Name,
+    /// A path, not empty.
+    Path,
+    /// An IP address and a port; port 0 takes a free one.
+    Address,
+    /// Up to [`MAX_SEEDS`] of `host:port`, the host an IP address or a DNS name, the port 1 to 65,535.
+    Seeds,
+    /// A number within a range.
+    Number(Number),
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// What `tracing`'s filter reads: a level, or levels by module.
+    Filter,
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name => write!(
+                f,
+                "1 to {MAX_NAME_CHARS} characters of a-z, A-Z, 0-9, `-`, `_`, `.`"
+            ),
+            Self::Path => f.write_str("the path of a directory"),
+            Self::Address => f.write_str(
+                "an IP address and a port from 0 to 65535, as in 127.0.0.1:7801 or [::1]:7801 (port 0 takes a free one)",
+            ),
+            Self::Seeds => write!(
+                f,
+                "up to {MAX_SEEDS} of host:port, the host an IP address or a DNS name, the port from 1 to 65535"
+            ),
+            Self::Number(number) => {
+                write!(f, "{} to {} {}", number.min, number.max, number.unit)
+            }
+            Self::Word(words) => f.write_str(&words.join(" or ")),
+            Self::Filter => f.write_str(
+                "off, error, warn, info, debug or trace, or such levels by module as in info,grapevine=debug",
+            ),
+        }
+    }
+}
+
+/// Which commands take a setting from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// What makes a node this node and no other; `dev` chooses it for each of its nodes.
+    Identity,
+    /// How a node behaves.
+    Behaviour,
+    /// What the process tells about itself.
+    Log,
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its name in the settings file.
+    pub key: &'static str,
+    /// Its flag, without the dashes in front.
+    pub flag: &'static str,
+    /// What a value is called in the help.
+    pub value_name: &'static str,
+    /// What it is, in one sentence.
+    pub about: &'static str,
+    /// The values that it may have.
+    pub allowed: Allowed,
+    /// Which commands take it.
+    pub scope: Scope,
+    /// The default as told in the help.
+    pub default: Option<&'static str>,
+}
+
+impl Setting {
+    /// The setting with this key, if there is one.
+    #[must_use]
+    pub fn find(key: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    /// Its environment variable.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("GRAPEVINE_{}", self.key.to_uppercase())
+    }
+
+    /// What the help says of it.
+    #[must_use]
+    pub fn help(&self) -> String {
+        let (about, allowed, variable) = (self.about, self.allowed, self.variable());
+        let default = match (self.allowed, self.default) {
+            (Allowed::Number(number), _) => format!("; default {}", number.default),
+            (_, Some(default)) => format!("; default {default}"),
+            (_, None) => String::new(),
+        };
+        format!("{about}: {allowed}{default} [env: {variable}]")
+    }
+}
+
+const fn identity(
+    [key, flag]: [&'static str; 2],
+    value_name: &'static str,
+    about: &'static str,
+    allowed: Allowed,
+    default: Option<&'static str>,
+) -> Setting {
+    Setting {
+        key,
+        flag,
+        value_name,
+        about,
+        allowed,
+        scope: Scope::Identity,
+        default,
+    }
+}
+
+const fn number(
+    [key, flag]: [&'static str; 2],
+    value_name: &'static str,
+    about: &'static str,
+    number: Number,
+) -> Setting {
+    Setting {
+        key,
+        flag,
+        value_name,
+        about,
+        allowed: Allowed::Number(number),
+        scope: Scope::Behaviour,
+        default: None,
+    }
+}
+
+/// Every setting there is.
+pub const SETTINGS: &[Setting] = &[
+    identity(
+        ["name", "name"],
+        "NAME",
+        "The name of the node, unique in its cluster",
+        Allowed::Name,
+        None,
+    ),
+    identity(
+        ["data", "data"],
+        "DIR",
+        "The data directory, made if it is not there",
+        Allowed::Path,
+        None,
+    ),
+    identity(
+        ["http", "http"],
+        "ADDR",
+        "Where it serves HTTP",
+        Allowed::Address,
+        Some("127.0.0.1:7801"),
+    ),
+    identity(
+        ["peer", "peer"],
+        "ADDR",
+        "Where it listens for peers, TCP and UDP on the same port",
+        Allowed::Address,
+        Some("127.0.0.1:7901"),
+    ),
+    identity(
+        ["seeds", "seed"],
+        "HOST:PORT",
+        "Peer addresses through which it joins; repeat the flag, or part them by commas",
+        Allowed::Seeds,
+        None,
+    ),
+    identity(
+        ["cluster", "cluster"],
+        "NAME",
+        "The cluster it belongs to; nodes of another are refused",
+        Allowed::Name,
+        Some("grapevine"),
+    ),
+    number(
+        ["gossip_interval_ms", "gossip-interval-ms"],
+        "MS",
+        "How often it gossips",
+        Number {
+            min: 50,
+            max: 60_000,
+            default: 200,
+            unit: "milliseconds",
+            get: |config| config.gossip_interval_ms,
+            set: |config, value| config.gossip_interval_ms = value,
+        },
+    ),
+    number(
+        ["pull_interval_ms", "pull-interval-ms"],
+        "MS",
+        "How often it probes a random peer",
+        Number {
+            min: 50,
+            max: 60_000,
+            default: 1_000,
+            unit: "milliseconds",
+            get: |config| config.pull_interval_ms,
+            set: |config, value| config.pull_interval_ms = value,
+        },
+    ),
+    number(
+        ["max_clock_skew_ms", "max-clock-skew-ms"],
+        "MS",
+        "How far a peer's wall clock may be off",
+        Number {
+            min: 1_000,
+            max: 3_600_000,
+            default: 60_000,
+            unit: "milliseconds",
+            get: |config| config.max_clock_skew_ms,
+            set: |config, value| config.max_clock_skew_ms = value,
+        },
+    ),
+    number(
+        ["cache_mib", "cache-mib"],
+        "MIB",
+        "How much memory the cache of the storage may take",
+        Number {
+            min: 8,
+            max: 65_536,
+            default: 256,
+            unit: "MiB",
+            get: |config| wide(config.cache_mib),
+            set: |config, value| config.cache_mib = narrow(value),
+        },
+    ),
+    number(
+        ["max_body_bytes", "max-body-bytes"],
+        "BYTES",
+        "The most bytes of an HTTP request body",
+        Number {
+            min: 1_024,
+            max: 67_108_864,
+            default: 8_388_608,
+            unit: "bytes",
+            get: |config| wide(config.max_body_bytes),
+            set: |config, value| config.max_body_bytes = narrow(value),
+        },
+    ),
+    number(
+        ["request_timeout_ms", "request-timeout-ms"],
+        "MS",
+        "How long an HTTP request may take",
+        Number {
+            min: 100,
+            max: 600_000,
+            default: 30_000,
+            unit: "milliseconds",
+            get: |config| config.request_timeout_ms,
+            set: |config, value| config.request_timeout_ms = value,
+        },
+    ),
+    Setting {
+        key: "log_format",
+        flag: "log-format",
+        value_name: "FORMAT",
+        about: "How log lines look on standard error",
+        allowed: Allowed::Word(&["human", "json"]),
+        scope: Scope::Log,
+        default: Some("human on a terminal, else json"),
+    },
+    Setting {
+        key: "log_level",
+        flag: "log-level",
+        value_name: "LEVEL",
+        about: "How much it logs; without it RUST_LOG is asked",
+        allowed: Allowed::Filter,
+        scope: Scope::Log,
+        default: Some("info; warn under dev"),
+    },
+];
+
+/// Saturates: what does not fit is above every range, so the check refuses it.
+fn narrow(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+/// As [`narrow`], the other way.
+fn wide(value: usize) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}

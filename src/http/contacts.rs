@@ -1,0 +1,230 @@
+//! `/v1/contacts`: the address book.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, Request, State, rejection::PathRejection},
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+};
+use grapevine_crdt::{Entity, FieldCell};
+use uuid::Uuid;
+
+use super::{
+    HttpState,
+    body::{empty, json_bytes, require_json, to_json},
+    conditions::{Conditions, ETag},
+    idempotency,
+    page::{self, PageRequest},
+    problem::{Problem, ProblemKind, invalid_key, path_text},
+    query::Parameters,
+};
+use crate::{
+    model::{
+        Change, Collection, Contact, ContactDraft, Creation, EntityId, WriteStamp, contact_edit,
+        contact_key,
+    },
+    store::Edit,
+};
+
+type IdPath = Result<Path<String>, PathRejection>;
+
+pub(super) async fn list(
+    State(state): State<Arc<HttpState>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let request = PageRequest::read(request.uri(), Collection::Contacts, false)?;
+    page::answer(&state.store, request, |id, entity| {
+        Contact::read(id.key(), entity)
+            .map(|contact| to_json(&contact))
+            .transpose()
+    })
+    .await
+}
+
+pub(super) async fn create(
+    State(state): State<Arc<HttpState>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    Parameters::read(&parts.uri, &[])?;
+    let key = idempotency::key(&parts.headers)?.map(str::to_owned);
+    let json = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
+    let draft = ContactDraft::from_json(None, &json)?;
+    let uuid = key.as_deref().map_or_else(Uuid::now_v7, |key| {
+        idempotency::derived_id(Collection::Contacts, key)
+    });
+    let id = entity_id(uuid.hyphenated().to_string())?;
+    let request_hash = key.map(|_| blake3::hash(json.to_string().as_bytes()));
+    let key = id.key().to_owned();
+    let contact = state
+        .store
+        .write(id.clone(), move |edit| {
+            let cells = match &request_hash {
+                None => contact_edit::put(edit.entity, &draft, stamp(&edit)).0,
+                Some(hash) => create_once(&edit, &draft, hash.as_bytes())?,
+            };
+            let contact = show(&key, &edit, &cells)?;
+            Ok::<_, Problem>((cells, contact))
+        })
+        .await?;
+    let mut response = answer(StatusCode::CREATED, &contact)?;
+    let location = HeaderValue::try_from(format!("/v1/contacts/{}", id.key()))
+        .map_err(|error| Problem::internal(&error))?;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
+}
+
+fn create_once(
+    edit: &Edit<'_>,
+    draft: &ContactDraft,
+    request_hash: &[u8],
+) -> Result<Vec<FieldCell>, Problem> {
+    let refused = |detail| Problem::new(ProblemKind::Conflict, detail).about("Idempotency-Key");
+    match contact_edit::create(edit.entity, draft, request_hash, stamp(edit)) {
+        Creation::Made(cells) => Ok(cells),
+        Creation::Repeated => Ok(Vec::new()),
+        Creation::Deleted => Err(refused("the contact made under this key was deleted")),
+        Creation::KeyReused => Err(refused("this key was used for another request")),
+    }
+}
+
+pub(super) async fn get(
+    State(state): State<Arc<HttpState>>,
+    path: IdPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let id = read_id(path)?;
+    Parameters::read(request.uri(), &[])?;
+    let conditions = Conditions::read(request.headers())?;
+    let contact = state
+        .store
+        .snapshot()
+        .entity(&id)?
+        .and_then(|entity| Contact::read(id.key(), &entity))
+        .ok_or_else(absent)?;
+    let bytes = to_json(&contact)?;
+    let tag = ETag::of(&bytes);
+    conditions.answer_read(tag, || json_bytes(StatusCode::OK, bytes))
+}
+
+pub(super) async fn put(
+    State(state): State<Arc<HttpState>>,
+    path: IdPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let id = read_id(path)?;
+    let (parts, body) = request.into_parts();
+    Parameters::read(&parts.uri, &[])?;
+    let conditions = Conditions::read(&parts.headers)?;
+    let json = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
+    let draft = ContactDraft::from_json(Some(id.key()), &json)?;
+    let key = id.key().to_owned();
+    let (contact, change) = state
+        .store
+        .write(id, move |edit| {
+            check(&conditions, &key, edit.entity)?;
+            let (cells, change) = contact_edit::put(edit.entity, &draft, stamp(&edit));
+            let contact = show(&key, &edit, &cells)?;
+            Ok::<_, Problem>((cells, (contact, change)))
+        })
+        .await?;
+    let status = match change {
+        Change::Created => StatusCode::CREATED,
+        Change::Updated | Change::Unchanged => StatusCode::OK,
+    };
+    answer(status, &contact)
+}
+
+pub(super) async fn patch(
+    State(state): State<Arc<HttpState>>,
+    path: IdPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let id = read_id(path)?;
+    let (parts, body) = request.into_parts();
+    Parameters::read(&parts.uri, &[])?;
+    let conditions = Conditions::read(&parts.headers)?;
+    let json = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
+    let key = id.key().to_owned();
+    let contact = state
+        .store
+        .write(id, move |edit| {
+            check(&conditions, &key, edit.entity)?;
+            let current = Contact::read(&key, edit.entity).ok_or_else(absent)?;
+            let draft = ContactDraft::patched(&current, &json)?;
+            let (cells, _) = contact_edit::put(edit.entity, &draft, stamp(&edit));
+            let contact = show(&key, &edit, &cells)?;
+            Ok::<_, Problem>((cells, contact))
+        })
+        .await?;
+    answer(StatusCode::OK, &contact)
+}
+
+pub(super) async fn delete(
+    State(state): State<Arc<HttpState>>,
+    path: IdPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let id = read_id(path)?;
+    Parameters::read(request.uri(), &[])?;
+    let conditions = Conditions::read(request.headers())?;
+    let key = id.key().to_owned();
+    state
+        .store
+        .write(id, move |edit| {
+            check(&conditions, &key, edit.entity)?;
+            let cells = contact_edit::delete(edit.entity, edit.dot);
+            if cells.is_empty() {
+                return Err(absent());
+            }
+            Ok((cells, ()))
+        })
+        .await?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) const fn stamp(edit: &Edit<'_>) -> WriteStamp {
+    WriteStamp {
+        dot: edit.dot,
+        time: edit.time,
+    }
+}
+
+pub(super) fn entity_id(key: String) -> Result<EntityId, Problem> {
+    EntityId::new(Collection::Contacts, key).map_err(|error| invalid_key("id", error))
+}
+
+fn read_id(path: IdPath) -> Result<EntityId, Problem> {
+    let text = path_text("id", path)?;
+    let key = contact_key(&text).map_err(|error| Problem::malformed("id", error.to_string()))?;
+    entity_id(key)
+}
+
+fn absent() -> Problem {
+    Problem::not_found("there is no contact with this id")
+}
+
+/// The contact as it will be shown, which an edit that makes or changes one always leaves visible.
+fn show(key: &str, edit: &Edit<'_>, cells: &[FieldCell]) -> Result<Contact, Problem> {
+    contact_edit::after(key, edit.entity, cells)
+        .ok_or_else(|| Problem::internal(&"an edit left its contact hidden"))
+}
+
+fn check(conditions: &Conditions, key: &str, entity: &Entity) -> Result<(), Problem> {
+    if conditions.is_empty() {
+        return Ok(());
+    }
+    let tag = Contact::read(key, entity)
+        .map(|contact| to_json(&contact).map(|bytes| ETag::of(&bytes)))
+        .transpose()?;
+    conditions.check_write(tag.as_ref())
+}
+
+fn answer(status: StatusCode, contact: &Contact) -> Result<Response, Problem> {
+    let bytes = to_json(contact)?;
+    let tag = ETag::of(&bytes);
+    let mut response = json_bytes(status, bytes);
+    tag.put(&mut response);
+    Ok(response)
+}

@@ -1,0 +1,187 @@
+//! `/v1/counters`: counters that count on every node.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, Request, State, rejection::PathRejection},
+    http::StatusCode,
+    response::Response,
+};
+use grapevine_crdt::Entity;
+use serde_json::Value;
+
+use super::{
+    HttpState,
+    body::{empty, json, json_bytes, read_json, to_json},
+    conditions::{Conditions, ETag},
+    idempotency,
+    page::{self, PageRequest},
+    problem::{Problem, invalid_key, path_text},
+    query::Parameters,
+};
+use crate::model::{Collection, Counter, Direction, EntityId};
+
+type NamePath = Result<Path<String>, PathRejection>;
+
+pub(super) async fn list(
+    State(state): State<Arc<HttpState>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let request = PageRequest::read(request.uri(), Collection::Counters, true)?;
+    page::answer(&state.store, request, |id, entity| {
+        entity
+            .is_visible()
+            .then(|| to_json(&Counter::read(id.key(), entity)))
+            .transpose()
+    })
+    .await
+}
+
+pub(super) async fn get(
+    State(state): State<Arc<HttpState>>,
+    path: NamePath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let id = read_id(path)?;
+    Parameters::read(request.uri(), &[])?;
+    let conditions = Conditions::read(request.headers())?;
+    let entity = state.store.snapshot().entity(&id)?.unwrap_or_default();
+    let bytes = to_json(&Counter::read(id.key(), &entity))?;
+    let tag = ETag::of(&bytes);
+    conditions.answer_read(tag, || json_bytes(StatusCode::OK, bytes))
+}
+
+pub(super) async fn increment(
+    state: State<Arc<HttpState>>,
+    path: NamePath,
+    request: Request,
+) -> Result<Response, Problem> {
+    count(state, path, request, Direction::Increment).await
+}
+
+pub(super) async fn decrement(
+    state: State<Arc<HttpState>>,
+    path: NamePath,
+    request: Request,
+) -> Result<Response, Problem> {
+    count(state, path, request, Direction::Decrement).await
+}
+
+async fn count(
+    State(state): State<Arc<HttpState>>,
+    path: NamePath,
+    request: Request,
+    direction: Direction,
+) -> Result<Response, Problem> {
+    let id = read_id(path)?;
+    let (parts, body) = request.into_parts();
+    Parameters::read(&parts.uri, &[])?;
+    idempotency::refuse(&parts.headers)?;
+    let body = read_json(&parts.headers, body, state.limits.max_body_bytes).await?;
+    let by = body.as_ref().map_or(Ok(1), read_by)?;
+    let name = id.key().to_owned();
+    let counter = state
+        .store
+        .write(id, move |edit| {
+            let cells = Counter::count(edit.entity, direction, by, edit.dot)?;
+            let counter = Counter::after(&name, edit.entity, &cells);
+            Ok::<_, Problem>((cells, counter))
+        })
+        .await?;
+    answer(&counter)
+}
+
+pub(super) async fn reset(
+    State(state): State<Arc<HttpState>>,
+    path: NamePath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let id = read_id(path)?;
+    let (parts, body) = request.into_parts();
+    Parameters::read(&parts.uri, &[])?;
+    idempotency::refuse(&parts.headers)?;
+    let conditions = Conditions::read(&parts.headers)?;
+    let body = read_json(&parts.headers, body, state.limits.max_body_bytes).await?;
+    if let Some(body) = body {
+        only_fields(&body, &[])?;
+    }
+    let name = id.key().to_owned();
+    let counter = state
+        .store
+        .write(id, move |edit| {
+            check(&conditions, &name, edit.entity)?;
+            let cells = Counter::reset(edit.entity, edit.dot);
+            let counter = Counter::after(&name, edit.entity, &cells);
+            Ok::<_, Problem>((cells, counter))
+        })
+        .await?;
+    answer(&counter)
+}
+
+pub(super) async fn delete(
+    State(state): State<Arc<HttpState>>,
+    path: NamePath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let id = read_id(path)?;
+    Parameters::read(request.uri(), &[])?;
+    let conditions = Conditions::read(request.headers())?;
+    let name = id.key().to_owned();
+    state
+        .store
+        .write(id, move |edit| {
+            check(&conditions, &name, edit.entity)?;
+            let cells = Counter::delete(edit.entity, edit.dot);
+            if cells.is_empty() {
+                return Err(Problem::not_found("nobody has counted under this name"));
+            }
+            Ok((cells, ()))
+        })
+        .await?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+fn read_id(path: NamePath) -> Result<EntityId, Problem> {
+    let name = path_text("name", path)?;
+    EntityId::new(Collection::Counters, name).map_err(|error| invalid_key("name", error))
+}
+
+/// `{"by": 3}`: a whole number from 1; without it, 1.
+fn read_by(body: &Value) -> Result<u64, Problem> {
+    only_fields(body, &["by"])?;
+    match body.get("by") {
+        None => Ok(1),
+        Some(by) => by.as_u64().filter(|by| *by > 0).ok_or_else(|| {
+            let detail = format!("by is a whole number from 1 to {}", u64::MAX);
+            Problem::invalid("by", detail)
+        }),
+    }
+}
+
+fn only_fields(body: &Value, known: &[&str]) -> Result<(), Problem> {
+    let object = body
+        .as_object()
+        .ok_or_else(|| Problem::invalid("body", "the body is a JSON object, or empty"))?;
+    match object.keys().find(|field| !known.contains(&field.as_str())) {
+        Some(field) => Err(Problem::invalid(
+            field,
+            format!("{field} is not a field here"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A counter always is: one that nobody has touched has the tag of its 0.
+fn check(conditions: &Conditions, name: &str, entity: &Entity) -> Result<(), Problem> {
+    if conditions.is_empty() {
+        return Ok(());
+    }
+    let tag = ETag::of(&to_json(&Counter::read(name, entity))?);
+    conditions.check_write(Some(&tag))
+}
+
+fn answer(counter: &Counter) -> Result<Response, Problem> {
+    let mut response = json(StatusCode::OK, counter)?;
+    ETag::of(&to_json(counter)?).put(&mut response);
+    Ok(response)
+}

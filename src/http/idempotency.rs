@@ -1,0 +1,55 @@
+//! `Idempotency-Key`: what a POST creates under a key has an id that follows from (collection, key), so that a
+//! retry through another node makes the same entity.
+
+use axum::http::HeaderMap;
+use uuid::Uuid;
+
+use super::problem::Problem;
+use crate::model::Collection;
+
+const HEADER: &str = "idempotency-key";
+/// As the problem names it.
+const FIELD: &str = "Idempotency-Key";
+/// The most characters of a key.
+const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
+
+/// The key of a request, if it has one.
+pub(super) fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut values = headers.get_all(HEADER).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len()))
+        .filter(|_| values.next().is_none())
+        .map(Some)
+        .ok_or_else(|| {
+            let detail =
+                format!("is once 1 to {MAX_IDEMPOTENCY_KEY_CHARS} visible ASCII characters");
+            Problem::malformed(FIELD, detail)
+        })
+}
+
+/// Refuses a key where it would be taken and not obeyed: a client that sends one relies on it.
+pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(HEADER) {
+        return Err(Problem::invalid(
+            FIELD,
+            "counters do not know idempotency keys yet: a retry would count twice",
+        ));
+    }
+    Ok(())
+}
+
+/// The id of what is created in `collection` under `key`.
+pub(super) fn derived_id(collection: Collection, key: &str) -> Uuid {
+    let mut hasher = blake3::Hasher::new_derive_key("grapevine 2025 idempotency key");
+    hasher.update(collection.name().as_bytes());
+    hasher.update(&[0]);
+    hasher.update(key.as_bytes());
+    let mut bytes = [0; 16];
+    hasher.finalize_xof().fill(&mut bytes);
+    Uuid::new_v8(bytes)
+}

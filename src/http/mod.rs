@@ -1,0 +1,30 @@
+//! The HTTP API, version 1: one file per resource over the store's typed views.
+//!
+//! [`router`] is the whole API; [`serve`] runs it on a listener with the bounds that hyper leaves to its user.
+//! Every error is an RFC 9457 problem and is made in `problem`. Conditions (`If-Match`, `If-None-Match`) are
+//! decided inside the store's edit, so they are atomic with the write they guard. Reads go through snapshots
+//! and never wait for writes.
+//!
+//! It must not know peers, how the store keeps anything, or how cells merge.
+
+mod body;
+mod cluster;
+mod conditions;
+mod contacts;
+mod counters;
+mod health;
+mod idempotency;
+mod import;
+mod kv;
+mod page;
+mod problem;
+mod query;
+mod router;
+mod server;
+mod state;
+
+pub use import::MAX_CARDS_PER_IMPORT;
+pub use page::{MAX_PAGE_LIMIT, MAX_SCANNED_PER_PAGE};
+pub use router::router;
+pub use server::{MAX_CONNECTIONS, serve};
+pub use state::{HttpLimits, HttpState};

@@ -1,0 +1,256 @@
+//! Errors as users get them: RFC 9457 problems, made here and nowhere else.
+//!
+//! `type` is a stable name to switch on, `title` says it in words, `detail` says what happened this time,
+//! `field` names what to change in the request.
+
+use std::convert::Infallible;
+
+use axum::{
+    body::Body,
+    extract::rejection::PathRejection,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use grapevine_crdt::CounterError;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    model::{InvalidContact, InvalidKey, kv::InvalidValue},
+    store::{StoreError, WriteError},
+};
+
+const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// When a client should come back after a 503, in seconds.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+
+/// What kind of problem it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProblemKind {
+    /// It cannot be read: not JSON, not UTF-8, no such parameter, a cursor that is none.
+    MalformedRequest,
+    /// It can be read but not done: a value out of bounds, a field that is not one.
+    InvalidField,
+    NotFound,
+    MethodNotAllowed,
+    Conflict,
+    PreconditionFailed,
+    TooLarge,
+    UnsupportedMediaType,
+    Internal,
+    Unavailable,
+    Timeout,
+    NotConverged,
+}
+
+impl ProblemKind {
+    const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::MalformedRequest => (
+                StatusCode::BAD_REQUEST,
+                "malformed-request",
+                "The request cannot be read",
+            ),
+            Self::InvalidField => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid-field",
+                "A field is not valid",
+            ),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here"),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "This cannot be done here",
+            ),
+            Self::Conflict => (
+                StatusCode::CONFLICT,
+                "conflict",
+                "What is stored does not allow it",
+            ),
+            Self::PreconditionFailed => (
+                StatusCode::PRECONDITION_FAILED,
+                "precondition-failed",
+                "It has changed in the meantime",
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "The request is too large",
+            ),
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "This content type is not read here",
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "The node failed",
+            ),
+            Self::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "The node cannot do this now",
+            ),
+            Self::Timeout => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "timeout",
+                "The request took too long",
+            ),
+            Self::NotConverged => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "not-converged",
+                "Live members do not agree yet",
+            ),
+        }
+    }
+}
+
+/// A problem to be answered.
+#[derive(Debug)]
+pub(super) struct Problem {
+    kind: ProblemKind,
+    detail: String,
+    field: Option<String>,
+    more: Map<String, Value>,
+}
+
+impl Problem {
+    pub(super) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            field: None,
+            more: Map::new(),
+        }
+    }
+
+    /// 400, because of `field`.
+    pub(super) fn malformed(field: &str, detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::MalformedRequest, detail).about(field)
+    }
+
+    /// 422, because of `field`.
+    pub(super) fn invalid(field: &str, detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::InvalidField, detail).about(field)
+    }
+
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::NotFound, detail)
+    }
+
+    pub(super) fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::TooLarge, detail)
+    }
+
+    pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "a request failed");
+        Self::new(
+            ProblemKind::Internal,
+            "the log of the node says what went wrong",
+        )
+    }
+
+    /// Names what in the request is to blame.
+    pub(super) fn about(mut self, field: &str) -> Self {
+        self.field = Some(field.to_owned());
+        self
+    }
+
+    /// Adds a member beyond those that every problem has.
+    pub(super) fn with(mut self, name: &str, value: Value) -> Self {
+        self.more.insert(name.to_owned(), value);
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, slug, title) = self.kind.parts();
+        tracing::debug!(%status, detail = self.detail, field = self.field, "a problem is answered");
+        let mut body = json!({
+            "type": format!("urn:problem-type:grapevine:{slug}"),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": self.detail,
+        });
+        if let Some(field) = self.field {
+            body["field"] = Value::String(field);
+        }
+        for (name, value) in self.more {
+            body[name] = value;
+        }
+        let mut response = Response::new(Body::from(body.to_string()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, MEDIA_TYPE);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER_S);
+        }
+        response
+    }
+}
+
+impl From<InvalidContact> for Problem {
+    fn from(error: InvalidContact) -> Self {
+        Self::invalid(&error.field, error.to_string())
+    }
+}
+
+impl From<InvalidValue> for Problem {
+    fn from(error: InvalidValue) -> Self {
+        match error {
+            InvalidValue::TooLarge => Self::too_large(error.to_string()).about("body"),
+            InvalidValue::ContentType => Self::invalid("Content-Type", error.to_string()),
+        }
+    }
+}
+
+impl From<CounterError> for Problem {
+    fn from(error: CounterError) -> Self {
+        Self::new(ProblemKind::Conflict, error.to_string()).about("by")
+    }
+}
+
+impl From<Infallible> for Problem {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        // A damaged row stays damaged; whatever else ails the store may pass, or is said by another node.
+        let damaged = matches!(
+            error,
+            StoreError::Row { .. } | StoreError::Codec(_) | StoreError::Key(_)
+        );
+        if damaged {
+            return Self::internal(&error);
+        }
+        tracing::warn!(%error, "the store refused a request");
+        Self::new(ProblemKind::Unavailable, error.to_string())
+    }
+}
+
+impl<E: Into<Self>> From<WriteError<E>> for Problem {
+    fn from(error: WriteError<E>) -> Self {
+        match error {
+            WriteError::Rejected(error) => error.into(),
+            WriteError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// A key that is out of bounds, as the part `field` of the path.
+pub(super) fn invalid_key(field: &str, error: InvalidKey) -> Problem {
+    Problem::malformed(field, error.to_string())
+}
+
+/// The part `field` of the path, or why it cannot be read.
+pub(super) fn path_text(
+    field: &str,
+    path: Result<axum::extract::Path<String>, PathRejection>,
+) -> Result<String, Problem> {
+    path.map(|axum::extract::Path(text)| text)
+        .map_err(|rejection| Problem::malformed(field, rejection.body_text()))
+}

@@ -1,0 +1,60 @@
+//! Which path is answered by what. No middleware: each layer would cost every request an allocation.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::{Method, Uri},
+    routing::{get, post},
+};
+
+use super::{
+    HttpState, cluster, contacts, counters, health, import, kv,
+    problem::{Problem, ProblemKind},
+};
+
+/// The whole API.
+pub fn router(state: HttpState) -> Router {
+    Router::new()
+        .route(
+            "/v1/kv/{*key}",
+            get(kv::get).put(kv::put).delete(kv::delete),
+        )
+        .route("/v1/kv", get(kv::list))
+        .route("/v1/contacts", get(contacts::list).post(contacts::create))
+        .route("/v1/contacts/import", post(import::import))
+        .route(
+            "/v1/contacts/{id}",
+            get(contacts::get)
+                .put(contacts::put)
+                .patch(contacts::patch)
+                .delete(contacts::delete),
+        )
+        .route("/v1/counters", get(counters::list))
+        .route(
+            "/v1/counters/{name}",
+            get(counters::get).delete(counters::delete),
+        )
+        .route("/v1/counters/{name}/increment", post(counters::increment))
+        .route("/v1/counters/{name}/decrement", post(counters::decrement))
+        .route("/v1/counters/{name}/reset", post(counters::reset))
+        .route("/v1/cluster", get(cluster::get))
+        .route("/v1/cluster/convergence", get(cluster::convergence))
+        .route("/ping", get(health::ping))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(Arc::new(state))
+}
+
+#[allow(clippy::unused_async, reason = "handlers are async")]
+async fn unknown(uri: Uri) -> Problem {
+    Problem::not_found(format!("{} is not a path of this API", uri.path()))
+}
+
+#[allow(clippy::unused_async, reason = "handlers are async")]
+async fn not_allowed(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{method} is not possible on {}; see `Allow`", uri.path());
+    Problem::new(ProblemKind::MethodNotAllowed, detail)
+}

@@ -1,0 +1,141 @@
+//! Serving the API on a listener: connections, their bounds, and a shutdown that answers what was accepted.
+//!
+//! What hyper itself refuses (a request line or headers that are none, headers above their bound) is answered
+//! by hyper, without a problem: there is no request yet that could be answered.
+
+use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, Response},
+    response::IntoResponse,
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Service;
+
+use super::{
+    HttpState,
+    cluster::MAX_CONVERGENCE_WAIT,
+    problem::{Problem, ProblemKind},
+    router,
+};
+
+/// The most connections at once; others wait in the listener's backlog.
+pub const MAX_CONNECTIONS: usize = 8_192;
+/// How long the headers of a request, and so the pause between two requests, may take.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// The most bytes of request line and headers together; hyper allows 100 headers at most.
+const MAX_HEADER_BYTES: usize = 32 * 1_024;
+/// The most bytes that a connection buffers in each direction.
+const MAX_BUFFER_BYTES: usize = 128 * 1_024;
+/// How long a shutdown waits for the requests under way.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+/// How long to wait after the listener failed, for example for want of file descriptors.
+const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
+
+const CONVERGENCE: &str = "/v1/cluster/convergence";
+
+/// Serves the API until `shutdown` is ready, then takes no more connections, answers the requests under way
+/// and returns; those that take longer than ten seconds are cut off.
+pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Future<Output = ()>) {
+    let request_timeout = state.limits.request_timeout;
+    let router = router(state);
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let tasks = TaskTracker::new();
+    let closing = CancellationToken::new();
+    let cut_off = CancellationToken::new();
+    tokio::pin!(shutdown);
+    loop {
+        let accepted = async {
+            let slot = slots.clone().acquire_owned().await;
+            (slot, listener.accept().await)
+        };
+        let (slot, stream) = tokio::select! {
+            () = &mut shutdown => break,
+            (slot, accepted) = accepted => match (slot, accepted) {
+                (Ok(slot), Ok((stream, _))) => (slot, stream),
+                (Err(_), _) => break,
+                (Ok(_), Err(error)) => {
+                    tracing::warn!(%error, "no connection could be accepted");
+                    sleep(ACCEPT_RETRY_AFTER).await;
+                    continue;
+                }
+            },
+        };
+        let connection = connection(stream, router.clone(), request_timeout, closing.clone());
+        let cut_off = cut_off.clone();
+        tasks.spawn(async move {
+            let _slot = slot;
+            cut_off.run_until_cancelled(connection).await;
+        });
+    }
+    drop(listener);
+    closing.cancel();
+    tasks.close();
+    if timeout(SHUTDOWN_GRACE, tasks.wait()).await.is_err() {
+        tracing::warn!(
+            connections = tasks.len(),
+            "requests took too long to end and are cut off"
+        );
+        cut_off.cancel();
+        tasks.wait().await;
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    request_timeout: Duration,
+    closing: CancellationToken,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection delays small answers");
+    }
+    let service = service_fn(move |request| answer(router.clone(), request, request_timeout));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ_TIMEOUT)
+        .max_header_size(MAX_HEADER_BYTES)
+        .max_buf_size(MAX_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Answers one request in time. A write that is timed out may still happen.
+async fn answer(
+    mut router: Router,
+    request: Request<Incoming>,
+    request_timeout: Duration,
+) -> Result<Response<Body>, Infallible> {
+    let limit = if request.uri().path() == CONVERGENCE {
+        request_timeout + MAX_CONVERGENCE_WAIT
+    } else {
+        request_timeout
+    };
+    match timeout(limit, router.call(request)).await {
+        Ok(answered) => answered,
+        Err(_) => Ok(Problem::new(
+            ProblemKind::Timeout,
+            format!("no answer within {limit:?}; a write may have happened all the same"),
+        )
+        .into_response()),
+    }
+}

@@ -1,0 +1,208 @@
+//! A contact as it is shown: read from the cells of its entity, and from nothing else, so that every node that
+//! holds the same cells shows the same bytes.
+//!
+//! Fields are [`FieldKey::Attribute`]s: the scalars under their own names, one attribute per phone
+//! (`phones/<id>`), e-mail (`emails/<id>`) and group (`groups/<name>`), and one per property of an imported
+//! card that has no field here (`vcard/<id>`). Bookkeeping is attributes too: `created`, `touched` (when an
+//! edit only deleted), `source` (which card was imported last) and `request` (which request made it).
+//!
+//! It must not know how contacts are stored, sent or asked for.
+
+use std::collections::BTreeSet;
+
+use grapevine_crdt::{Entity, FieldKey, LwwMap, Timestamp, Value};
+use serde::Serialize;
+
+use super::{
+    contact_element::{Element, Kind},
+    contact_kept::KeptProperty,
+    instant::rfc3339,
+};
+
+/// The scalar fields, in the order in which they are shown.
+pub(super) const SCALARS: [&str; 6] =
+    [NAME, "organization", "title", "birthday", "address", "note"];
+pub(super) const NAME: &str = "name";
+pub(super) const CREATED: &str = "created";
+pub(super) const TOUCHED: &str = "touched";
+pub(super) const SOURCE: &str = "source";
+pub(super) const REQUEST: &str = "request";
+pub(super) const GROUP_PREFIX: &str = "groups/";
+
+/// Attributes that are ours and not the user's: they have no conflicts to show.
+const BOOKKEEPING: [&str; 4] = [CREATED, TOUCHED, SOURCE, REQUEST];
+
+/// A phone of a contact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Phone {
+    /// Unique in the contact, for as long as the phone is there.
+    pub id: String,
+    /// What it is for.
+    pub label: Option<String>,
+    /// The number as it was written.
+    pub number: String,
+}
+
+/// An e-mail address of a contact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Email {
+    /// Unique in the contact, for as long as the address is there.
+    pub id: String,
+    /// What it is for.
+    pub label: Option<String>,
+    /// The address as it was written.
+    pub address: String,
+}
+
+/// A contact that is visible. Serialized it is the JSON that users get.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Contact {
+    /// Its id; it never changes.
+    pub id: String,
+    /// What the person is called.
+    pub name: String,
+    /// In the order in which they were put.
+    pub phones: Vec<Phone>,
+    /// In the order in which they were put.
+    pub emails: Vec<Email>,
+    /// Where the person works.
+    pub organization: Option<String>,
+    /// As what.
+    pub title: Option<String>,
+    /// `YYYY-MM-DD`, or `--MM-DD` without the year.
+    pub birthday: Option<String>,
+    /// A postal address, as one text.
+    pub address: Option<String>,
+    /// Anything.
+    pub note: Option<String>,
+    /// In the order of their names, each once.
+    pub groups: Vec<String>,
+    /// When it was made (RFC 3339).
+    pub created_at: String,
+    /// When it was last edited (RFC 3339).
+    pub updated_at: String,
+    /// Whether an edit that the remover had not seen brought it back.
+    pub revived: bool,
+    /// How many values lost a merge unseen and differ from what is shown.
+    pub conflicts: usize,
+    /// The names of the properties of an imported card that are kept for export, in the order of the card.
+    pub vcard: Vec<String>,
+}
+
+impl Contact {
+    /// The contact `id` that `entity` shows; `None` if it is hidden.
+    #[must_use]
+    pub fn read(id: &str, entity: &Entity) -> Option<Self> {
+        if !entity.is_visible() {
+            return None;
+        }
+        let map = LwwMap::new(entity);
+        let text = |name: &str| {
+            map.get(name)
+                .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        };
+        let updated = updated(entity);
+        let created = map.get(CREATED).and_then(decode_time).unwrap_or(updated);
+        let phones = Element::shown(entity, Kind::Phone);
+        let emails = Element::shown(entity, Kind::Email);
+        let [name, organization, title, birthday, address, note] = SCALARS.map(text);
+        Some(Self {
+            id: id.to_owned(),
+            name: name.unwrap_or_default(),
+            phones: phones.into_iter().map(Phone::from).collect(),
+            emails: emails.into_iter().map(Email::from).collect(),
+            organization,
+            title,
+            birthday,
+            address,
+            note,
+            groups: groups(entity).into_iter().map(str::to_owned).collect(),
+            created_at: rfc3339(created),
+            updated_at: rfc3339(updated),
+            revived: entity.is_revived(),
+            conflicts: conflicts(entity),
+            vcard: KeptProperty::shown(entity)
+                .into_iter()
+                .map(|(_, kept)| kept.property)
+                .collect(),
+        })
+    }
+}
+
+impl From<Element> for Phone {
+    fn from(element: Element) -> Self {
+        Self {
+            id: element.id,
+            label: element.label,
+            number: element.content,
+        }
+    }
+}
+
+impl From<Element> for Email {
+    fn from(element: Element) -> Self {
+        Self {
+            id: element.id,
+            label: element.label,
+            address: element.content,
+        }
+    }
+}
+
+/// The names of the groups shown, in order.
+pub(super) fn groups(entity: &Entity) -> BTreeSet<&str> {
+    LwwMap::new(entity)
+        .iter()
+        .filter_map(|(name, _)| name.strip_prefix(GROUP_PREFIX))
+        .collect()
+}
+
+/// The request that made the contact, as [`Creation`](super::Creation) told it.
+#[must_use]
+pub(super) fn request(entity: &Entity) -> Option<&[u8]> {
+    LwwMap::new(entity).get(REQUEST)
+}
+
+pub(super) fn encode_time(time: Timestamp) -> Vec<u8> {
+    time.as_u64().to_be_bytes().to_vec()
+}
+
+fn decode_time(bytes: &[u8]) -> Option<Timestamp> {
+    let bytes: [u8; 8] = bytes.try_into().ok()?;
+    Some(Timestamp::from_u64(u64::from_be_bytes(bytes)))
+}
+
+/// The time of the latest cell. Tombstones do not count: each node collects them in its own time, and an
+/// edit that only deletes leaves `touched` behind.
+fn updated(entity: &Entity) -> Timestamp {
+    entity
+        .cells()
+        .filter(|(key, cell)| {
+            matches!(key, FieldKey::Attribute(_)) && cell.value != Value::Tombstone
+        })
+        .map(|(_, cell)| cell.rank.time())
+        .max()
+        .unwrap_or_default()
+}
+
+fn conflicts(entity: &Entity) -> usize {
+    entity
+        .fields()
+        .filter_map(|(key, field)| match key {
+            FieldKey::Attribute(name) if !BOOKKEEPING.contains(&name.as_str()) => Some(field),
+            FieldKey::Attribute(_)
+            | FieldKey::Register(_)
+            | FieldKey::Removal(_)
+            | FieldKey::Increments(_)
+            | FieldKey::Decrements(_)
+            | FieldKey::IncrementsBaseline(_)
+            | FieldKey::DecrementsBaseline(_) => None,
+        })
+        .map(|field| {
+            let shown = &field.shown().value;
+            let lost = field.conflicts().iter();
+            lost.filter(|cell| cell.value != Value::Tombstone && cell.value != *shown)
+                .count()
+        })
+        .sum()
+}

@@ -1,0 +1,622 @@
+//! A vCard (2.1, 3.0 or 4.0) as a contact: what of it becomes a field, and what is kept as it was.
+//!
+//! Law: every line of a card is taken, or kept, or told as rejected. A line that is taken is kept too unless
+//! the field says everything that the line said, so that an export loses nothing.
+
+use calcard::vcard::VCardProperty;
+use uuid::Uuid;
+
+use super::{
+    contact_draft::{ContactDraft, check_content, check_group, check_label, check_scalar},
+    contact_element::{ElementDraft, Kind},
+    contact_kept::{KeptProperty, MAX_KEPT_BYTES, MAX_KEPT_PROPERTIES, MAX_KEPT_PROPERTY_BYTES},
+    contact_rules::{MAX_ELEMENTS, MAX_NAME_CHARS},
+    vcard_lines::{self, Line, RawCard, UnreadableFile},
+    vcard_property::Property,
+};
+
+/// Types that say nothing about what a number or an address is for.
+const NOT_LABELS: [&str; 3] = ["pref", "internet", "voice"];
+/// How much of a line that is no property is shown in its place.
+const SHOWN_CHARS: usize = 32;
+
+/// The cards of a file.
+#[derive(Clone, Debug)]
+pub struct CardFile {
+    /// Each, or why it cannot be taken.
+    pub cards: Vec<Result<Card, RejectedCard>>,
+    /// How many lines belong to no card.
+    pub stray_lines: usize,
+}
+
+/// A card that can be taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Card {
+    /// The id of its contact: its UID if that is a UUID, else derived from its UID, else from its text. So the
+    /// same card has the same id on every node.
+    pub id: String,
+    /// A hash of its text.
+    pub hash: [u8; 32],
+    /// What becomes fields.
+    pub draft: ContactDraft,
+    /// What is kept.
+    pub kept: Vec<KeptProperty>,
+    /// The names of the properties that became fields, one for each line.
+    pub taken_names: Vec<String>,
+    /// What was neither taken nor kept.
+    pub rejected: Vec<RejectedProperty>,
+}
+
+/// A card that cannot be taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedCard {
+    /// Why.
+    pub problem: String,
+}
+
+/// A line of a card that is neither taken nor kept.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct RejectedProperty {
+    /// Its name, or how it starts.
+    pub property: String,
+    /// Why.
+    pub problem: String,
+}
+
+impl CardFile {
+    /// Reads at most `max_cards` cards from `bytes`; `charset` is what was declared for the whole file.
+    pub fn read(
+        bytes: &[u8],
+        charset: Option<&str>,
+        max_cards: usize,
+    ) -> Result<Self, UnreadableFile> {
+        let file = vcard_lines::read(bytes, charset, max_cards)?;
+        Ok(Self {
+            cards: file.cards.into_iter().map(Card::read).collect(),
+            stray_lines: file.stray_lines,
+        })
+    }
+}
+
+impl Card {
+    fn read(raw: RawCard) -> Result<Self, RejectedCard> {
+        if let Some(problem) = raw.problem {
+            return Err(RejectedCard { problem });
+        }
+        let version = version(&raw.lines);
+        let properties: Vec<Option<Property>> = raw
+            .lines
+            .iter()
+            .map(|line| Property::read(&line.text, &version).filter(|_| line.problem.is_none()))
+            .collect();
+        let hash = hash(&raw.lines);
+        let mut reading = Reading {
+            version,
+            labels: labels(&properties),
+            address: preferred_address(&properties),
+            uid: None,
+            draft: ContactDraft::default(),
+            kept: Vec::new(),
+            kept_bytes: 0,
+            taken_names: Vec::new(),
+            rejected: Vec::new(),
+        };
+        for (index, (line, property)) in raw.lines.iter().zip(&properties).enumerate() {
+            reading.take(index, line, property.as_ref());
+        }
+        if reading.draft.name.is_empty() {
+            reading.draft.name = made_up_name(&properties).ok_or_else(|| RejectedCard {
+                problem: "it has no FN, N, ORG, NICKNAME, EMAIL or TEL to name it by".to_owned(),
+            })?;
+        }
+        Ok(Self {
+            id: id(reading.uid.as_deref(), &hash),
+            hash,
+            draft: reading.draft,
+            kept: reading.kept,
+            taken_names: reading.taken_names,
+            rejected: reading.rejected,
+        })
+    }
+
+    /// The names of the properties kept, one for each line.
+    #[must_use]
+    pub fn kept_names(&self) -> Vec<&str> {
+        let names = self.kept.iter().map(|kept| kept.property.as_str());
+        names.collect()
+    }
+}
+
+/// What a property became.
+struct Taken {
+    field: &'static str,
+    /// The field says everything that the line said.
+    whole: bool,
+}
+
+struct Reading {
+    version: String,
+    /// The labels of groups (`item1.X-ABLabel`), an Apple extension.
+    labels: Vec<(String, String)>,
+    /// The index of the address that is taken.
+    address: Option<usize>,
+    uid: Option<String>,
+    draft: ContactDraft,
+    kept: Vec<KeptProperty>,
+    kept_bytes: usize,
+    taken_names: Vec<String>,
+    rejected: Vec<RejectedProperty>,
+}
+
+impl Reading {
+    fn take(&mut self, index: usize, line: &Line, property: Option<&Property>) {
+        let Some(property) = property else {
+            let problem = line.problem.clone();
+            self.rejected.push(RejectedProperty {
+                property: line.text.chars().take(SHOWN_CHARS).collect(),
+                problem: problem.unwrap_or_else(|| "it is not a property: no colon".to_owned()),
+            });
+            return;
+        };
+        let name = property.name().as_str().to_ascii_uppercase();
+        if *property.name() == VCardProperty::Version {
+            return; // kept with every line that is kept
+        }
+        let taken = self.map(index, &line.text, property);
+        if taken.is_some() {
+            self.taken_names.push(name.clone());
+        }
+        if taken.as_ref().is_none_or(|taken| !taken.whole) {
+            self.keep(index, name, line, taken.map(|taken| taken.field));
+        }
+    }
+
+    /// Makes a field of the property, if there is one for it that is free.
+    fn map(&mut self, index: usize, line: &str, property: &Property) -> Option<Taken> {
+        match property.name() {
+            VCardProperty::Fn if self.draft.name.is_empty() => self.name(line, property),
+            VCardProperty::Title => self.scalar("title", line, property),
+            VCardProperty::Note => self.scalar("note", line, property),
+            VCardProperty::Org => {
+                let single = property.components().len() == 1;
+                let taken = self.scalar("organization", line, property)?;
+                Some(Taken {
+                    whole: taken.whole && single,
+                    ..taken
+                })
+            }
+            VCardProperty::Bday => self.birthday(line, property),
+            VCardProperty::Adr if self.address == Some(index) => self.address(property),
+            VCardProperty::Tel => self.element(Kind::Phone, "tel:", line, property),
+            VCardProperty::Email => self.element(Kind::Email, "mailto:", line, property),
+            VCardProperty::Categories => self.groups(line, property),
+            VCardProperty::Uid if self.uid.is_none() => {
+                let uid = property.first()?;
+                let canonical = parse_uuid(&uid).is_some_and(|id| id == uid);
+                self.uid = Some(uid.clone());
+                parse_uuid(&uid).map(|_| Taken {
+                    field: "id",
+                    whole: canonical && property.plain,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn name(&mut self, line: &str, property: &Property) -> Option<Taken> {
+        let text = property.first()?;
+        self.draft.name = fit_name(&text)?;
+        Some(Taken {
+            field: "name",
+            whole: self.draft.name == text && self.says_all(line, property),
+        })
+    }
+
+    fn scalar(&mut self, field: &'static str, line: &str, property: &Property) -> Option<Taken> {
+        let text = property.first()?;
+        if self.draft.scalar(field).is_some() || check_scalar(field, &text).is_err() {
+            return None;
+        }
+        self.draft.set_scalar(field, Some(text));
+        Some(Taken {
+            field,
+            whole: self.says_all(line, property),
+        })
+    }
+
+    fn birthday(&mut self, line: &str, property: &Property) -> Option<Taken> {
+        let day = property.day().or_else(|| property.first())?;
+        if self.draft.birthday.is_some() || check_scalar("birthday", &day).is_err() {
+            return None;
+        }
+        let whole = property.plain && line.ends_with(&format!(":{day}"));
+        self.draft.birthday = Some(day);
+        Some(Taken {
+            field: "birthday",
+            whole,
+        })
+    }
+
+    fn address(&mut self, property: &Property) -> Option<Taken> {
+        let text = address_text(property);
+        if text.is_empty() || check_scalar("address", &text).is_err() {
+            return None;
+        }
+        self.draft.address = Some(text);
+        // One text never says which part is the street and which the town.
+        Some(Taken {
+            field: "address",
+            whole: false,
+        })
+    }
+
+    fn element(
+        &mut self,
+        kind: Kind,
+        scheme: &str,
+        line: &str,
+        property: &Property,
+    ) -> Option<Taken> {
+        let text = property.first()?;
+        let bare = match text.get(..scheme.len()) {
+            Some(start) if start.eq_ignore_ascii_case(scheme) => &text[scheme.len()..],
+            Some(_) | None => text.as_str(),
+        };
+        let elements = match kind {
+            Kind::Phone => &mut self.draft.phones,
+            Kind::Email => &mut self.draft.emails,
+        };
+        if elements.len() == MAX_ELEMENTS || check_content(kind, bare).is_err() {
+            return None;
+        }
+        let (label, says_all) = label(property, &self.labels);
+        elements.push(ElementDraft {
+            id: None,
+            label,
+            content: bare.to_owned(),
+        });
+        let escapes = self.version == "2.1" && line.contains('\\');
+        Some(Taken {
+            field: kind.list(),
+            whole: says_all && bare == text && !escapes,
+        })
+    }
+
+    fn groups(&mut self, line: &str, property: &Property) -> Option<Taken> {
+        let names = property.components();
+        let fit = names.iter().all(|name| check_group(name).is_ok());
+        let groups = &self.draft.groups;
+        let new = names.iter().filter(|name| !groups.contains(*name)).count();
+        if names.is_empty() || !fit || groups.len() + new > MAX_ELEMENTS {
+            return None;
+        }
+        self.draft.groups.extend(names);
+        Some(Taken {
+            field: "groups",
+            whole: self.says_all(line, property),
+        })
+    }
+
+    /// Whether the text of the property is all there is to it.
+    fn says_all(&self, line: &str, property: &Property) -> bool {
+        // In vCard 2.1 a backslash is a backslash, which calcard does not know.
+        property.plain && !(self.version == "2.1" && line.contains('\\'))
+    }
+
+    fn keep(&mut self, index: usize, property: String, line: &Line, field: Option<&str>) {
+        let bytes = line.text.len();
+        let problem = if bytes > MAX_KEPT_PROPERTY_BYTES {
+            Some(format!(
+                "it has {bytes} bytes, more than the {MAX_KEPT_PROPERTY_BYTES} that are kept"
+            ))
+        } else if self.kept_bytes + bytes > MAX_KEPT_BYTES {
+            Some(format!(
+                "of one card at most {MAX_KEPT_BYTES} bytes are kept"
+            ))
+        } else if self.kept.len() == MAX_KEPT_PROPERTIES {
+            Some(format!(
+                "of one card at most {MAX_KEPT_PROPERTIES} properties are kept"
+            ))
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            self.rejected.push(RejectedProperty { property, problem });
+            return;
+        }
+        self.kept_bytes += bytes;
+        self.kept.push(KeptProperty {
+            order: u32::try_from(index).unwrap_or(u32::MAX),
+            property,
+            version: self.version.clone(),
+            line: line.text.clone(),
+            field: field.map(str::to_owned),
+        });
+    }
+}
+
+fn version(lines: &[Line]) -> String {
+    lines
+        .iter()
+        .filter_map(|line| line.text.split_once(':'))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("VERSION"))
+        .map(|(_, version)| version.trim())
+        .filter(|version| ["2.1", "3.0", "4.0"].contains(version))
+        .unwrap_or("3.0")
+        .to_owned()
+}
+
+fn hash(lines: &[Line]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("grapevine 2025 vcard text");
+    for line in lines {
+        hasher.update(line.text.as_bytes());
+        hasher.update(b"\n");
+    }
+    *hasher.finalize().as_bytes()
+}
+
+fn id(uid: Option<&str>, hash: &[u8; 32]) -> String {
+    let derived = |hash: &[u8; 32]| {
+        let (bytes, _) = hash.split_first_chunk::<16>().expect("a hash has 32 bytes");
+        Uuid::new_v8(*bytes).hyphenated().to_string()
+    };
+    match uid {
+        Some(uid) => parse_uuid(uid).unwrap_or_else(|| {
+            derived(&blake3::derive_key(
+                "grapevine 2025 vcard uid",
+                uid.as_bytes(),
+            ))
+        }),
+        None => derived(hash),
+    }
+}
+
+fn parse_uuid(uid: &str) -> Option<String> {
+    let parsed = Uuid::try_parse(uid).ok()?;
+    Some(parsed.hyphenated().to_string())
+}
+
+fn labels(properties: &[Option<Property>]) -> Vec<(String, String)> {
+    properties
+        .iter()
+        .flatten()
+        .filter(|property| property.name().as_str().eq_ignore_ascii_case("X-ABLABEL"))
+        .filter_map(|property| {
+            let text = property.first()?;
+            let bare = text
+                .strip_prefix("_$!<")
+                .and_then(|rest| rest.strip_suffix(">!$_"));
+            Some((
+                property.group()?.to_owned(),
+                bare.unwrap_or(&text).to_owned(),
+            ))
+        })
+        .collect()
+}
+
+/// What an element is for, and whether that is all that the parameters say.
+fn label(property: &Property, labels: &[(String, String)]) -> (Option<String>, bool) {
+    let (types, all) = property.types();
+    let words: Vec<&str> = types
+        .iter()
+        .map(String::as_str)
+        .filter(|word| !NOT_LABELS.contains(word))
+        .collect();
+    let own = property.group().and_then(|group| {
+        let mut labels = labels.iter();
+        labels.find(|(name, _)| name.eq_ignore_ascii_case(group))
+    });
+    let text = own.map_or_else(|| words.join(" "), |(_, label)| label.clone());
+    let label = Some(text).filter(|text| !text.is_empty() && check_label(text).is_ok());
+    let whole = all && words.len() == types.len() && label.is_some() != words.is_empty();
+    (label, whole)
+}
+
+fn preferred_address(properties: &[Option<Property>]) -> Option<usize> {
+    let mut addresses = properties
+        .iter()
+        .enumerate()
+        .filter_map(|(index, property)| Some((index, property.as_ref()?)))
+        .filter(|(_, property)| *property.name() == VCardProperty::Adr)
+        .filter(|(_, property)| !address_text(property).is_empty());
+    let first = addresses.next()?;
+    let preferred = std::iter::once(first)
+        .chain(addresses)
+        .find(|(_, property)| property.is_preferred());
+    Some(preferred.unwrap_or(first).0)
+}
+
+fn address_text(property: &Property) -> String {
+    let parts = property.components();
+    let parts = parts
+        .iter()
+        .map(|part| part.trim_end_matches([',', ' ']))
+        .filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// A name for a card without FN: from N, or else from whatever identifies it.
+fn made_up_name(properties: &[Option<Property>]) -> Option<String> {
+    let find = |name: &VCardProperty| {
+        let mut properties = properties.iter().flatten();
+        properties.find(|property| property.name() == name && property.first().is_some())
+    };
+    let structured = properties
+        .iter()
+        .flatten()
+        .find(|property| *property.name() == VCardProperty::N)
+        .map(full_name);
+    [
+        structured,
+        find(&VCardProperty::Org).and_then(Property::first),
+        find(&VCardProperty::Nickname).and_then(Property::first),
+        find(&VCardProperty::Email).and_then(Property::first),
+        find(&VCardProperty::Tel).and_then(Property::first),
+    ]
+    .into_iter()
+    .flatten()
+    .find_map(|text| fit_name(&text))
+}
+
+/// Family, given, additional, prefixes, suffixes (RFC 6350, section 6.2.2) in the order in which they are said.
+fn full_name(property: &Property) -> String {
+    let parts = property.components();
+    let part = |place: usize| parts.get(place).map(String::as_str).unwrap_or_default();
+    let said = [part(3), part(1), part(2), part(0), part(4)];
+    let said = said.into_iter().filter(|part| !part.is_empty());
+    said.collect::<Vec<_>>().join(" ")
+}
+
+/// `text` as a name within the bounds; `None` if nothing is left.
+fn fit_name(text: &str) -> Option<String> {
+    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let name: String = clean.take(MAX_NAME_CHARS).collect();
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    /// Every line of every card is told of exactly once: as taken, as kept without a field, or as rejected.
+    fn check_account(bytes: &[u8]) -> usize {
+        let Ok(raw) = vcard_lines::read(bytes, None, 100) else {
+            return 0;
+        };
+        let file = CardFile::read(bytes, None, 100).expect("it was read before");
+        assert_eq!(raw.cards.len(), file.cards.len());
+        let mut lines = 0;
+        for (raw, card) in raw.cards.iter().zip(&file.cards) {
+            let Ok(card) = card else { continue };
+            let is_version = |line: &&Line| {
+                let property = Property::read(&line.text, "3.0");
+                line.problem.is_none()
+                    && property.is_some_and(|it| *it.name() == VCardProperty::Version)
+            };
+            let versions = raw.lines.iter().filter(is_version).count();
+            let only_kept = card.kept.iter().filter(|kept| kept.field.is_none());
+            let told = card.taken_names.len() + only_kept.count() + card.rejected.len();
+            assert_eq!(told, raw.lines.len() - versions, "{card:?}");
+            lines += told;
+        }
+        lines
+    }
+
+    #[test]
+    fn no_line_of_a_real_card_is_dropped() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/vcards");
+        let mut lines = 0;
+        for entry in fs::read_dir(directory).expect("the test data is there") {
+            let path = entry.expect("the directory can be read").path();
+            if path.extension().is_some_and(|extension| extension == "vcf") {
+                lines += check_account(&fs::read(path).expect("the file can be read"));
+            }
+        }
+        assert_eq!(lines, REAL_LINES);
+    }
+
+    /// How many properties but VERSION the real cards have, counted without this code.
+    const REAL_LINES: usize = 167;
+
+    #[test]
+    fn what_a_field_says_whole_is_not_kept_and_what_it_does_not_is() {
+        let text = "BEGIN:VCARD\nVERSION:3.0\nFN:Ada\nTEL;TYPE=HOME:1\nTEL;TYPE=home,pref:2\nORG:A;B\nEND:VCARD";
+        let file = CardFile::read(text.as_bytes(), None, 1).expect("a card");
+        let card = file.cards[0].as_ref().expect("it can be taken");
+        assert_eq!(card.taken_names, ["FN", "TEL", "TEL", "ORG"]);
+        let kept: Vec<_> = card
+            .kept
+            .iter()
+            .map(|kept| (kept.line.as_str(), kept.field.as_deref()))
+            .collect();
+        assert_eq!(
+            kept,
+            [
+                ("TEL;TYPE=home,pref:2", Some("phones")),
+                ("ORG:A;B", Some("organization"))
+            ]
+        );
+    }
+
+    #[test]
+    fn what_exceeds_the_bounds_is_told_and_not_dropped() {
+        let photo = "A".repeat(MAX_KEPT_PROPERTY_BYTES);
+        let text = format!("BEGIN:VCARD\nFN:Ada\nPHOTO;ENCODING=b:{photo}\nEND:VCARD");
+        let file = CardFile::read(text.as_bytes(), None, 1).expect("a card");
+        let card = file.cards[0].as_ref().expect("it can be taken");
+        assert_eq!(card.rejected.len(), 1);
+        assert_eq!(card.rejected[0].property, "PHOTO");
+        let numbers: String = (0..MAX_ELEMENTS + 5)
+            .map(|n| format!("TEL:{n}\n"))
+            .collect();
+        let text = format!("BEGIN:VCARD\nFN:Ada\n{numbers}END:VCARD");
+        let file = CardFile::read(text.as_bytes(), None, 1).expect("a card");
+        let card = file.cards[0].as_ref().expect("it can be taken");
+        assert_eq!(
+            (card.draft.phones.len(), card.kept.len()),
+            (MAX_ELEMENTS, 5)
+        );
+    }
+
+    /// Lines as they come from programs, and as they come from nowhere.
+    fn line() -> impl Strategy<Value = Vec<u8>> {
+        let head = prop::sample::select(vec![
+            "FN",
+            "N",
+            "TEL;TYPE=\"x,home\"",
+            "item1.EMAIL",
+            "NOTE;ENCODING=QUOTED-PRINTABLE",
+            "BDAY",
+            "ADR;HOME",
+            "PHOTO;BASE64",
+            "AGENT",
+            "BEGIN",
+            "END",
+            "VERSION",
+            "CATEGORIES",
+            "UID",
+            "ORG;CHARSET=Shift_JIS",
+            "x.X-ABLabel",
+            "TEL;;=",
+            "",
+            ";",
+            "GENDER",
+            "TZ",
+            "KIND;JSCOMPS=\"s,\\\"",
+            "TEL;PREF=1,2",
+        ]);
+        let value = prop_oneof![
+            vec(any::<u8>(), 0..24),
+            "[a-z=;:,\\\\\"\u{e9} 0-9-]{0,24}".prop_map(String::into_bytes),
+            Just(b"VCARD".to_vec()),
+            Just(b"=C3=91=".to_vec()),
+        ];
+        (head, any::<bool>(), value).prop_map(|(head, colon, value)| {
+            [
+                head.as_bytes(),
+                if colon { b":" } else { b"" },
+                &value,
+                b"\r\n",
+            ]
+            .concat()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_panics_and_no_line_is_dropped(lines in vec(line(), 0..12)) {
+            let file = [b"BEGIN:VCARD\r\nFN:x\r\n", &lines.concat()[..], b"\r\nEND:VCARD\r\n"].concat();
+            check_account(&file);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in vec(any::<u8>(), 0..200)) {
+            check_account(&bytes);
+        }
+    }
+}

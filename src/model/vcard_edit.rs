@@ -1,0 +1,117 @@
+//! Taking a card into its contact.
+
+use grapevine_crdt::{Entity, FieldCell, LwwMap};
+
+use super::{
+    contact::{Contact, REQUEST, SOURCE},
+    contact_draft::ContactDraft,
+    contact_edit::{Change, WriteStamp, diff, keep, wanted},
+    contact_element::ElementDraft,
+    contact_rules::{InvalidContact, MAX_ELEMENTS},
+    vcard::Card,
+};
+
+/// Which cards of an import a contact holds: a hash over the texts of those with its id, in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Source([u8; 32]);
+
+impl Source {
+    /// The source once `card` is taken in too.
+    #[must_use]
+    pub fn and(self, card: &Card) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.0);
+        hasher.update(&card.hash);
+        Self(*hasher.finalize().as_bytes())
+    }
+}
+
+/// Takes `card` in. A contact that already holds `last`, the source of the whole import, stays as it is, so
+/// importing a file again changes nothing, whatever was edited since.
+///
+/// Else the scalars of the card replace those of the contact, its phones, e-mails and groups join them, and
+/// what the card before had left to be kept is replaced: an import never deletes what people see.
+pub fn import(
+    entity: &Entity,
+    card: &Card,
+    source: Source,
+    last: Source,
+    stamp: WriteStamp,
+) -> Result<(Vec<FieldCell>, Change), InvalidContact> {
+    if LwwMap::new(entity).get(SOURCE) == Some(&last.0[..]) {
+        return Ok((Vec::new(), Change::Unchanged));
+    }
+    let draft = match Contact::read(&card.id, entity) {
+        Some(current) => joined(&current, &card.draft)?,
+        None => card.draft.clone(),
+    };
+    let mut wanted = wanted(entity, &draft);
+    for (index, kept) in card.kept.iter().enumerate() {
+        let before = card.kept[..index].iter();
+        let repetition = before.filter(|other| other.line == kept.line).count();
+        let (name, bytes) = kept.encode(repetition as u64);
+        wanted.insert(name, bytes);
+    }
+    wanted.insert(SOURCE.to_owned(), source.0.to_vec());
+    keep(entity, &mut wanted, &[REQUEST]);
+    Ok(diff(entity, wanted, stamp))
+}
+
+fn joined(current: &Contact, card: &ContactDraft) -> Result<ContactDraft, InvalidContact> {
+    let or = |new: &Option<String>, old: &Option<String>| new.clone().or_else(|| old.clone());
+    let phones = current.phones.iter().map(|phone| ElementDraft {
+        id: Some(phone.id.clone()),
+        label: phone.label.clone(),
+        content: phone.number.clone(),
+    });
+    let emails = current.emails.iter().map(|email| ElementDraft {
+        id: Some(email.id.clone()),
+        label: email.label.clone(),
+        content: email.address.clone(),
+    });
+    let draft = ContactDraft {
+        name: card.name.clone(),
+        organization: or(&card.organization, &current.organization),
+        title: or(&card.title, &current.title),
+        birthday: or(&card.birthday, &current.birthday),
+        address: or(&card.address, &current.address),
+        note: or(&card.note, &current.note),
+        phones: with_new(phones.collect(), &card.phones),
+        emails: with_new(emails.collect(), &card.emails),
+        groups: current.groups.iter().chain(&card.groups).cloned().collect(),
+    };
+    let sizes = [
+        ("phones", draft.phones.len()),
+        ("emails", draft.emails.len()),
+        ("groups", draft.groups.len()),
+    ];
+    match sizes.into_iter().find(|(_, size)| *size > MAX_ELEMENTS) {
+        Some((field, _)) => Err(InvalidContact::new(
+            field,
+            format!("of the contact and the card are more than {MAX_ELEMENTS} together"),
+        )),
+        None => Ok(draft),
+    }
+}
+
+/// `held`, and those of `new` that are not there yet: none with the same content, or all of these taken. A
+/// label that was changed since stays changed.
+fn with_new(mut held: Vec<ElementDraft>, new: &[ElementDraft]) -> Vec<ElementDraft> {
+    let mut free: Vec<bool> = vec![true; held.len()];
+    let mut missing: Vec<&ElementDraft> = new.iter().collect();
+    for same_label in [true, false] {
+        missing.retain(|draft| {
+            let like = held.iter().zip(&free).position(|(element, free)| {
+                *free
+                    && element.content == draft.content
+                    && (!same_label || element.label == draft.label)
+            });
+            if let Some(place) = like {
+                free[place] = false;
+            }
+            like.is_none()
+        });
+    }
+    held.extend(missing.into_iter().cloned());
+    held
+}

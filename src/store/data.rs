@@ -1,0 +1,382 @@
+//! `data.redb`: everything up to a group number, the *mark*, in tables sorted by key.
+//!
+//! Invariant: rows, vectors, digests, clock and mark of one batch are written in one transaction, so the
+//! mark is never ahead of the rows nor behind them.
+
+use std::{ops::Bound, sync::Arc};
+
+use bytes::Bytes;
+use grapevine_crdt::{ReplicaId, Seq, Timestamp};
+use redb::{
+    AccessGuard, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition,
+    TableHandle, WriteTransaction,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use super::{PartitionState, State, StoreError, Table, alarm::Alarm, overlay::Generation};
+use crate::{codec, model::PartitionId};
+
+type Bytewise = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+const VECTORS: Bytewise = TableDefinition::new("vectors_v1");
+const PARTITIONS: Bytewise = TableDefinition::new("partitions_v1");
+const META: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("meta_v1");
+const IDENTITY: &str = "identity";
+const MARK: &str = "mark";
+const FORMAT: u8 = 1;
+
+/// How far `data.redb` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// The last group of which it holds the rows; 0 before the first.
+    pub(super) number: u64,
+    /// The journal's chain after that group.
+    pub(super) chain: u128,
+    /// The high-water mark of the clock after that group.
+    pub(super) clock: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredIdentity {
+    store_id: [u8; 16],
+    boots: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredPartition {
+    digest: u128,
+    unclaimed: u64,
+    steps: u64,
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(super) struct Data {
+    database: Database,
+    alarm: Arc<Alarm>,
+}
+
+impl Data {
+    /// Takes an open database; makes its tables if it is new, under `new_store_id`. Readers who see it fail
+    /// raise `alarm`.
+    pub(super) fn new(
+        database: Database,
+        new_store_id: Uuid,
+        alarm: Arc<Alarm>,
+    ) -> Result<Self, StoreError> {
+        let data = Self { database, alarm };
+        let transaction = data.begin()?;
+        for table in transaction.list_tables().map_err(StoreError::storage)? {
+            let known = Table::ALL.iter().any(|known| known.name() == table.name())
+                || [VECTORS.name(), PARTITIONS.name(), META.name()].contains(&table.name());
+            if !known {
+                return Err(StoreError::UnknownTable {
+                    file: "data.redb",
+                    table: table.name().to_owned(),
+                });
+            }
+        }
+        let is_new = {
+            let meta = transaction.open_table(META).map_err(StoreError::storage)?;
+            meta.get(IDENTITY).map_err(StoreError::storage)?.is_none()
+        };
+        if is_new {
+            for table in Table::ALL {
+                transaction
+                    .open_table(definition(table))
+                    .map_err(StoreError::storage)?;
+            }
+            for table in [VECTORS, PARTITIONS] {
+                transaction.open_table(table).map_err(StoreError::storage)?;
+            }
+            let identity = StoredIdentity {
+                store_id: *new_store_id.as_bytes(),
+                boots: 0,
+            };
+            let mark = Mark {
+                number: 0,
+                chain: new_store_id.as_u128(),
+                clock: Timestamp::ZERO,
+            };
+            put_meta(&transaction, IDENTITY, &identity)?;
+            put_meta(&transaction, MARK, &mark)?;
+            transaction.commit().map_err(StoreError::storage)?;
+        } else {
+            transaction.abort().map_err(StoreError::storage)?;
+        }
+        Ok(data)
+    }
+
+    /// The store id.
+    pub(super) fn store_id(&self) -> Result<Uuid, StoreError> {
+        let identity: StoredIdentity = self.meta(IDENTITY)?;
+        Ok(Uuid::from_bytes(identity.store_id))
+    }
+
+    /// Counts one more start, durably; says the how-manieth it is.
+    pub(super) fn count_boot(&self) -> Result<u64, StoreError> {
+        let mut identity: StoredIdentity = self.meta(IDENTITY)?;
+        identity.boots += 1;
+        let transaction = self.begin()?;
+        put_meta(&transaction, IDENTITY, &identity)?;
+        transaction.commit().map_err(StoreError::storage)?;
+        Ok(identity.boots)
+    }
+
+    /// How far it is, and the state there.
+    pub(super) fn load(&self) -> Result<(Mark, State), StoreError> {
+        let mark: Mark = self.meta(MARK)?;
+        let transaction = self.database.begin_read().map_err(StoreError::storage)?;
+        let mut partitions: Vec<PartitionState> = PartitionId::all()
+            .map(|_| PartitionState::default())
+            .collect();
+        let table = transaction
+            .open_table(PARTITIONS)
+            .map_err(StoreError::storage)?;
+        for row in table.iter().map_err(StoreError::storage)? {
+            let (key, value) = row.map_err(StoreError::storage)?;
+            let [partition] = key.value() else {
+                return Err(StoreError::Key(PARTITIONS_NAME));
+            };
+            let stored: StoredPartition = decode(PARTITIONS_NAME, value.value())?;
+            let state = &mut partitions[usize::from(*partition)];
+            state.digest = stored.digest;
+            state.unclaimed = stored.unclaimed;
+            state.steps = stored.steps;
+        }
+        let table = transaction
+            .open_table(VECTORS)
+            .map_err(StoreError::storage)?;
+        for row in table.iter().map_err(StoreError::storage)? {
+            let (key, value) = row.map_err(StoreError::storage)?;
+            let (partition, replica) = parse_vector_key(key.value())?;
+            let seq: u64 = decode(VECTORS_NAME, value.value())?;
+            partitions[partition.index()].advance(replica, Seq::new(seq));
+        }
+        let mut state = State::default();
+        for (partition, held) in PartitionId::all().zip(partitions) {
+            state.set(partition, held);
+        }
+        state.observe(mark.clock);
+        Ok((mark, state))
+    }
+
+    /// Writes `rows`, and the state that goes from `before` to `after`, with `mark`: all in one transaction,
+    /// durably.
+    pub(super) fn apply(
+        &self,
+        rows: &Generation,
+        before: &State,
+        after: &State,
+        mark: &Mark,
+    ) -> Result<(), StoreError> {
+        let transaction = self.begin()?;
+        for table in Table::ALL {
+            let mut stored = transaction
+                .open_table(definition(table))
+                .map_err(StoreError::storage)?;
+            rows.newest(table, |key, value| {
+                let result = match value {
+                    Some(value) => stored.insert(key, value),
+                    None => stored.remove(key),
+                };
+                result.map(drop).map_err(StoreError::storage)
+            })?;
+        }
+        put_state(&transaction, before, after)?;
+        put_meta(&transaction, MARK, mark)?;
+        transaction.commit().map_err(StoreError::storage)
+    }
+
+    /// The rows as they are now. Only who publishes snapshots may ask.
+    pub(super) fn view(&self) -> Result<Arc<DataView>, StoreError> {
+        let transaction = self.database.begin_read().map_err(StoreError::storage)?;
+        let open = |table| {
+            transaction
+                .open_table(definition(table))
+                .map_err(StoreError::storage)
+        };
+        Ok(Arc::new(DataView {
+            entities: open(Table::Entities)?,
+            log: open(Table::Log)?,
+            alarm: self.alarm.clone(),
+        }))
+    }
+
+    /// Whether it can still be written to: after an error redb refuses until the file is opened again.
+    pub(super) fn is_good(&self) -> bool {
+        self.begin()
+            .and_then(|transaction| transaction.abort().map_err(StoreError::storage))
+            .is_ok()
+    }
+
+    /// A write transaction: durable, and with the state of the allocator, so that opening the file after a
+    /// crash does not read all of it.
+    fn begin(&self) -> Result<WriteTransaction, StoreError> {
+        let mut transaction = self.database.begin_write().map_err(StoreError::storage)?;
+        transaction.set_quick_repair(true);
+        Ok(transaction)
+    }
+
+    fn meta<T: DeserializeOwned>(&self, key: &str) -> Result<T, StoreError> {
+        let transaction = self.database.begin_read().map_err(StoreError::storage)?;
+        let meta = transaction.open_table(META).map_err(StoreError::storage)?;
+        let row = meta.get(key).map_err(StoreError::storage)?;
+        let bytes = row.as_ref().map(AccessGuard::value).unwrap_or_default();
+        decode(META_NAME, bytes)
+    }
+}
+
+const META_NAME: &str = "meta_v1";
+const PARTITIONS_NAME: &str = "partitions_v1";
+const VECTORS_NAME: &str = "vectors_v1";
+
+const fn definition(table: Table) -> Bytewise {
+    TableDefinition::new(table.name())
+}
+
+fn decode<T: DeserializeOwned>(table: &'static str, bytes: &[u8]) -> Result<T, StoreError> {
+    codec::decode_versioned(FORMAT, bytes).map_err(|source| StoreError::Row { table, source })
+}
+
+fn put_meta<T: Serialize>(
+    transaction: &WriteTransaction,
+    key: &str,
+    value: &T,
+) -> Result<(), StoreError> {
+    let mut meta = transaction.open_table(META).map_err(StoreError::storage)?;
+    let bytes = codec::encode_versioned(FORMAT, value)?;
+    meta.insert(key, bytes.as_slice())
+        .map_err(StoreError::storage)?;
+    Ok(())
+}
+
+/// Writes what differs: partitions are shared between states until they change.
+fn put_state(
+    transaction: &WriteTransaction,
+    before: &State,
+    after: &State,
+) -> Result<(), StoreError> {
+    let mut partitions = transaction
+        .open_table(PARTITIONS)
+        .map_err(StoreError::storage)?;
+    let mut vectors = transaction
+        .open_table(VECTORS)
+        .map_err(StoreError::storage)?;
+    for (id, state) in after.partitions() {
+        let old = before.partition(id);
+        if Arc::ptr_eq(old, state) {
+            continue;
+        }
+        let stored = StoredPartition {
+            digest: state.digest,
+            unclaimed: state.unclaimed,
+            steps: state.steps,
+        };
+        let bytes = codec::encode_versioned(FORMAT, &stored)?;
+        partitions
+            .insert([id.get()].as_slice(), bytes.as_slice())
+            .map_err(StoreError::storage)?;
+        for (replica, seq) in state.vector.iter() {
+            if old.vector.get(replica) == seq {
+                continue;
+            }
+            let bytes = codec::encode_versioned(FORMAT, &seq.get())?;
+            vectors
+                .insert(vector_key(id, replica).as_slice(), bytes.as_slice())
+                .map_err(StoreError::storage)?;
+        }
+    }
+    Ok(())
+}
+
+fn vector_key(partition: PartitionId, replica: ReplicaId) -> [u8; 17] {
+    let mut key = [0; 17];
+    key[0] = partition.get();
+    key[1..].copy_from_slice(replica.as_bytes());
+    key
+}
+
+fn parse_vector_key(key: &[u8]) -> Result<(PartitionId, ReplicaId), StoreError> {
+    let malformed = || StoreError::Key(VECTORS_NAME);
+    let (partition, replica) = key.split_first().ok_or_else(malformed)?;
+    let replica = replica.try_into().map_err(|_| malformed())?;
+    Ok((PartitionId::new(*partition), ReplicaId::from_bytes(replica)))
+}
+
+type OpenTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// The rows of `data.redb` at one mark: the open tables of one read transaction.
+pub(super) struct DataView {
+    entities: OpenTable,
+    log: OpenTable,
+    alarm: Arc<Alarm>,
+}
+
+impl core::fmt::Debug for DataView {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("DataView").finish_non_exhaustive()
+    }
+}
+
+impl DataView {
+    const fn table(&self, table: Table) -> &OpenTable {
+        match table {
+            Table::Entities => &self.entities,
+            Table::Log => &self.log,
+        }
+    }
+
+    pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let row = ReadableTable::get(self.table(table), key).map_err(|error| self.failed(error))?;
+        Ok(row.map(|value| Bytes::copy_from_slice(value.value())))
+    }
+
+    pub(super) fn range(
+        &self,
+        table: Table,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> Result<StoredRange<'_>, StoreError> {
+        ReadableTable::range::<&[u8]>(self.table(table), (from, to))
+            .map(|rows| StoredRange { rows, view: self })
+            .map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: redb::StorageError) -> StoreError {
+        // Also if the file is closed: it may be that it could not be opened again yet.
+        self.alarm.raise();
+        StoreError::storage(error)
+    }
+}
+
+/// Rows of `data.redb` in order.
+pub(super) struct StoredRange<'a> {
+    rows: redb::Range<'a, &'static [u8], &'static [u8]>,
+    view: &'a DataView,
+}
+
+impl<'a> StoredRange<'a> {
+    pub(super) fn next(&mut self) -> Result<Option<StoredRow<'a>>, StoreError> {
+        let row = self.rows.next().transpose();
+        let row = row.map_err(|error| self.view.failed(error))?;
+        Ok(row.map(|(key, value)| StoredRow { key, value }))
+    }
+}
+
+/// One row of `data.redb`.
+pub(super) struct StoredRow<'a> {
+    key: AccessGuard<'a, &'static [u8]>,
+    value: AccessGuard<'a, &'static [u8]>,
+}
+
+impl StoredRow<'_> {
+    pub(super) fn key(&self) -> &[u8] {
+        self.key.value()
+    }
+
+    pub(super) fn value(&self) -> &[u8] {
+        self.value.value()
+    }
+}

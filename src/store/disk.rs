@@ -1,0 +1,57 @@
+//! Where the two files come from: the file system, or in tests one that fails on demand.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{ErrorKind, Read},
+    path::Path,
+};
+
+use redb::{Database, DatabaseError};
+
+/// Opens the files of a store.
+pub(super) trait Disk: Send + Sync + 'static {
+    /// Opens the redb file at `path`, or makes it, with a cache of so many bytes.
+    fn open(&self, path: &Path, cache_bytes: usize) -> Result<Database, DatabaseError>;
+}
+
+/// The file system.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FileSystem;
+
+impl Disk for FileSystem {
+    fn open(&self, path: &Path, cache_bytes: usize) -> Result<Database, DatabaseError> {
+        discard_unfinished(path)?;
+        Database::builder().set_cache_size(cache_bytes).create(path)
+    }
+}
+
+/// Empties a file whose making a crash cut short: redb writes the magic number last, and does not open a
+/// file without one, though nothing can be in it.
+pub(super) fn discard_unfinished(path: &Path) -> Result<(), std::io::Error> {
+    let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut head = [0; 16];
+    if file.metadata()?.len() < head.len() as u64 {
+        return Ok(());
+    }
+    file.read_exact(&mut head)?;
+    if head[..MAGIC_BYTES] == [0; MAGIC_BYTES] && file.try_lock().is_ok() {
+        file.set_len(0)?;
+        file.unlock()?;
+    }
+    Ok(())
+}
+
+/// How many bytes redb's magic number has.
+const MAGIC_BYTES: usize = 9;
+
+/// Makes the entries of the directory durable, so that a new file is not lost with the power.
+pub(super) fn sync_directory(path: &Path) -> Result<(), std::io::Error> {
+    if cfg!(unix) {
+        File::open(path)?.sync_all()?;
+    }
+    Ok(())
+}

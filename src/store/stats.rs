@@ -1,0 +1,53 @@
+//! Counters of what the store's threads did since it was opened.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters since the store was opened, each rising on its own.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) steps: AtomicU64,
+    pub(super) commits: AtomicU64,
+    pub(super) failed_commits: AtomicU64,
+    pub(super) applied_batches: AtomicU64,
+    pub(super) applied_rows: AtomicU64,
+    pub(super) waits_for_space: AtomicU64,
+    pub(super) recoveries: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn add(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> StoreStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        StoreStats {
+            steps: read(&self.steps),
+            commits: read(&self.commits),
+            failed_commits: read(&self.failed_commits),
+            applied_batches: read(&self.applied_batches),
+            applied_rows: read(&self.applied_rows),
+            waits_for_space: read(&self.waits_for_space),
+            recoveries: read(&self.recoveries),
+        }
+    }
+}
+
+/// What the store did since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Local writes and peers' steps decided, whatever came of them.
+    pub steps: u64,
+    /// Group commits that are durable: rows appended to the journal.
+    pub commits: u64,
+    /// Group commits that failed.
+    pub failed_commits: u64,
+    /// Transactions that wrote a batch to `data.redb`.
+    pub applied_batches: u64,
+    /// Rows in those batches.
+    pub applied_rows: u64,
+    /// How often the writer waited for the overlay to have space.
+    pub waits_for_space: u64,
+    /// How often the files were reopened after an error.
+    pub recoveries: u64,
+}

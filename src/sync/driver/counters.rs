@@ -1,0 +1,74 @@
+//! What the driver counts from the start of the node.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::sync::transport::{Traffic, TrafficTotals};
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) handshakes: Count,
+    pub(super) refusals: Count,
+    pub(super) disconnects: Count,
+    pub(super) divergences: Count,
+    pub(super) pages_served: Count,
+    pub(super) pages_dropped: Count,
+    pub(super) pulls: Count,
+    pub(super) steps_applied: Count,
+    pub(super) steps_failed: Count,
+}
+
+/// One number that only rises.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub(super) fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What was counted, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DriverTotals {
+    /// What went over the links.
+    pub traffic: TrafficTotals,
+    /// Handshakes that were passed.
+    pub handshakes: u64,
+    /// Peers that were refused at the handshake.
+    pub refusals: u64,
+    /// Peers that broke the protocol and were disconnected.
+    pub disconnects: u64,
+    /// Times that two closed partitions with equal vectors had different digests.
+    pub divergences: u64,
+    /// Pages read for peers.
+    pub pages_served: u64,
+    /// Pages not read because too many waited, or that could not be sent.
+    pub pages_dropped: u64,
+    /// Pages that were asked of peers.
+    pub pulls: u64,
+    /// Steps of peers that the store took.
+    pub steps_applied: u64,
+    /// Steps of peers that the store could not take.
+    pub steps_failed: u64,
+}
+
+impl Counters {
+    pub(super) fn totals(&self, traffic: &Traffic) -> DriverTotals {
+        DriverTotals {
+            traffic: traffic.totals(),
+            handshakes: self.handshakes.get(),
+            refusals: self.refusals.get(),
+            disconnects: self.disconnects.get(),
+            divergences: self.divergences.get(),
+            pages_served: self.pages_served.get(),
+            pages_dropped: self.pages_dropped.get(),
+            pulls: self.pulls.get(),
+            steps_applied: self.steps_applied.get(),
+            steps_failed: self.steps_failed.get(),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! A driver as the layers above hold it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use grapevine_crdt::ReplicaId;
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    DriverConfig, DriverTotals, apply,
+    counters::Counters,
+    dialer,
+    event_loop::{Control, EventLoop, Sources},
+    listening,
+    peers::Peers,
+    serve,
+    shared::{Shared, UpPeers},
+    warnings::Warnings,
+};
+use crate::{
+    clock::WallClock,
+    model::Root,
+    store::Store,
+    sync::{
+        PeerInfo,
+        engine::{Engine, PeerStatus},
+        transport::{Connector, Listener, Traffic},
+    },
+};
+
+/// How many messages of all links wait for the event loop.
+const MAX_INBOUND_WAITING: usize = 256;
+
+/// How many local commits wait to be pushed; what exceeds that is found by pulls.
+const MAX_COMMITS_WAITING: usize = 4_096;
+
+/// How many requests from above wait.
+const MAX_CONTROL_WAITING: usize = 256;
+
+/// What is known of a peer.
+#[derive(Clone, Debug)]
+pub struct PeerReport {
+    /// How it introduced itself; `None` while it is down.
+    pub info: Option<PeerInfo>,
+    /// The root that it last told on a link that is up, and when.
+    pub told: Option<(Instant, Root)>,
+    /// What the engine knows of it.
+    pub status: PeerStatus,
+}
+
+/// Sync that runs. Cheap to clone; all clones are one driver.
+#[derive(Clone)]
+pub struct Driver {
+    shared: Arc<Shared>,
+    control: mpsc::Sender<Control>,
+    addresses: watch::Sender<Arc<BTreeSet<String>>>,
+    changes: watch::Receiver<u64>,
+    tasks: TaskTracker,
+}
+
+impl Driver {
+    /// Starts to sync `store` with whoever comes to `listener` and with whom `connector` reaches at the
+    /// addresses of [`Self::set_addresses`]. Peers are talked to once the store has a life.
+    #[must_use]
+    pub fn start(
+        config: DriverConfig,
+        store: Store,
+        clock: Arc<dyn WallClock>,
+        listener: impl Listener,
+        connector: impl Connector,
+    ) -> Self {
+        let (inbound_sender, inbound) = mpsc::channel(MAX_INBOUND_WAITING);
+        let (control_sender, control) = mpsc::channel(MAX_CONTROL_WAITING);
+        let (addresses, wanted) = watch::channel(Arc::default());
+        let (changes_sender, changes) = watch::channel(0);
+        let engine = Engine::new(config.engine.clone());
+        let commits = store.subscribe(MAX_COMMITS_WAITING);
+        let shared = Arc::new(Shared {
+            config,
+            store,
+            clock,
+            started: Instant::now(),
+            traffic: Arc::new(Traffic::default()),
+            counters: Counters::default(),
+            warnings: Warnings::default(),
+            inbound: inbound_sender,
+            up: watch::Sender::new(Arc::new(UpPeers::new())),
+            stopping: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+        });
+        let tasks = TaskTracker::new();
+        let (steps, applied) = apply::start(&shared, &tasks);
+        let event_loop = EventLoop {
+            shared: Arc::clone(&shared),
+            engine,
+            rng: StdRng::from_rng(&mut rand::rng()),
+            peers: Peers::default(),
+            steps,
+            backlog: VecDeque::new(),
+            requests: serve::start(&shared, &tasks),
+            told: BTreeMap::new(),
+            changes: changes_sender,
+            commands: Vec::new(),
+        };
+        tasks.spawn(event_loop.run(Sources {
+            control,
+            inbound,
+            commits,
+            applied,
+        }));
+        tasks.spawn(listening::run(Arc::clone(&shared), listener, tasks.clone()));
+        tasks.spawn(dialer::run(
+            Arc::clone(&shared),
+            Arc::new(connector),
+            wanted,
+            tasks.clone(),
+        ));
+        Self {
+            shared,
+            control: control_sender,
+            addresses,
+            changes,
+            tasks,
+        }
+    }
+
+    /// The addresses (`host:port`) at which peers may be; kept trying until they are taken back.
+    pub fn set_addresses(&self, addresses: BTreeSet<String>) {
+        self.addresses.send_if_modified(|held| {
+            let changed = **held != addresses;
+            if changed {
+                *held = Arc::new(addresses);
+            }
+            changed
+        });
+    }
+
+    /// What gossip says of the roots of peers. Dropped if the driver is busy.
+    pub fn gossiped(&self, roots: Vec<(ReplicaId, Root)>) {
+        let _busy = self.control.try_send(Control::Gossiped(roots));
+    }
+
+    /// Asks every peer that is up whether it agrees. Dropped if the driver is busy.
+    pub fn probe_all(&self) {
+        let _busy = self.control.try_send(Control::ProbeAll);
+    }
+
+    /// What is known of the peers that were up since the start; empty once the driver stopped.
+    pub async fn peers(&self) -> Vec<PeerReport> {
+        let (answer, reports) = oneshot::channel();
+        if self.control.send(Control::Peers(answer)).await.is_err() {
+            return Vec::new();
+        }
+        reports.await.unwrap_or_default()
+    }
+
+    /// Changes whenever a peer comes, goes, or tells its root.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+
+    /// What was counted since the start.
+    #[must_use]
+    pub fn totals(&self) -> DriverTotals {
+        self.shared.counters.totals(&self.shared.traffic)
+    }
+
+    /// Stops: takes no new links, pushes what was committed, lets every link send what waits (a second at
+    /// most), and finishes the steps that the store has taken. The store stays open.
+    pub async fn shutdown(&self) {
+        self.shared.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver")
+            .field("local", &self.shared.config.local)
+            .finish_non_exhaustive()
+    }
+}

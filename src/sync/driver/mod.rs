@@ -1,0 +1,36 @@
+//! The driver: runs the pure [`engine`](super::engine) over a transport and a store.
+//!
+//! One task (`event_loop`) owns the engine and takes one event after another: what links bring (`session`, one
+//! task a connection, after the handshake), what the store commits, what became of applied steps (`apply`), the
+//! passing of time. What the engine commands it hands on at once and never waits for: frames go into the bounded lanes of a
+//! link, pages are read by a few blocking workers (`serve`), steps go to the store in order through a task of
+//! their own (`apply`), which, when it falls behind, makes the loop stop taking from the links: a peer that
+//! sends faster than we can store is slowed down by its own connection.
+//!
+//! Whom to connect to is told from above as a set of addresses; `dialer` keeps trying them. Both sides may
+//! dial: two links to a peer are tolerated, one of them is used to send.
+//!
+//! Invariants: a peer is up if and only if it passed the handshake on a link that is open; the engine hears of
+//! nobody else. At most [`MAX_LINKS`] links, and per link [`MAX_ROOM_BYTES`] of messages between socket and
+//! store.
+//!
+//! It must not know gossip, the roster, HTTP, or what a message means.
+
+mod apply;
+mod config;
+mod counters;
+mod dialer;
+mod event_loop;
+mod handle;
+mod listening;
+mod peers;
+mod serve;
+mod session;
+mod shared;
+mod warnings;
+
+pub use config::{DriverConfig, LocalPeer};
+pub use counters::DriverTotals;
+pub use handle::{Driver, PeerReport};
+pub use listening::MAX_LINKS;
+pub use session::MAX_ROOM_BYTES;

@@ -1,0 +1,182 @@
+//! One connection, from the handshake to its end.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use grapevine_crdt::ReplicaId;
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::shared::{Inbound, LinkId, Shared};
+use crate::sync::{
+    MAX_FRAME_BYTES, Message, PeerInfo,
+    engine::{Refusal, check_hello},
+    transport::{Connection, Frame, FrameError, Link, LinkReceiver, LinkSender, Received},
+};
+
+/// The most bytes of messages of one link between socket and store. One frame always fits.
+pub const MAX_ROOM_BYTES: usize = MAX_FRAME_BYTES + 1024 * 1024;
+
+/// How long a link may go on to bring what its peer still sends while this node stops.
+const LINGER: Duration = Duration::from_secs(1);
+
+static NEXT_LINK: AtomicU64 = AtomicU64::new(1);
+
+/// How a session ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// The other end is this node.
+    Ourselves,
+    /// The handshake failed or the peer was refused.
+    Refused,
+    /// The link was up, and is no more.
+    Closed {
+        /// Who it was.
+        peer: ReplicaId,
+        /// How long it was up.
+        lasted: Duration,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+enum HandshakeError {
+    #[error("this node has no life to introduce yet")]
+    NotReady,
+    #[error("it said nothing in time")]
+    Silent,
+    #[error("it closed the connection")]
+    Closed,
+    #[error("its first message was no greeting")]
+    NoHello,
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+}
+
+/// Runs `connection` until it ends; says how.
+pub(super) async fn run(shared: &Shared, connection: Connection) -> Ending {
+    let link = Link::open(connection, &shared.config.link, Arc::clone(&shared.traffic));
+    let Link {
+        sender,
+        mut receiver,
+        remote,
+    } = link;
+    let handshake = tokio::select! {
+        () = shared.stopping.cancelled() => return Ending::Refused,
+        handshake = handshake(shared, &sender, &mut receiver) => handshake,
+    };
+    let (ours, theirs) = match handshake {
+        Ok(both) => both,
+        Err(HandshakeError::Refused(Refusal::Ourselves)) => return Ending::Ourselves,
+        Err(error) => {
+            shared.counters.refusals.increment();
+            let warning = format!("no sync with {remote}: {error}");
+            match error {
+                HandshakeError::Refused(_) if shared.warnings.is_due(&warning) => {
+                    tracing::warn!("{warning}");
+                }
+                HandshakeError::Refused(_)
+                | HandshakeError::NotReady
+                | HandshakeError::Silent
+                | HandshakeError::Closed
+                | HandshakeError::NoHello
+                | HandshakeError::Frame(_) => tracing::debug!("{warning}"),
+            }
+            return Ending::Refused;
+        }
+    };
+    shared.counters.handshakes.increment();
+    receiver.trust();
+    let since = Instant::now();
+    let peer = theirs.replica;
+    let name = theirs.name.clone();
+    let link = LinkId(NEXT_LINK.fetch_add(1, Ordering::Relaxed));
+    let up = Inbound::Up {
+        link,
+        ours: ours.replica,
+        info: theirs,
+        sender: sender.clone(),
+    };
+    if shared.inbound.send(up).await.is_ok() {
+        let result = forward(shared, link, &mut receiver).await;
+        let _stopping = shared.inbound.send(Inbound::Down(link)).await;
+        if let Err(error) = result {
+            let warning = format!("a link to {name} at {remote} ended: {error}");
+            if shared.warnings.is_due(&warning) {
+                tracing::warn!("{warning}");
+            }
+        }
+    }
+    sender.break_off();
+    Ending::Closed {
+        peer,
+        lasted: since.elapsed(),
+    }
+}
+
+async fn handshake(
+    shared: &Shared,
+    sender: &LinkSender,
+    receiver: &mut LinkReceiver,
+) -> Result<(PeerInfo, PeerInfo), HandshakeError> {
+    let said = shared.hello().ok_or(HandshakeError::NotReady)?;
+    sender.reply(Frame::encode(&Message::Hello(said.clone()))?);
+    let first = timeout(shared.config.handshake_timeout, receiver.receive())
+        .await
+        .map_err(|_| HandshakeError::Silent)??;
+    let Received { message, .. } = first.ok_or(HandshakeError::Closed)?;
+    let Message::Hello(theirs) = message else {
+        return Err(HandshakeError::NoHello);
+    };
+    // Clocks are compared as they are now, not as they were before the peer took its time.
+    let ours = PeerInfo {
+        unix_ms: shared.clock.unix_ms(),
+        ..said
+    };
+    check_hello(&ours, &theirs, shared.config.max_clock_skew_ms)?;
+    Ok((ours, theirs))
+}
+
+/// Hands on what comes until the link ends; when the node stops, only waits for the peer to end its side.
+async fn forward(
+    shared: &Shared,
+    link: LinkId,
+    receiver: &mut LinkReceiver,
+) -> Result<(), FrameError> {
+    let room = Arc::new(Semaphore::new(MAX_ROOM_BYTES));
+    loop {
+        let arrived = tokio::select! {
+            () = shared.stopped.cancelled() => return linger(receiver).await,
+            arrived = receiver.receive() => arrived?,
+        };
+        let Some(Received { message, bytes }) = arrived else {
+            return Ok(());
+        };
+        let permits = u32::try_from(bytes.min(MAX_ROOM_BYTES)).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&room).acquire_many_owned(permits).await else {
+            return Ok(());
+        };
+        let inbound = Inbound::Message {
+            link,
+            message,
+            room: Arc::new(room),
+        };
+        if shared.inbound.send(inbound).await.is_err() {
+            return linger(receiver).await;
+        }
+    }
+}
+
+/// What we still had to say is on its way; closing while the peer speaks could tear it.
+async fn linger(receiver: &mut LinkReceiver) -> Result<(), FrameError> {
+    let drained = timeout(LINGER, async {
+        while receiver.receive().await?.is_some() {}
+        Ok(())
+    });
+    drained.await.unwrap_or(Ok(()))
+}

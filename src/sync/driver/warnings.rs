@@ -1,0 +1,64 @@
+//! Warnings that a peer can cause as often as it likes, told once in a while.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How long the same warning is not repeated.
+const REPEATED_AFTER: Duration = Duration::from_secs(60);
+
+/// The most warnings remembered; beyond that the oldest are forgotten, and may so come again sooner.
+const MAX_REMEMBERED: usize = 256;
+
+/// Which warnings were told when.
+#[derive(Debug, Default)]
+pub(super) struct Warnings(Mutex<BTreeMap<String, Instant>>);
+
+impl Warnings {
+    /// Whether `warning` is to be told now.
+    pub(super) fn is_due(&self, warning: &str) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if let Some(last) = told.get(warning)
+            && now.duration_since(*last) < REPEATED_AFTER
+        {
+            return false;
+        }
+        if told.len() >= MAX_REMEMBERED {
+            told.retain(|_, last| now.duration_since(*last) < REPEATED_AFTER);
+        }
+        if told.len() >= MAX_REMEMBERED {
+            let oldest = told.iter().min_by_key(|(_, last)| **last);
+            if let Some(oldest) = oldest.map(|(warning, _)| warning.clone()) {
+                told.remove(&oldest);
+            }
+        }
+        told.insert(warning.to_owned(), now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_not_repeated_and_others_are_still_told() {
+        let warnings = Warnings::default();
+        assert!(warnings.is_due("one"));
+        assert!(!warnings.is_due("one"));
+        assert!(warnings.is_due("two"));
+    }
+
+    #[test]
+    fn a_flood_of_warnings_costs_bounded_memory() {
+        let warnings = Warnings::default();
+        for number in 0..10 * MAX_REMEMBERED {
+            assert!(warnings.is_due(&number.to_string()));
+        }
+        let told = warnings.0.lock().expect("nobody panicked");
+        assert!(told.len() <= MAX_REMEMBERED);
+    }
+}

@@ -1,0 +1,135 @@
+//! What waits to be sent over one link: two bounded lanes, pushes ahead of replies.
+//!
+//! A lane that is full refuses; nothing here waits for a peer. Losing a frame is allowed: anti-entropy finds
+//! what a lost push held, and a lost reply is asked for again.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard},
+};
+
+use tokio::sync::Notify;
+
+use super::Frame;
+
+/// The bounds of one lane. A frame that alone exceeds `bytes` still passes an empty lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) frames: usize,
+    pub(super) bytes: usize,
+}
+
+#[derive(Debug)]
+struct Lane {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+    bounds: Bounds,
+}
+
+#[derive(Debug)]
+struct Lanes {
+    pushes: Lane,
+    replies: Lane,
+    finished: bool,
+}
+
+/// The two lanes and the bell that wakes their writer.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    lanes: Mutex<Lanes>,
+    changed: Notify,
+}
+
+impl Lane {
+    const fn new(bounds: Bounds) -> Self {
+        Self {
+            frames: VecDeque::new(),
+            bytes: 0,
+            bounds,
+        }
+    }
+
+    fn put(&mut self, frame: Frame) -> bool {
+        let bytes = frame.bytes().len();
+        let fits = self.frames.len() < self.bounds.frames
+            && (self.frames.is_empty() || self.bytes + bytes <= self.bounds.bytes);
+        if fits {
+            self.bytes += bytes;
+            self.frames.push_back(frame);
+        }
+        fits
+    }
+
+    fn take(&mut self) -> Option<Frame> {
+        let frame = self.frames.pop_front()?;
+        self.bytes -= frame.bytes().len();
+        Some(frame)
+    }
+}
+
+impl Outbox {
+    pub(super) fn new(pushes: Bounds, replies: Bounds) -> Self {
+        Self {
+            lanes: Mutex::new(Lanes {
+                pushes: Lane::new(pushes),
+                replies: Lane::new(replies),
+                finished: false,
+            }),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Whether the push was taken.
+    pub(super) fn push(&self, frame: Frame) -> bool {
+        let mut lanes = self.lanes();
+        let taken = !lanes.finished && lanes.pushes.put(frame);
+        drop(lanes);
+        self.changed.notify_one();
+        taken
+    }
+
+    /// Whether the reply was taken.
+    pub(super) fn reply(&self, frame: Frame) -> bool {
+        let mut lanes = self.lanes();
+        let taken = !lanes.finished && lanes.replies.put(frame);
+        drop(lanes);
+        self.changed.notify_one();
+        taken
+    }
+
+    /// Takes no more; what waits is still handed out.
+    pub(super) fn finish(&self) {
+        self.lanes().finished = true;
+        self.changed.notify_one();
+    }
+
+    /// The next frame, pushes first; `None` once it is finished and empty. One caller at a time; dropping
+    /// the future loses nothing.
+    pub(super) async fn next(&self) -> Option<Frame> {
+        loop {
+            {
+                let mut lanes = self.lanes();
+                if let Some(frame) = take_from(&mut lanes) {
+                    return Some(frame);
+                }
+                if lanes.finished {
+                    return None;
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// The next frame if one waits.
+    pub(super) fn try_next(&self) -> Option<Frame> {
+        take_from(&mut self.lanes())
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().expect("no holder of the lock panics")
+    }
+}
+
+fn take_from(lanes: &mut Lanes) -> Option<Frame> {
+    lanes.pushes.take().or_else(|| lanes.replies.take())
+}
