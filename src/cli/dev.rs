@@ -141,9 +141,7 @@ async fn start(configs: Vec<NodeConfig>) -> anyhow::Result<Vec<Running>> {
             Ok(node) => nodes.push(Running { name, data, node }),
             Err(error) => {
                 close(nodes).await;
-                return Err(error).with_context(|| {
-                    format!("cannot start {name} with its data in {}", data.display())
-                });
+                return Err(error).with_context(|| format!("cannot start {name}"));
             }
         }
     }
