@@ -20,8 +20,7 @@ pub struct PartitionState {
     /// How many dots are held (have a row in `log`) that the vector does not cover.
     pub unclaimed: u64,
     /// How many steps have been taken. Equal counts of one open store mean equal content: the pages of a
-    /// delta are told apart by it. It is compared with nothing else, so it may start anew with each opening
-    /// of the store (a new life, with which no pull goes on).
+    /// delta are told apart by it. It is compared with no other store's.
     pub steps: u64,
 }
 

@@ -140,7 +140,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             return Ok(Ok(None));
         }
         debug_assert!(cells.iter().all(|cell| cell.cell.dot == dot));
-        self.execute(Op {
+        let op = Op {
             partition,
             entities: vec![EntityCells {
                 id: id.clone(),
@@ -151,7 +151,8 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
                 after,
                 upto,
             },
-        })?;
+        };
+        self.execute(op, Some(stored))?;
         self.state.observe(time);
         Ok(Ok(Some(dot)))
     }
@@ -180,7 +181,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             Claim::Nothing if op.entities.is_empty() => return Ok(Outcome::Covered),
             Claim::Absorb(_) | Claim::Nothing => {}
         }
-        self.execute(op)?;
+        self.execute(op, None)?;
         self.state.observe(announced);
         Ok(Outcome::Applied)
     }
@@ -210,16 +211,17 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
     /// Takes in a journaled group again.
     pub fn replay(&mut self, group: Group) -> Result<(), StoreError> {
         for op in group.ops {
-            self.execute(op)?;
+            self.execute(op, None)?;
         }
         self.state.observe(group.clock);
         Ok(())
     }
 
-    /// Takes one step whole, or on error not at all.
-    fn execute(&mut self, op: Op) -> Result<(), StoreError> {
+    /// Takes one step whole, or on error not at all. `loaded` is its first entity as it is, if it was read
+    /// already.
+    fn execute(&mut self, op: Op, loaded: Option<StoredEntity>) -> Result<(), StoreError> {
         self.undo.clear();
-        match self.step(&op) {
+        match self.step(&op, loaded) {
             Ok(partition) => {
                 self.state.set(op.partition, partition);
                 self.ops.push(op);
@@ -232,13 +234,21 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         }
     }
 
-    fn step(&mut self, op: &Op) -> Result<PartitionState, StoreError> {
+    fn step(
+        &mut self,
+        op: &Op,
+        mut loaded: Option<StoredEntity>,
+    ) -> Result<PartitionState, StoreError> {
         let before = self.state.partition(op.partition).clone();
         let mut partition = PartitionState::clone(&before);
         partition.steps += 1;
         self.claim(op.partition, &before, &mut partition, &op.claim)?;
         for cells in &op.entities {
-            self.merge(op.partition, &before, &mut partition, cells)?;
+            let stored = match loaded.take() {
+                Some(stored) => stored,
+                None => self.load(op.partition, &cells.id)?,
+            };
+            self.merge(op.partition, &before, &mut partition, cells, stored)?;
         }
         Ok(partition)
     }
@@ -290,8 +300,9 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         before: &PartitionState,
         partition: &mut PartitionState,
         incoming: &EntityCells,
+        stored: StoredEntity,
     ) -> Result<(), StoreError> {
-        let StoredEntity { hash, mut entity } = self.load(id, &incoming.id)?;
+        let StoredEntity { hash, mut entity } = stored;
         let old_dots = entity.dots();
         let mut changed = false;
         for cell in &incoming.cells {
