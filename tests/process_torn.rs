@@ -13,7 +13,7 @@ use support::{
 use tokio::task::JoinSet;
 
 /// How many values the transfer has.
-const VALUES: usize = 240;
+const VALUES: usize = 160;
 
 /// The bytes of each.
 const VALUE_BYTES: usize = 32 * 1024;
