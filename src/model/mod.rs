@@ -9,6 +9,8 @@ mod contact_draft;
 pub mod contact_edit;
 mod contact_element;
 mod contact_kept;
+#[cfg(test)]
+mod contact_laws;
 mod contact_rules;
 mod counter;
 mod instant;

@@ -19,8 +19,8 @@ pub struct PartitionState {
     pub digest: u128,
     /// How many dots are held (have a row in `log`) that the vector does not cover.
     pub unclaimed: u64,
-    /// How many steps have been taken. Equal counts of one open store mean equal content: the pages of a
-    /// delta are told apart by it. It is compared with no other store's.
+    /// How many steps that changed something have been taken. Equal counts of one open store mean equal
+    /// content: the pages of a delta are told apart by it. It is compared with no other store's.
     pub steps: u64,
 }
 

@@ -17,7 +17,7 @@ use crate::{
     cluster::{ClusterView, MemberStatus, NodeStatus, Roster},
     model::Root,
     store::Store,
-    sync::driver::{Driver, LocalPeer, PeerReport},
+    sync::driver::{Driver, LocalPeer, PeerReport, Probed},
 };
 
 /// How often peers are asked again while somebody waits for agreement.
@@ -66,20 +66,21 @@ impl ClusterView for View {
         let began = Instant::now();
         let deadline = tokio::time::Instant::from_std(began + wait);
         let (mut changes, mut roots) = (self.driver.changes(), self.store.roots());
-        let mut probed: Option<Instant> = None;
+        let before = self.driver.peers().await;
+        let mut asked: Option<Instant> = None;
         loop {
             changes.borrow_and_update();
             roots.borrow_and_update();
-            let disagreeing = self.disagreeing(began).await;
+            let disagreeing = self.disagreeing(&before).await;
             if disagreeing.is_empty() {
                 return Ok(());
             }
             if began.elapsed() >= wait {
                 return Err(disagreeing);
             }
-            if probed.is_none_or(|probed| probed.elapsed() >= REPROBE_PERIOD) {
+            if asked.is_none_or(|asked| asked.elapsed() >= REPROBE_PERIOD) {
                 self.driver.probe_all();
-                probed = Some(Instant::now());
+                asked = Some(Instant::now());
             }
             tokio::select! {
                 Ok(()) = changes.changed() => {}
@@ -96,17 +97,15 @@ impl View {
         self.store.snapshot().state().root()
     }
 
-    /// The live members that have not, since `began`, told a root that is ours now.
-    async fn disagreeing(&self, began: Instant) -> Vec<MemberStatus> {
+    /// The live members that have not, in answer to a probe sent since `before` was taken, told a root that
+    /// is ours now.
+    async fn disagreeing(&self, before: &[PeerReport]) -> Vec<MemberStatus> {
         let known = Arc::clone(&self.known.borrow());
         let reports = self.driver.peers().await;
         let root = self.root();
         let agreed = |replica| {
-            reports.iter().any(|report| {
-                report.status.replica == replica
-                    && report
-                        .told
-                        .is_some_and(|(at, told)| at >= began && told == root)
+            probed(&reports, replica).is_some_and(|now| {
+                now.told() == Some(root) && now.answered_since(probed(before, replica))
             })
         };
         let ourselves = self.store.replica();
@@ -142,7 +141,8 @@ impl View {
                 continue;
             };
             member.alive |= status.up;
-            member.agrees = report.told.map_or(status.agrees, |(_, told)| told == root);
+            let told = report.probed.and_then(|probed| probed.told());
+            member.agrees = told.map_or(status.agrees, |told| told == root);
             member.lag = status.lag;
             member.last_heard = Some(Duration::from_millis(status.last_heard_ms));
         }
@@ -163,6 +163,12 @@ impl View {
         members.sort_by(|one, other| (&one.name, one.replica).cmp(&(&other.name, other.replica)));
         members
     }
+}
+
+fn probed(reports: &[PeerReport], replica: ReplicaId) -> Option<&Probed> {
+    let mut reports = reports.iter();
+    let report = reports.find(|report| report.status.replica == replica)?;
+    report.probed.as_ref()
 }
 
 /// A member of which nothing was heard.

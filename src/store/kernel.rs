@@ -181,9 +181,13 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             Claim::Nothing if op.entities.is_empty() => return Ok(Outcome::Covered),
             Claim::Absorb(_) | Claim::Nothing => {}
         }
-        self.execute(op, None)?;
+        let changed = self.execute(op, None)?;
         self.state.observe(announced);
-        Ok(Outcome::Applied)
+        Ok(if changed {
+            Outcome::Applied
+        } else {
+            Outcome::Covered
+        })
     }
 
     /// The steps taken, as the group `number`, and what they change.
@@ -217,16 +221,19 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         Ok(())
     }
 
-    /// Takes one step whole, or on error not at all. `loaded` is its first entity as it is, if it was read
-    /// already.
-    fn execute(&mut self, op: Op, loaded: Option<StoredEntity>) -> Result<(), StoreError> {
+    /// Takes one step whole, or on error not at all, and says whether it changed anything. `loaded` is its
+    /// first entity as it is, if it was read already.
+    ///
+    /// One that changes nothing leaves no trace: peers that send each other what both hold must come to rest.
+    fn execute(&mut self, op: Op, loaded: Option<StoredEntity>) -> Result<bool, StoreError> {
         self.undo.clear();
         match self.step(&op, loaded) {
-            Ok(partition) => {
+            Ok(Some(partition)) => {
                 self.state.set(op.partition, partition);
                 self.ops.push(op);
-                Ok(())
+                Ok(true)
             }
+            Ok(None) => Ok(false),
             Err(error) => {
                 self.roll_back();
                 Err(error)
@@ -238,19 +245,20 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         &mut self,
         op: &Op,
         mut loaded: Option<StoredEntity>,
-    ) -> Result<PartitionState, StoreError> {
+    ) -> Result<Option<PartitionState>, StoreError> {
         let before = self.state.partition(op.partition).clone();
         let mut partition = PartitionState::clone(&before);
-        partition.steps += 1;
         self.claim(op.partition, &before, &mut partition, &op.claim)?;
+        let mut changed = partition.vector_hash != before.vector_hash;
         for cells in &op.entities {
             let stored = match loaded.take() {
                 Some(stored) => stored,
                 None => self.load(op.partition, &cells.id)?,
             };
-            self.merge(op.partition, &before, &mut partition, cells, stored)?;
+            changed |= self.merge(op.partition, &before, &mut partition, cells, stored)?;
         }
-        Ok(partition)
+        partition.steps += u64::from(changed);
+        Ok(changed.then_some(partition))
     }
 
     fn roll_back(&mut self) {
@@ -301,7 +309,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         partition: &mut PartitionState,
         incoming: &EntityCells,
         stored: StoredEntity,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let StoredEntity { hash, mut entity } = stored;
         let old_dots = entity.dots();
         let mut changed = false;
@@ -311,7 +319,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             }
         }
         if !changed {
-            return Ok(());
+            return Ok(false);
         }
         let new_dots = entity.dots();
         for dot in old_dots.difference(&new_dots) {
@@ -329,7 +337,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         let row = layout::encode_entity(new_hash, &entity)?;
         let key = layout::entity_key(id, &incoming.id);
         self.put(Table::Entities, key, Some(row));
-        Ok(())
+        Ok(true)
     }
 
     fn load(&self, partition: PartitionId, id: &EntityId) -> Result<StoredEntity, StoreError> {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use grapevine::{
-    cluster::{ClusterView, MemberStatus},
+    cluster::MemberStatus,
     config::NodeConfig,
     model::{Collection, EntityId, Root},
     node::Node,
