@@ -94,11 +94,12 @@ fn keys() -> Vec<EntityId> {
     found
 }
 
-/// How far a node is with the pages of one partition of another: it claims once a whole pass was read at
-/// one vector, else makes another pass against the vector with which the pass before began.
+/// How far a node is with the pages of one partition of another: it claims once a whole pass was read from
+/// one content (one stamp), else makes another pass against the vector with which the pass before began.
 struct Pull {
     base: VersionVector,
     began_with: VersionVector,
+    stamp: u64,
     cursor: Option<Cursor>,
     stable: bool,
 }
@@ -191,11 +192,10 @@ impl Node {
             entities,
             bytes: usize::MAX,
         };
-        let vector = self.vector(partition);
         read_delta(
             &self.rows,
             partition,
-            &vector,
+            self.state.partition(partition),
             &pull.base,
             pull.cursor,
             budget,
@@ -209,11 +209,12 @@ impl Node {
         let mut pull = self.pulls.remove(&(source, place)).unwrap_or_else(|| Pull {
             base: self.vector(partition),
             began_with: from.vector(partition),
+            stamp: from.state.partition(partition).steps,
             cursor: None,
             stable: true,
         });
         let page = from.page(partition, &pull, entities);
-        pull.stable &= page.vector == pull.began_with;
+        pull.stable &= page.stamp == pull.stamp;
         let last = page.next.is_none();
         let complete = last && pull.stable;
         let claim = if complete {
@@ -237,6 +238,7 @@ impl Node {
             if last {
                 pull.base = pull.began_with;
                 pull.began_with = from.vector(partition);
+                pull.stamp = from.state.partition(partition).steps;
                 pull.stable = true;
             }
             pull.cursor = page.next;
@@ -399,6 +401,7 @@ fn a_cell_overwritten_while_its_delta_is_cut_is_never_sent() {
     let mut pull = Pull {
         base: VersionVector::default(),
         began_with: source.vector(PARTITIONS[0]),
+        stamp: source.state.partition(PARTITIONS[0]).steps,
         cursor: None,
         stable: true,
     };
@@ -413,7 +416,7 @@ fn a_cell_overwritten_while_its_delta_is_cut_is_never_sent() {
     nodes[0].take_push(record, Timestamp::MAX);
     let second = nodes[0].page(PARTITIONS[0], &pull, 1);
     assert!(second.entities.is_empty(), "it moved to before the cursor");
-    assert_ne!(second.vector, pull.began_with, "and the vector says so");
+    assert_ne!(second.stamp, pull.stamp, "and the stamp says so");
     pull.base = pull.began_with.clone();
     pull.cursor = None;
     let again = nodes[0].page(PARTITIONS[0], &pull, 1);
