@@ -49,15 +49,15 @@ async fn put(store: &Store, number: u64) {
         .expect("the write is durable");
 }
 
-/// How long `writers` take for `writes` writes in all.
-fn write(runtime: &Runtime, store: &Store, writers: u64, writes: u64) -> Duration {
+/// How long `writers` take for `count` writes in all.
+fn write(runtime: &Runtime, store: &Store, writers: u64, count: u64) -> Duration {
     runtime.block_on(async {
         let started = Instant::now();
         let tasks: Vec<_> = (0..writers)
             .map(|writer| {
                 let store = store.clone();
                 tokio::spawn(async move {
-                    for number in (writer..writes).step_by(usize::try_from(writers).unwrap_or(1)) {
+                    for number in (writer..count).step_by(usize::try_from(writers).unwrap_or(1)) {
                         put(&store, number).await;
                     }
                 })
