@@ -49,7 +49,7 @@ async fn put(store: &Store, number: u64) {
         .expect("the write is durable");
 }
 
-/// How long `writers` take for `writes` writes in all.
+/// How long `writers` take for `count` writes in all.
 fn write(runtime: &Runtime, store: &Store, writers: u64, count: u64) -> Duration {
     runtime.block_on(async {
         let started = Instant::now();
