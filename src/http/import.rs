@@ -94,14 +94,35 @@ pub(super) async fn import(
     json(StatusCode::OK, &report)
 }
 
+/// The sources of the contacts of an import, as far as its cards have been looked at.
+#[derive(Default)]
+struct Sources {
+    by_id: BTreeMap<String, Source>,
+    seen: BTreeSet<(String, [u8; 32])>,
+}
+
+impl Sources {
+    /// The source once `card` is taken in; one that was there before adds nothing.
+    fn add(&mut self, card: &Card) -> Source {
+        let source = self.by_id.entry(card.id.clone()).or_default();
+        if self.seen.insert((card.id.clone(), card.hash)) {
+            *source = source.and(card);
+        }
+        *source
+    }
+
+    fn of(&self, id: &str) -> Source {
+        self.by_id.get(id).copied().unwrap_or_default()
+    }
+}
+
 /// Takes the cards in, some at once; those of one contact one after another.
 async fn take_all(store: &Store, file: CardFile) -> Result<Vec<CardReport>, Problem> {
-    let mut last_sources: BTreeMap<String, Source> = BTreeMap::new();
+    let mut last_sources = Sources::default();
     for card in file.cards.iter().flatten() {
-        let source = last_sources.entry(card.id.clone()).or_default();
-        *source = source.and(card);
+        last_sources.add(card);
     }
-    let mut sources: BTreeMap<String, Source> = BTreeMap::new();
+    let mut sources = Sources::default();
     let mut reports: BTreeMap<usize, CardReport> = BTreeMap::new();
     let mut under_way: JoinSet<Result<CardReport, Problem>> = JoinSet::new();
     let mut ids_under_way: BTreeSet<String> = BTreeSet::new();
@@ -117,11 +138,10 @@ async fn take_all(store: &Store, file: CardFile) -> Result<Vec<CardReport>, Prob
             finish(&mut under_way, &mut reports).await?;
             ids_under_way.clear();
         }
-        let last = last_sources.get(&card.id).copied().unwrap_or_default();
-        let source = sources.entry(card.id.clone()).or_default();
-        *source = source.and(&card);
+        let last = last_sources.of(&card.id);
+        let source = sources.add(&card);
         ids_under_way.insert(card.id.clone());
-        under_way.spawn(take(store.clone(), index, card, *source, last));
+        under_way.spawn(take(store.clone(), index, card, source, last));
     }
     finish(&mut under_way, &mut reports).await?;
     Ok(reports.into_values().collect())

@@ -219,26 +219,16 @@ impl From<Infallible> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Closed
-            | StoreError::Exhausted
-            | StoreError::Commit(_)
-            | StoreError::Failed(_)
-            | StoreError::Overclaim => Self::new(ProblemKind::Unavailable, error.to_string()),
-            StoreError::Row { .. }
-            | StoreError::Codec(_)
-            | StoreError::Key(_)
-            | StoreError::InUse { .. }
-            | StoreError::Directory { .. }
-            | StoreError::FileMissing { .. }
-            | StoreError::ForeignFile { .. }
-            | StoreError::JournalGap { .. }
-            | StoreError::Diverged { .. }
-            | StoreError::UnknownTable { .. }
-            | StoreError::Storage(_)
-            | StoreError::Panicked
-            | StoreError::Thread(_) => Self::internal(&error),
+        // A damaged row stays damaged; whatever else ails the store may pass, or is said by another node.
+        let damaged = matches!(
+            error,
+            StoreError::Row { .. } | StoreError::Codec(_) | StoreError::Key(_)
+        );
+        if damaged {
+            return Self::internal(&error);
         }
+        tracing::warn!(%error, "the store refused a request");
+        Self::new(ProblemKind::Unavailable, error.to_string())
     }
 }
 

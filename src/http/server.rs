@@ -32,10 +32,10 @@ use super::{
 pub const MAX_CONNECTIONS: usize = 8_192;
 /// How long the headers of a request, and so the pause between two requests, may take.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(60);
-/// The most bytes that a connection buffers: request line and headers together fit in it.
-const MAX_HEADER_BYTES: usize = 64 * 1_024;
-/// The most headers of a request.
-const MAX_HEADERS: usize = 100;
+/// The most bytes of request line and headers together; hyper allows 100 headers at most.
+const MAX_HEADER_BYTES: usize = 32 * 1_024;
+/// The most bytes that a connection buffers in each direction.
+const MAX_BUFFER_BYTES: usize = 128 * 1_024;
 /// How long a shutdown waits for the requests under way.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// How long to wait after the listener failed, for example for want of file descriptors.
@@ -103,8 +103,8 @@ async fn connection(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_READ_TIMEOUT)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEADER_BYTES)
+        .max_buf_size(MAX_BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {

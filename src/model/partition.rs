@@ -19,9 +19,8 @@ pub struct PartitionState {
     pub digest: u128,
     /// How many dots are held (have a row in `log`) that the vector does not cover.
     pub unclaimed: u64,
-    /// How many steps have been taken. Equal counts of one open store mean equal content: the pages of a
-    /// delta are told apart by it. It is compared with nothing else, so it may start anew with each opening
-    /// of the store (a new life, with which no pull goes on).
+    /// How many steps that changed something have been taken. Equal counts of one open store mean equal
+    /// content: the pages of a delta are told apart by it. It is compared with no other store's.
     pub steps: u64,
 }
 
@@ -77,7 +76,7 @@ pub fn root_term(partition: PartitionId, summary: PartitionSummary) -> u128 {
 
 /// The first 16 bytes of BLAKE3, as a number.
 #[must_use]
-pub fn short_hash(bytes: &[u8]) -> u128 {
+pub(crate) fn short_hash(bytes: &[u8]) -> u128 {
     let hash = blake3::hash(bytes);
     let (head, _) = hash
         .as_bytes()

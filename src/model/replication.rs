@@ -51,7 +51,7 @@ pub struct Op {
 pub enum Outcome {
     /// Its cells were merged and its claim holds.
     Applied,
-    /// Everything it would claim was claimed before; nothing changed.
+    /// Everything it would claim was claimed before, and what it would merge was there; nothing changed.
     Covered,
     /// Writes between ours and the first of these are missing; nothing changed.
     Gap,

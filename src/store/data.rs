@@ -47,6 +47,7 @@ struct StoredIdentity {
 struct StoredPartition {
     digest: u128,
     unclaimed: u64,
+    steps: u64,
 }
 
 /// The open file.
@@ -142,6 +143,7 @@ impl Data {
             let state = &mut partitions[usize::from(*partition)];
             state.digest = stored.digest;
             state.unclaimed = stored.unclaimed;
+            state.steps = stored.steps;
         }
         let table = transaction
             .open_table(VECTORS)
@@ -174,13 +176,13 @@ impl Data {
             let mut stored = transaction
                 .open_table(definition(table))
                 .map_err(StoreError::storage)?;
-            for (key, value) in rows.rows(table) {
-                match value {
-                    Some(value) => stored.insert(key.as_ref(), value.as_ref()),
-                    None => stored.remove(key.as_ref()),
-                }
-                .map_err(StoreError::storage)?;
-            }
+            rows.newest(table, |key, value| {
+                let result = match value {
+                    Some(value) => stored.insert(key, value),
+                    None => stored.remove(key),
+                };
+                result.map(drop).map_err(StoreError::storage)
+            })?;
         }
         put_state(&transaction, before, after)?;
         put_meta(&transaction, MARK, mark)?;
@@ -270,6 +272,7 @@ fn put_state(
         let stored = StoredPartition {
             digest: state.digest,
             unclaimed: state.unclaimed,
+            steps: state.steps,
         };
         let bytes = codec::encode_versioned(FORMAT, &stored)?;
         partitions
@@ -342,11 +345,9 @@ impl DataView {
     }
 
     fn failed(&self, error: redb::StorageError) -> StoreError {
-        let error = StoreError::storage(error);
-        if matches!(error, StoreError::Storage(_)) {
-            self.alarm.raise();
-        }
-        error
+        // Also if the file is closed: it may be that it could not be opened again yet.
+        self.alarm.raise();
+        StoreError::storage(error)
     }
 }
 

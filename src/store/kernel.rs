@@ -140,7 +140,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             return Ok(Ok(None));
         }
         debug_assert!(cells.iter().all(|cell| cell.cell.dot == dot));
-        self.execute(Op {
+        let op = Op {
             partition,
             entities: vec![EntityCells {
                 id: id.clone(),
@@ -151,7 +151,8 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
                 after,
                 upto,
             },
-        })?;
+        };
+        self.execute(op, Some(stored))?;
         self.state.observe(time);
         Ok(Ok(Some(dot)))
     }
@@ -180,9 +181,13 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             Claim::Nothing if op.entities.is_empty() => return Ok(Outcome::Covered),
             Claim::Absorb(_) | Claim::Nothing => {}
         }
-        self.execute(op)?;
+        let changed = self.execute(op, None)?;
         self.state.observe(announced);
-        Ok(Outcome::Applied)
+        Ok(if changed {
+            Outcome::Applied
+        } else {
+            Outcome::Covered
+        })
     }
 
     /// The steps taken, as the group `number`, and what they change.
@@ -210,21 +215,25 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
     /// Takes in a journaled group again.
     pub fn replay(&mut self, group: Group) -> Result<(), StoreError> {
         for op in group.ops {
-            self.execute(op)?;
+            self.execute(op, None)?;
         }
         self.state.observe(group.clock);
         Ok(())
     }
 
-    /// Takes one step whole, or on error not at all.
-    fn execute(&mut self, op: Op) -> Result<(), StoreError> {
+    /// Takes one step whole, or on error not at all, and says whether it changed anything. `loaded` is its
+    /// first entity as it is, if it was read already.
+    ///
+    /// One that changes nothing leaves no trace: peers that send each other what both hold must come to rest.
+    fn execute(&mut self, op: Op, loaded: Option<StoredEntity>) -> Result<bool, StoreError> {
         self.undo.clear();
-        match self.step(&op) {
-            Ok(partition) => {
+        match self.step(&op, loaded) {
+            Ok(Some(partition)) => {
                 self.state.set(op.partition, partition);
                 self.ops.push(op);
-                Ok(())
+                Ok(true)
             }
+            Ok(None) => Ok(false),
             Err(error) => {
                 self.roll_back();
                 Err(error)
@@ -232,15 +241,24 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         }
     }
 
-    fn step(&mut self, op: &Op) -> Result<PartitionState, StoreError> {
+    fn step(
+        &mut self,
+        op: &Op,
+        mut loaded: Option<StoredEntity>,
+    ) -> Result<Option<PartitionState>, StoreError> {
         let before = self.state.partition(op.partition).clone();
         let mut partition = PartitionState::clone(&before);
-        partition.steps += 1;
         self.claim(op.partition, &before, &mut partition, &op.claim)?;
+        let mut changed = partition.vector_hash != before.vector_hash;
         for cells in &op.entities {
-            self.merge(op.partition, &before, &mut partition, cells)?;
+            let stored = match loaded.take() {
+                Some(stored) => stored,
+                None => self.load(op.partition, &cells.id)?,
+            };
+            changed |= self.merge(op.partition, &before, &mut partition, cells, stored)?;
         }
-        Ok(partition)
+        partition.steps += u64::from(changed);
+        Ok(changed.then_some(partition))
     }
 
     fn roll_back(&mut self) {
@@ -290,8 +308,9 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         before: &PartitionState,
         partition: &mut PartitionState,
         incoming: &EntityCells,
-    ) -> Result<(), StoreError> {
-        let StoredEntity { hash, mut entity } = self.load(id, &incoming.id)?;
+        stored: StoredEntity,
+    ) -> Result<bool, StoreError> {
+        let StoredEntity { hash, mut entity } = stored;
         let old_dots = entity.dots();
         let mut changed = false;
         for cell in &incoming.cells {
@@ -300,7 +319,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             }
         }
         if !changed {
-            return Ok(());
+            return Ok(false);
         }
         let new_dots = entity.dots();
         for dot in old_dots.difference(&new_dots) {
@@ -318,7 +337,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         let row = layout::encode_entity(new_hash, &entity)?;
         let key = layout::entity_key(id, &incoming.id);
         self.put(Table::Entities, key, Some(row));
-        Ok(())
+        Ok(true)
     }
 
     fn load(&self, partition: PartitionId, id: &EntityId) -> Result<StoredEntity, StoreError> {

@@ -26,7 +26,7 @@ use crate::model::{CommitRecord, Root};
 /// A generation that is being written to `data.redb`.
 #[derive(Debug)]
 pub(super) struct Frozen {
-    pub(super) rows: Generation,
+    pub(super) rows: Arc<Generation>,
     /// The state with these rows.
     pub(super) state: State,
     /// The last group in it.
@@ -36,7 +36,7 @@ pub(super) struct Frozen {
 /// What is held, and by which of the threads it must be changed next.
 #[derive(Debug)]
 pub(super) struct Held {
-    active: Generation,
+    active: Arc<Generation>,
     frozen: Option<Arc<Frozen>>,
     view: Arc<DataView>,
     /// The state with everything in it.
@@ -78,7 +78,7 @@ pub(super) struct ApplierFailed;
 impl Held {
     /// What is held at `mark`; of that, `view` holds what `applied` says.
     pub(super) fn new(
-        active: Generation,
+        active: Arc<Generation>,
         view: Arc<DataView>,
         state: State,
         mark: Mark,
@@ -100,6 +100,7 @@ impl Held {
     /// What a reader sees of it.
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::new(Snapshot {
+            group: self.mark.number,
             active: self.active.clone(),
             frozen: self.frozen.clone(),
             data: self.view.clone(),
@@ -181,7 +182,7 @@ impl Publication {
     pub(super) fn publish(&self, changes: Changes, mark: Mark) {
         let mut held = self.held();
         let was_empty = held.active.is_empty();
-        held.active.put(changes.rows);
+        held.active.put(changes.rows, mark.number);
         held.state = changes.state;
         held.mark = mark;
         held.committed_at = Instant::now();

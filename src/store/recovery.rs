@@ -100,11 +100,12 @@ impl Opener {
         let mut applied = mark.number;
         let mut view = data.view()?;
         let mut state = base.clone();
-        let mut active = Generation::default();
+        let mut active: Arc<Generation> = Arc::default();
         let mut replayed: u64 = 0;
         journal.replay(mark.number, mark.chain, |group, chain| {
             let number = group.number;
             let snapshot = Snapshot {
+                group: number,
                 active: active.clone(),
                 frozen: None,
                 data: view.clone(),
@@ -113,8 +114,7 @@ impl Opener {
             let mut workspace = Workspace::new(&snapshot, core::mem::take(&mut state));
             workspace.replay(group)?;
             let (_, changes) = workspace.finish(number);
-            drop(snapshot);
-            active.put(changes.rows);
+            active.put(changes.rows, number);
             state = changes.state;
             mark = Mark {
                 number,
@@ -127,7 +127,7 @@ impl Opener {
                 applied = number;
                 view = data.view()?;
                 base = state.clone();
-                active = Generation::default();
+                active = Arc::default();
             }
             Ok(())
         })?;

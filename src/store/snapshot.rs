@@ -4,6 +4,8 @@
 //! scans merge the three. A reader cannot tell which of them answered.
 
 use std::{
+    cmp::Ordering,
+    iter::Peekable,
     ops::{Bound, ControlFlow},
     sync::Arc,
 };
@@ -12,8 +14,12 @@ use bytes::Bytes;
 use grapevine_crdt::{Entity, VersionVector};
 
 use super::{
-    DeltaBudget, Listing, Rows, State, StoreError, Table, Visit, data::DataView, list_entities,
-    overlay::Generation, publication::Frozen, read_delta, read_entity,
+    DeltaBudget, Listing, Rows, State, StoreError, Table, Visit,
+    data::DataView,
+    list_entities,
+    overlay::{Fresh, Generation, Word},
+    publication::Frozen,
+    read_delta, read_entity,
 };
 use crate::model::{Cursor, DeltaPage, EntityId, PartitionId};
 
@@ -23,7 +29,9 @@ use crate::model::{Cursor, DeltaPage, EntityId, PartitionId};
 /// store, or its reopening after an error of the storage, answers with [`StoreError::Closed`].
 #[derive(Debug)]
 pub struct Snapshot {
-    pub(super) active: Generation,
+    /// The last group that this snapshot sees.
+    pub(super) group: u64,
+    pub(super) active: Arc<Generation>,
     pub(super) frozen: Option<Arc<Frozen>>,
     pub(super) data: Arc<DataView>,
     pub(super) state: State,
@@ -62,21 +70,21 @@ impl Snapshot {
         read_delta(self, partition, state, base, cursor, budget)
     }
 
-    /// The newest word of the overlay on a row; the outer `None` if it has none.
-    fn fresh(&self, table: Table, key: &[u8]) -> Option<&Option<Bytes>> {
-        self.active.get(table, key).or_else(|| {
-            self.frozen
-                .as_ref()
-                .and_then(|frozen| frozen.rows.get(table, key))
-        })
+    /// The newest word of the overlay on a row.
+    fn fresh(&self, table: Table, key: &[u8]) -> Word {
+        match (self.active.get(table, key, self.group), &self.frozen) {
+            (Word::Silent, Some(frozen)) => frozen.rows.get(table, key, self.group),
+            (word, _) => word,
+        }
     }
 }
 
 impl Rows for Snapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         match self.fresh(table, key) {
-            Some(value) => Ok(value.clone()),
-            None => self.data.get(table, key),
+            Word::Row(value) => Ok(Some(value)),
+            Word::Deleted => Ok(None),
+            Word::Silent => self.data.get(table, key),
         }
     }
 
@@ -101,12 +109,15 @@ impl Rows for Snapshot {
         } else {
             Bound::Excluded(to)
         };
-        let active = self.active.range(table, lower, upper);
+        let active = self.active.range(table, lower, upper, self.group);
         let frozen = self
             .frozen
             .iter()
-            .flat_map(|frozen| frozen.rows.range(table, lower, upper));
-        let mut fresh = Layered::new(active, frozen);
+            .flat_map(|frozen| frozen.rows.range(table, lower, upper, self.group));
+        let mut fresh = Layered {
+            over: active.peekable(),
+            under: frozen.peekable(),
+        };
         let mut stored = self.data.range(table, lower, upper)?;
         let mut above = fresh.next();
         let mut below = stored.next()?;
@@ -115,7 +126,7 @@ impl Rows for Snapshot {
                 (None, None) => return Ok(()),
                 (None, Some(_)) => true,
                 (Some(_), None) => false,
-                (Some((key, _)), Some(row)) => row.key() < *key,
+                (Some((key, _)), Some(row)) => row.key() < key.as_ref(),
             };
             if below_first {
                 if let Some(row) = &below
@@ -125,11 +136,11 @@ impl Rows for Snapshot {
                 }
                 below = stored.next()?;
             } else if let Some((key, value)) = above {
-                if below.as_ref().is_some_and(|row| row.key() == key) {
+                if below.as_ref().is_some_and(|row| row.key() == key.as_ref()) {
                     below = stored.next()?;
                 }
                 if let Some(value) = value
-                    && visit(key, value).is_break()
+                    && visit(&key, &value).is_break()
                 {
                     return Ok(());
                 }
@@ -139,38 +150,27 @@ impl Rows for Snapshot {
     }
 }
 
-/// Two ordered sequences of rows as one: of equal keys the row of `over` is taken.
-struct Layered<'a, A: Iterator<Item = Fresh<'a>>, B: Iterator<Item = Fresh<'a>>> {
-    over: A,
-    under: B,
-    over_head: Option<Fresh<'a>>,
-    under_head: Option<Fresh<'a>>,
+/// Two ordered sequences of rows as one: of equal keys the row of `over` is taken. Takes no row before it is
+/// asked for.
+struct Layered<A: Iterator<Item = Fresh>, B: Iterator<Item = Fresh>> {
+    over: Peekable<A>,
+    under: Peekable<B>,
 }
 
-type Fresh<'a> = (&'a [u8], Option<&'a [u8]>);
-
-impl<'a, A: Iterator<Item = Fresh<'a>>, B: Iterator<Item = Fresh<'a>>> Layered<'a, A, B> {
-    fn new(mut over: A, mut under: B) -> Self {
-        Self {
-            over_head: over.next(),
-            under_head: under.next(),
-            over,
-            under,
-        }
-    }
-
-    fn next(&mut self) -> Option<Fresh<'a>> {
-        let Some((over, _)) = self.over_head else {
-            return core::mem::replace(&mut self.under_head, self.under.next());
+impl<A: Iterator<Item = Fresh>, B: Iterator<Item = Fresh>> Layered<A, B> {
+    fn next(&mut self) -> Option<Fresh> {
+        let order = match (self.over.peek(), self.under.peek()) {
+            (Some((over, _)), Some((under, _))) => over.cmp(under),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_) | None) => Ordering::Greater,
         };
-        if let Some((under, _)) = self.under_head {
-            if under < over {
-                return core::mem::replace(&mut self.under_head, self.under.next());
-            }
-            if under == over {
-                self.under_head = self.under.next();
+        match order {
+            Ordering::Less => self.over.next(),
+            Ordering::Greater => self.under.next(),
+            Ordering::Equal => {
+                self.under.next();
+                self.over.next()
             }
         }
-        core::mem::replace(&mut self.over_head, self.over.next())
     }
 }

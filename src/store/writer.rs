@@ -113,7 +113,7 @@ impl Writer {
                 Job::Close => self.queue.close(),
             }
             if self.opener.alarm.is_raised() {
-                self.recover("the storage failed beside a commit");
+                self.answer_alarm();
             }
         }
         self.end();
@@ -233,6 +233,17 @@ impl Writer {
         match &self.storage {
             Storage::Open(_) => Ok(()),
             Storage::Failed { reason, .. } => Err(reason.clone()),
+        }
+    }
+
+    fn answer_alarm(&mut self) {
+        self.opener.alarm.lower();
+        match &self.storage {
+            Storage::Open(_) => self.recover("the storage failed beside a commit"),
+            Storage::Failed { tried_at, .. } if tried_at.elapsed() >= REOPEN_PERIOD => {
+                self.reopen();
+            }
+            Storage::Failed { .. } => {}
         }
     }
 

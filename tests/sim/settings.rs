@@ -4,7 +4,7 @@ use grapevine::{store::DeltaBudget, sync::engine::EngineConfig};
 use rand::{Rng, RngExt};
 
 /// How long clients write and things break, in milliseconds of simulated time.
-const TURMOIL_MS: u64 = 12_000;
+const TURMOIL_MS: u64 = 8_000;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -45,8 +45,8 @@ impl Settings {
             gossips: rng.random_bool(0.7),
             full_check_period: 64,
             budget: DeltaBudget {
-                entities: rng.random_range(1..=4),
-                bytes: 1_000,
+                entities: 1 << rng.random_range(0..=6),
+                bytes: 100_000,
             },
             engine: EngineConfig {
                 probe_period_ms: rng.random_range(200..=1_000),

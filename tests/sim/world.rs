@@ -163,6 +163,29 @@ impl World {
         true
     }
 
+    /// Takes messages that are under way off the network.
+    pub(crate) fn take_packets(&mut self, choose: impl Fn(&Packet) -> bool) -> Vec<Packet> {
+        let mut taken = Vec::new();
+        self.happenings.retain(|_, what| match what {
+            Happening::Arrives(packet) if choose(packet) => {
+                taken.push(packet.clone());
+                false
+            }
+            Happening::Arrives(_)
+            | Happening::Tick(_)
+            | Happening::Client
+            | Happening::Synced(..)
+            | Happening::Answered(..)
+            | Happening::Serves(..)
+            | Happening::Dial
+            | Happening::Nemesis
+            | Happening::Restart(_)
+            | Happening::Join
+            | Happening::Gossip => true,
+        });
+        taken
+    }
+
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Tick(number) => {
@@ -520,18 +543,22 @@ impl World {
         }
     }
 
-    /// Whether every node holds the same and knows it of every other.
-    pub(crate) fn agrees(&self) -> bool {
+    /// Whether every node holds the same and has nothing left to do.
+    pub(crate) fn converged(&self) -> bool {
         let root = self.nodes[0].state.root();
+        self.nodes.iter().all(|node| {
+            let idle = node.jobs.is_empty() && node.staged.is_none();
+            node.up && idle && node.state.root() == root
+        })
+    }
+
+    /// Whether every node knows that every other holds what it holds.
+    pub(crate) fn knows_it(&self) -> bool {
         self.nodes.iter().enumerate().all(|(number, node)| {
             let view = Published(&node.state, node.life);
             let peers = node.engine.peers(&view, self.now(number));
             let up: Vec<_> = peers.iter().filter(|peer| peer.up).collect();
-            node.up
-                && node.state.root() == root
-                && node.jobs.is_empty()
-                && node.staged.is_none()
-                && up.len() + 1 == self.nodes.len()
+            up.len() + 1 == self.nodes.len()
                 && up.iter().all(|peer| peer.agrees && peer.lag == Some(0))
         })
     }

@@ -1,27 +1,33 @@
 //! What the tests of the store share.
 
 use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
     path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
-use grapevine_crdt::{
-    CausalContext, Cell, Entity, FieldCell, FieldKey, Rank, Timestamp, Value, VersionVector,
-};
+use grapevine_crdt::{CausalContext, Cell, Entity, FieldCell, FieldKey, Rank, Timestamp, Value};
 
 use crate::{
     clock::WallClock,
     model::{Collection, EntityId, PartitionId},
     store::{
         Edit, Rows, Snapshot, State, Store, StoreError, StoreOptions, Table, WriteError,
-        entity_hash, layout,
+        entity_hash, layout, vector_term,
     },
 };
 
-/// A clock that stands until it is set.
+pub(super) type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+/// A wait that takes longer has failed.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A clock that stands.
 #[derive(Debug)]
 pub(super) struct SetClock(AtomicU64);
 
@@ -44,8 +50,17 @@ pub(super) fn options(directory: &Path) -> StoreOptions {
     }
 }
 
-pub(super) fn open(options: StoreOptions) -> Store {
-    Store::open(options, SetClock::at(1_000_000)).expect("the store opens")
+pub(super) fn open(options: StoreOptions) -> Result<Store, StoreError> {
+    Store::open(options, SetClock::at(1_000_000))
+}
+
+/// Waits until `condition` holds.
+pub(super) async fn until(mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < DEADLINE, "the deadline has passed");
+        tokio::task::yield_now().await;
+    }
 }
 
 pub(super) fn kv(key: &str) -> EntityId {
@@ -78,7 +93,6 @@ pub(super) async fn put(
         .await
 }
 
-#[expect(dead_code)]
 pub(super) fn shown(entity: &Entity) -> Option<Vec<u8>> {
     entity
         .field(&FieldKey::Register("value".to_owned()))
@@ -86,7 +100,6 @@ pub(super) fn shown(entity: &Entity) -> Option<Vec<u8>> {
         .map(<[u8]>::to_vec)
 }
 
-#[expect(dead_code)]
 pub(super) fn get(snapshot: &Snapshot, key: &str) -> Option<Vec<u8>> {
     snapshot
         .entity(&kv(key))
@@ -95,72 +108,84 @@ pub(super) fn get(snapshot: &Snapshot, key: &str) -> Option<Vec<u8>> {
         .and_then(shown)
 }
 
+pub(super) type Row = (Table, Vec<u8>, Vec<u8>);
+
 /// Every row, in order.
-pub(super) fn rows<R: Rows>(from: &R) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
-    let mut all = Vec::new();
-    for table in Table::ALL {
-        from.scan(table, &[], false, &[], &mut |key, value| {
-            all.push((table, key.to_vec(), value.to_vec()));
-            std::ops::ControlFlow::Continue(())
-        })
-        .expect("the rows are read");
-    }
-    all
+pub(super) fn rows<R: Rows>(from: &R) -> Vec<Row> {
+    Table::ALL
+        .into_iter()
+        .flat_map(|table| range(from, table, &[], false, &[]))
+        .collect()
+}
+
+/// The rows of a scan.
+pub(super) fn range<R: Rows>(
+    rows: &R,
+    table: Table,
+    from: &[u8],
+    exclusive: bool,
+    to: &[u8],
+) -> Vec<Row> {
+    let mut found = Vec::new();
+    rows.scan(table, from, exclusive, to, &mut |key, value| {
+        found.push((table, key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    })
+    .expect("the rows are read");
+    found
 }
 
 /// Recomputes from the rows what the state says, and compares: digests, vector hashes, unclaimed dots, root;
 /// and that the log has a row for exactly the dots held.
-pub(super) fn check_state<R: Rows>(held: &R, state: &State) -> Result<(), StoreError> {
-    let mut log = std::collections::BTreeMap::new();
-    let mut digests = vec![0u128; 256];
-    let mut unclaimed = vec![0u64; 256];
-    let mut expected = std::collections::BTreeMap::new();
+pub(super) fn check_state<R: Rows>(held: &R, state: &State) {
+    let mut log = BTreeMap::new();
+    let mut dots = BTreeMap::new();
+    let mut digests = BTreeMap::<PartitionId, u128>::new();
+    let mut unclaimed = BTreeMap::<PartitionId, u64>::new();
     for (table, key, value) in rows(held) {
+        let partition = PartitionId::new(key[0]);
         match table {
             Table::Entities => {
-                let id = layout::parse_entity_key(&key)?;
-                let partition = PartitionId::new(key[0]);
+                let id = layout::parse_entity_key(&key).expect("the key is read");
                 assert_eq!(id.partition(), partition);
-                let stored = layout::decode_entity(&value)?;
-                let hash = entity_hash(&id, &stored.entity)?;
+                let stored = layout::decode_entity(&value).expect("the row is read");
+                let hash = entity_hash(&id, &stored.entity).expect("it is encoded");
                 assert_eq!(stored.hash, hash, "the hash in the row");
-                let sum = &mut digests[partition.index()];
+                let sum = digests.entry(partition).or_default();
                 *sum = sum.wrapping_add(hash);
                 for dot in stored.entity.dots() {
-                    expected.insert(layout::log_key(partition, dot).to_vec(), id.clone());
-                    let vector: &VersionVector = &state.partition(partition).vector;
-                    unclaimed[partition.index()] += u64::from(!vector.covers(dot));
+                    dots.insert(layout::log_key(partition, dot).to_vec(), id.clone());
+                    let covered = state.partition(partition).vector.covers(dot);
+                    *unclaimed.entry(partition).or_default() += u64::from(!covered);
                 }
             }
             Table::Log => {
-                log.insert(key, layout::parse_log_value(&value)?);
+                let id = layout::parse_log_value(&value).expect("the row is read");
+                log.insert(key, id);
             }
         }
     }
-    assert_eq!(log, expected, "the log has exactly the dots held");
+    assert_eq!(log, dots, "the log has exactly the dots held");
     let mut fresh = State::default();
     for (id, partition) in state.partitions() {
-        assert_eq!(partition.digest, digests[id.index()], "digest of {id}");
-        assert_eq!(
-            partition.unclaimed,
-            unclaimed[id.index()],
-            "unclaimed of {id}"
-        );
-        let sum = partition
-            .vector
-            .iter()
-            .map(|(replica, seq)| crate::store::vector_term(replica, seq))
+        let digest = digests.remove(&id).unwrap_or_default();
+        assert_eq!(partition.digest, digest, "digest of {id}");
+        let open = unclaimed.remove(&id).unwrap_or_default();
+        assert_eq!(partition.unclaimed, open, "unclaimed of {id}");
+        let terms = partition.vector.iter();
+        let sum = terms
+            .map(|(replica, seq)| vector_term(replica, seq))
             .fold(0, u128::wrapping_add);
         assert_eq!(partition.vector_hash, sum, "vector hash of {id}");
         fresh.set(id, (**partition).clone());
     }
     assert_eq!(fresh.root(), state.root(), "root");
-    Ok(())
 }
 
 /// Copies both files as they are, as a crash would leave them.
-pub(super) fn copy_files(from: &Path, to: &Path) {
+pub(super) fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
     for name in ["journal.redb", "data.redb"] {
-        std::fs::copy(from.join(name), to.join(name)).expect("the file is copied");
+        std::fs::copy(from.join(name), to.join(name))?;
     }
+    Ok(())
 }

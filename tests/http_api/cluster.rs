@@ -1,0 +1,82 @@
+use std::time::Duration;
+
+use grapevine::cluster::MemberStatus;
+use grapevine_crdt::ReplicaId;
+use serde_json::json;
+
+use crate::support::{TestServer, expect, expect_problem, send};
+
+fn member(name: &str, agrees: bool) -> MemberStatus {
+    MemberStatus {
+        name: name.to_owned(),
+        replica: ReplicaId::from_bytes([7; 16]),
+        http: "127.0.0.1:1".to_owned(),
+        peer: "127.0.0.1:2".to_owned(),
+        alive: true,
+        agrees,
+        lag: (!agrees).then_some(3),
+        last_heard: agrees.then_some(Duration::from_millis(40)),
+    }
+}
+
+fn tell(server: &TestServer, members: Vec<MemberStatus>) {
+    *server.cluster.members.lock().expect("no holder panics") = members;
+}
+
+#[tokio::test]
+async fn the_cluster_has_the_promised_shape() {
+    let server = TestServer::start().await;
+    tell(&server, vec![member("alpha", true), member("beta", false)]);
+    let cluster = expect(server.get("/v1/cluster").await, 200).await;
+    assert_eq!(cluster["node"]["name"], "alpha");
+    assert_eq!(cluster["node"]["uptime_ms"], 1_500);
+    let alpha = json!({
+        "name": "alpha", "replica": "07070707-0707-0707-0707-070707070707", "http": "127.0.0.1:1",
+        "peer": "127.0.0.1:2", "alive": true, "agrees": true, "lag": null, "last_heard_ms": 40,
+    });
+    assert_eq!(cluster["members"][0], alpha);
+    assert_eq!(cluster["members"][1]["lag"], 3);
+    assert_eq!(cluster["members"][1]["last_heard_ms"], json!(null));
+}
+
+#[tokio::test]
+async fn convergence_says_who_does_not_agree() {
+    let server = TestServer::start().await;
+    tell(&server, vec![member("alpha", true)]);
+    let agreed = expect(server.get("/v1/cluster/convergence").await, 200).await;
+    assert_eq!(agreed, json!({"converged": true}));
+    tell(&server, vec![member("alpha", true), member("beta", false)]);
+    let problem = server.get("/v1/cluster/convergence?wait=500ms").await;
+    let problem = expect_problem(problem, 504, None).await;
+    assert_eq!(problem["disagreeing"][0]["name"], "beta");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .expect("a detail")
+            .contains("beta")
+    );
+    for wait in ["61s", "2m", "10", "-1s", "soon", ""] {
+        let response = server
+            .get(&format!("/v1/cluster/convergence?wait={wait}"))
+            .await;
+        expect_problem(response, 400, Some("wait")).await;
+    }
+    expect(server.get("/v1/cluster/convergence?wait=0s").await, 504).await;
+}
+
+#[tokio::test]
+async fn health_is_told() {
+    let server = TestServer::start().await;
+    let pong = server.get("/ping").await;
+    assert_eq!(pong.text().await.expect("text"), "pong");
+    assert_eq!(
+        expect(server.get("/healthz").await, 200).await,
+        json!({"status": "ok"})
+    );
+    assert_eq!(
+        expect(server.get("/readyz").await, 200).await,
+        json!({"status": "ready"})
+    );
+    let head = send(server.request("HEAD", "/healthz")).await;
+    assert_eq!(head.status().as_u16(), 200);
+}

@@ -1,0 +1,10 @@
+//! The HTTP API against a real listener: every status, every bound, and every kind of bad input.
+
+mod cluster;
+mod contacts;
+mod counters;
+mod import;
+mod kv;
+mod lists;
+mod problems;
+mod support;

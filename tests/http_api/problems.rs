@@ -1,0 +1,196 @@
+//! What every resource has in common: unknown paths, wrong methods, bodies that cannot be read, time.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::support::{TestServer, expect, expect_problem, send};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn unknown_paths_and_wrong_methods_are_problems() {
+    let server = TestServer::start().await;
+    for path in [
+        "/",
+        "/v1",
+        "/v2/kv/a",
+        "/v1/kv/",
+        "/v1/contacts/a/b",
+        "/v1/counters/a/double",
+    ] {
+        expect_problem(server.get(path).await, 404, None).await;
+    }
+    for (method, path, allowed) in [
+        ("DELETE", "/v1/contacts", "POST"),
+        ("POST", "/v1/contacts/a", "PATCH"),
+        ("GET", "/v1/contacts/import", "POST"),
+        ("PUT", "/v1/counters/a", "DELETE"),
+        ("GET", "/v1/counters/a/increment", "POST"),
+        ("POST", "/v1/kv/a", "PUT"),
+        ("PUT", "/ping", "GET"),
+        ("BREW", "/v1/cluster", "GET"),
+    ] {
+        let response = send(server.request(method, path)).await;
+        let allow = response
+            .headers()
+            .get("allow")
+            .cloned()
+            .expect("what is allowed");
+        expect_problem(response, 405, None).await;
+        let allow = allow.to_str().expect("ASCII").to_owned();
+        assert!(allow.contains(allowed), "{method} {path}: {allow}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_json_are_refused() {
+    let server = TestServer::start().await;
+    let post = |body: Vec<u8>, content_type: &'static str| {
+        let request = server
+            .request("POST", "/v1/contacts")
+            .header("content-type", content_type);
+        send(request.body(body))
+    };
+    for bad in [
+        &b"{"[..],
+        b"",
+        b"{\"name\": \"Ada\"} x",
+        b"{\"name\": \"\xff\xfe\"}",
+        b"\xff\xfe{\x00",
+        b"{name: 'Ada'}",
+    ] {
+        expect_problem(
+            post(bad.to_vec(), "application/json").await,
+            400,
+            Some("body"),
+        )
+        .await;
+    }
+    let deep = "[".repeat(100_000).into_bytes();
+    expect_problem(post(deep, "application/json").await, 400, Some("body")).await;
+    for content_type in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/xml",
+    ] {
+        let response = post(b"{\"name\": \"Ada\"}".to_vec(), content_type).await;
+        expect_problem(response, 415, Some("Content-Type")).await;
+    }
+    let charset = post(
+        b"{\"name\": \"Ada\"}".to_vec(),
+        "application/json; charset=utf-8",
+    )
+    .await;
+    expect(charset, 201).await;
+    let large = format!("{{\"name\": \"{}\"}}", "x".repeat(300_000));
+    expect_problem(
+        post(large.into_bytes(), "application/json").await,
+        413,
+        Some("body"),
+    )
+    .await;
+}
+
+/// Sends `request` and reads until the server closes or answers in full.
+async fn raw(server: &TestServer, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.address)
+        .await
+        .expect("it listens");
+    stream.write_all(request).await.expect("it reads");
+    let mut answer = Vec::new();
+    let _closed = timeout(DEADLINE, stream.read_to_end(&mut answer))
+        .await
+        .expect("it closes");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn a_chunked_body_above_its_bound_is_refused_too() {
+    let server = TestServer::start().await;
+    let mut request = b"PUT /v1/kv/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for _ in 0..40 {
+        request.extend_from_slice(b"2000\r\n");
+        request.extend_from_slice(&[b'x'; 0x2000]);
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"0\r\n\r\n");
+    let answer = raw(&server, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("application/problem+json"), "{answer}");
+}
+
+#[tokio::test]
+async fn garbage_on_the_wire_ends_its_connection_and_nothing_else() {
+    let server = TestServer::start().await;
+    let long = format!(
+        "GET /ping HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+        "x".repeat(100_000)
+    );
+    for garbage in [
+        &b"\x00\x01\x02\x03\r\n\r\n"[..],
+        b"GET\r\n\r\n",
+        long.as_bytes(),
+    ] {
+        let answer = raw(&server, garbage).await;
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+            "{answer}"
+        );
+    }
+    expect(server.get("/healthz").await, 200).await;
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_answered() {
+    let server = TestServer::start_with(Duration::from_millis(150)).await;
+    // A body that never ends.
+    let mut stream = TcpStream::connect(server.address)
+        .await
+        .expect("it listens");
+    let head =
+        b"PUT /v1/kv/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 10\r\n\r\nabc";
+    stream.write_all(head).await.expect("it reads");
+    let mut answer = Vec::new();
+    let _closed = timeout(DEADLINE, stream.read_to_end(&mut answer))
+        .await
+        .expect("it answers");
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(
+        answer.contains("urn:problem-type:grapevine:timeout"),
+        "{answer}"
+    );
+    assert!(
+        answer.to_ascii_lowercase().contains("retry-after: 1"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_shutdown_answers_what_was_accepted_and_takes_nothing_more() {
+    let mut server = TestServer::start().await;
+    *server.cluster.stuck.lock().expect("no holder panics") = true;
+    let request = server.request("GET", "/v1/cluster/convergence?wait=10s");
+    let waiting = tokio::spawn(send(request));
+    timeout(DEADLINE, server.cluster.asked.notified())
+        .await
+        .expect("the request arrives");
+    server.begin_stop();
+    let refused = async {
+        while TcpStream::connect(server.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, refused)
+        .await
+        .expect("the listener closes");
+    server.cluster.release.notify_one();
+    let answered = timeout(DEADLINE, waiting).await.expect("it answers");
+    expect(answered.expect("the client does not panic"), 200).await;
+    timeout(DEADLINE, server.stop()).await.expect("it ends");
+}

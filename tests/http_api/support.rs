@@ -1,0 +1,193 @@
+//! A node's HTTP side on a free port, with a store of its own and a cluster that says what it is told.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use grapevine::{
+    clock::SystemClock,
+    cluster::{ClusterView, MemberStatus, NodeStatus},
+    http::{HttpLimits, HttpState, serve},
+    model::Root,
+    store::{Store, StoreOptions},
+};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+pub(crate) const MAX_BODY_BYTES: usize = 256 * 1_024;
+
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Store,
+    pub(crate) cluster: Arc<FakeCluster>,
+    client: reqwest::Client,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<()>,
+    _directory: tempfile::TempDir,
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(Duration::from_secs(30)).await
+    }
+
+    pub(crate) async fn start_with(request_timeout: Duration) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let options = StoreOptions::new(directory.path());
+        let store = Store::open(options, Arc::new(SystemClock)).expect("a new store opens");
+        let cluster = Arc::new(FakeCluster::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound listener");
+        let state = HttpState {
+            store: store.clone(),
+            cluster: cluster.clone(),
+            limits: HttpLimits {
+                max_body_bytes: MAX_BODY_BYTES,
+                request_timeout,
+            },
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(serve(listener, state, async {
+            let _dropped = stopped.await;
+        }));
+        Self {
+            address,
+            store,
+            cluster,
+            client: reqwest::Client::new(),
+            stop: Some(stop),
+            served,
+            _directory: directory,
+        }
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        self.client
+            .request(method, format!("http://{}{path}", self.address))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        send(self.request("GET", path)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Response {
+        send(self.request("DELETE", path)).await
+    }
+
+    pub(crate) async fn json(&self, method: &str, path: &str, body: &Value) -> Response {
+        send(self.request(method, path).json(body)).await
+    }
+
+    /// Asks for an orderly end and waits for it.
+    pub(crate) async fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ended = stop.send(());
+        }
+        self.served.await.expect("serving ends without a panic");
+    }
+
+    /// Asks for an orderly end.
+    pub(crate) fn begin_stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ended = stop.send(());
+        }
+    }
+}
+
+pub(crate) async fn send(request: RequestBuilder) -> Response {
+    request.send().await.expect("the server answers")
+}
+
+pub(crate) async fn body(response: Response) -> Value {
+    response.json().await.expect("the answer is JSON")
+}
+
+/// The body of an answer that must have `status`.
+pub(crate) async fn expect(response: Response, status: u16) -> Value {
+    let actual = response.status();
+    let text = response.text().await.expect("the answer is text");
+    assert_eq!(actual.as_u16(), status, "{text}");
+    if text.is_empty() {
+        return Value::Null;
+    }
+    serde_json::from_str(&text).expect("the answer is JSON")
+}
+
+/// Checks that the answer is a problem of `status` about `field`.
+pub(crate) async fn expect_problem(response: Response, status: u16, field: Option<&str>) -> Value {
+    let content_type = response.headers().get("content-type").cloned();
+    let problem = expect(response, status).await;
+    assert_eq!(
+        content_type.expect("a problem has a content type"),
+        "application/problem+json"
+    );
+    let kind = problem["type"].as_str().expect("a problem has a type");
+    assert!(kind.starts_with("urn:problem-type:grapevine:"), "{problem}");
+    assert_eq!(problem["status"], status, "{problem}");
+    assert!(problem["title"].is_string(), "{problem}");
+    assert!(problem["detail"].is_string(), "{problem}");
+    assert_eq!(
+        problem.get("field").and_then(Value::as_str),
+        field,
+        "{problem}"
+    );
+    problem
+}
+
+pub(crate) fn etag(response: &Response) -> String {
+    let tag = response.headers().get("etag").expect("a tag");
+    tag.to_str().expect("a tag is ASCII").to_owned()
+}
+
+pub(crate) const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;
+
+/// Says what it is told.
+#[derive(Default)]
+pub(crate) struct FakeCluster {
+    pub(crate) members: Mutex<Vec<MemberStatus>>,
+    /// Never answers whether the members agree.
+    pub(crate) stuck: Mutex<bool>,
+    pub(crate) asked: tokio::sync::Notify,
+    pub(crate) release: tokio::sync::Notify,
+}
+
+#[async_trait::async_trait]
+impl ClusterView for FakeCluster {
+    fn node(&self) -> NodeStatus {
+        NodeStatus {
+            name: "alpha".to_owned(),
+            cluster: "grapevine".to_owned(),
+            replica: None,
+            http: "127.0.0.1:1".to_owned(),
+            peer: "127.0.0.1:2".to_owned(),
+            root: Root(0xab),
+            uptime: Duration::from_millis(1_500),
+        }
+    }
+
+    async fn members(&self) -> Vec<MemberStatus> {
+        self.members.lock().expect("no holder panics").clone()
+    }
+
+    async fn converged(&self, _wait: Duration) -> Result<(), Vec<MemberStatus>> {
+        let stuck = *self.stuck.lock().expect("no holder panics");
+        if stuck {
+            self.asked.notify_one();
+            self.release.notified().await;
+        }
+        let members = self.members().await;
+        let disagreeing: Vec<MemberStatus> = members
+            .into_iter()
+            .filter(|member| member.alive && !member.agrees)
+            .collect();
+        if disagreeing.is_empty() {
+            Ok(())
+        } else {
+            Err(disagreeing)
+        }
+    }
+}
