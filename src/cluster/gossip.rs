@@ -368,7 +368,116 @@ impl std::fmt::Debug for Shared {
 
 #[cfg(test)]
 mod tests {
+    use chitchat::Serializable;
+
     use super::*;
+    use crate::clock::SystemClock;
+
+    /// How long a test waits for what must come.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    async fn started(name: &str, seeds: Vec<String>) -> (Gossip, SocketAddr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        let address = socket.local_addr().expect("it is bound");
+        let config = GossipConfig {
+            cluster: "grapevine".to_owned(),
+            name: name.to_owned(),
+            boots: 1,
+            advertised: address,
+            http: "127.0.0.1:1".to_owned(),
+            seeds,
+            interval: Duration::from_millis(50),
+        };
+        let gossip = Gossip::start(config, Arc::new(SystemClock), socket);
+        (gossip, address)
+    }
+
+    async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+        let found = async {
+            loop {
+                if let Some(found) = condition().await {
+                    return found;
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let found = tokio::time::timeout(DEADLINE, found).await;
+        found.unwrap_or_else(|_| panic!("waited too long: {what}"))
+    }
+
+    /// A delta whose greatest version is below that of what it holds: chitchat asserts that it is not.
+    fn poison(id: &ChitchatId) -> Vec<u8> {
+        let mut delta = vec![0];
+        id.serialize(&mut delta);
+        0_u64.serialize(&mut delta);
+        0_u64.serialize(&mut delta);
+        delta.push(1);
+        "key".serialize(&mut delta);
+        "value".serialize(&mut delta);
+        100_u64.serialize(&mut delta);
+        delta.push(0);
+        delta.push(2);
+        50_u64.serialize(&mut delta);
+        // Version, magic number, chitchat's version, Ack, an uncompressed block, no more blocks.
+        let mut datagram = vec![1, 0x53, 0xb0, 0, 2, 2];
+        u16::try_from(delta.len())
+            .expect("it is short")
+            .serialize(&mut datagram);
+        datagram.append(&mut delta);
+        datagram.push(0);
+        datagram
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_makes_chitchat_panic_costs_a_restart_and_no_more() {
+        let (ann, address) = started("ann", Vec::new()).await;
+        let replica = ReplicaId::from_bytes([1; 16]);
+        ann.publish(replica, Root(1)).await;
+        let chitchat = eventually("a start", async || ann.shared.current()).await;
+        let id = chitchat.lock().await.self_chitchat_id().clone();
+        let eve = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        eventually("a restart", async || {
+            let sent = eve.send_to(&poison(&id), address).await;
+            sent.expect("it is sent");
+            (ann.totals().restarts > 0).then_some(())
+        })
+        .await;
+        let (bob, _) = started("bob", vec![address.to_string()]).await;
+        let seen = eventually("ann, alive again", async || {
+            let peers = bob.peers().await;
+            peers.into_iter().find(|peer| peer.alive)
+        })
+        .await;
+        assert_eq!((seen.name.as_str(), seen.replica), ("ann", replica));
+        assert_eq!(seen.root, Root(1));
+        ann.shutdown().await;
+        bob.shutdown().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn roots_travel_and_silence_is_noticed() {
+        let (ann, address) = started("ann", Vec::new()).await;
+        let (bob, _) = started("bob", vec![address.to_string()]).await;
+        for root in 1..=3 {
+            ann.publish(ReplicaId::from_bytes([1; 16]), Root(root))
+                .await;
+            eventually("the root", async || {
+                let peers = bob.peers().await;
+                peers
+                    .iter()
+                    .any(|peer| peer.root == Root(root))
+                    .then_some(())
+            })
+            .await;
+        }
+        ann.shutdown().await;
+        eventually("silence", async || {
+            let peers = bob.peers().await;
+            peers.iter().all(|peer| !peer.alive).then_some(())
+        })
+        .await;
+        bob.shutdown().await;
+    }
 
     #[test]
     fn a_directory_put_back_from_a_copy_begins_a_generation_of_its_own() {
