@@ -26,7 +26,7 @@ use super::{
     seeds::Seeds,
     socket::{BoundSocket, Counters},
 };
-use crate::model::Root;
+use crate::{clock::WallClock, model::Root};
 
 /// How long a dead node is remembered.
 const DEAD_NODE_GRACE: Duration = Duration::from_secs(10 * 60);
@@ -40,9 +40,8 @@ const SAMPLED_INTERVALS: usize = 100;
 /// How long after chitchat failed it is started anew.
 const RESTARTED_AFTER: Duration = Duration::from_secs(1);
 
-/// How often chitchat may be started in one life of the process before generations could collide with those
-/// of the next.
-const MAX_RESTARTS: u64 = 1 << 20;
+/// The bits of a generation that are the wall clock; the rest count how often the store was opened.
+const CLOCK_BITS: u32 = 44;
 
 const NAME: &str = "name";
 const HTTP: &str = "http";
@@ -114,6 +113,7 @@ pub struct Gossip {
 
 struct Shared {
     config: GossipConfig,
+    clock: Arc<dyn WallClock>,
     /// What this node tells; also what a new chitchat begins with.
     told: Mutex<BTreeMap<&'static str, String>>,
     /// The chitchat that runs now.
@@ -124,7 +124,7 @@ struct Shared {
 impl Gossip {
     /// Starts to gossip over `socket`. Waits for no seed.
     #[must_use]
-    pub fn start(config: GossipConfig, socket: UdpSocket) -> Self {
+    pub fn start(config: GossipConfig, clock: Arc<dyn WallClock>, socket: UdpSocket) -> Self {
         let counters = Arc::new(Counters::default());
         let transport = BoundSocket {
             socket: Arc::new(socket),
@@ -140,6 +140,7 @@ impl Gossip {
         let seeds = Seeds::resolve(named, &stopping, &tasks);
         let shared = Arc::new(Shared {
             config,
+            clock,
             told: Mutex::new(told),
             current: Mutex::new(None),
             restarts: AtomicU64::new(0),
@@ -175,24 +176,27 @@ impl Gossip {
         }
     }
 
-    /// What is known of other nodes that have told who they are, each in its latest generation.
+    /// What is known of other nodes that have told who they are, each in its latest generation that is alive,
+    /// or else in its latest.
     pub async fn peers(&self) -> Vec<GossipPeer> {
         let Some(chitchat) = self.shared.current() else {
             return Vec::new();
         };
         let chitchat = chitchat.lock().await;
         let ourselves = chitchat.self_chitchat_id();
-        let mut latest: BTreeMap<&str, (&ChitchatId, &NodeState)> = BTreeMap::new();
+        let alive: Vec<&ChitchatId> = chitchat.live_nodes().collect();
+        let mut latest: BTreeMap<&str, ((bool, u64), &NodeState)> = BTreeMap::new();
         for (id, state) in chitchat.node_states() {
-            if id.node_id != ourselves.node_id {
-                // Ids are in the order of their generations.
-                latest.insert(&id.node_id, (id, state));
+            // A directory that was put back from a copy may count generations anew, below those that died.
+            let standing = (alive.contains(&id), id.generation_id);
+            let held = latest.get(&*id.node_id).map(|(standing, _)| *standing);
+            if id.node_id != ourselves.node_id && held < Some(standing) {
+                latest.insert(&id.node_id, (standing, state));
             }
         }
-        let alive: Vec<&ChitchatId> = chitchat.live_nodes().collect();
         latest
             .into_values()
-            .filter_map(|(id, state)| peer(state, alive.contains(&id)))
+            .filter_map(|((alive, _), state)| peer(state, alive))
             .collect()
     }
 
@@ -223,9 +227,9 @@ impl Shared {
         lock(&self.current).clone()
     }
 
-    fn chitchat_config(&self, restarts: u64) -> ChitchatConfig {
+    fn chitchat_config(&self, unix_ms: u64) -> ChitchatConfig {
         let config = &self.config;
-        let generation = config.boots.wrapping_mul(MAX_RESTARTS) + restarts % MAX_RESTARTS;
+        let generation = generation(config.boots, unix_ms);
         let (numbered, _named) = split_seeds(&config.seeds);
         ChitchatConfig {
             chitchat_id: ChitchatId::new(node_id(&config.name), generation, config.advertised),
@@ -247,13 +251,13 @@ impl Shared {
     }
 
     async fn spawn(&self, transport: &BoundSocket) -> anyhow::Result<ChitchatHandle> {
-        let restarts = self.restarts.load(Ordering::Relaxed);
         let told = lock(&self.told).clone();
         let told = told
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value))
             .collect();
-        let handle = spawn_chitchat(self.chitchat_config(restarts), told, transport).await?;
+        let handle =
+            spawn_chitchat(self.chitchat_config(self.clock.unix_ms()), told, transport).await?;
         *lock(&self.current) = Some(handle.chitchat());
         Ok(handle)
     }
@@ -323,6 +327,14 @@ fn peer(state: &NodeState, alive: bool) -> Option<GossipPeer> {
     })
 }
 
+/// Later starts have higher generations. The boot count alone would not do: a directory that is put back from
+/// a copy counts anew, and others would take what they know of the generation that died for the one that
+/// lives.
+fn generation(boots: u64, unix_ms: u64) -> u64 {
+    let clock = unix_ms & ((1 << CLOCK_BITS) - 1);
+    (boots << CLOCK_BITS) | clock
+}
+
 /// Eight bytes of BLAKE3 of the name, in hexadecimal: every datagram carries the ids of all nodes, so they
 /// must be short, and equally long whatever the names.
 fn node_id(name: &str) -> String {
@@ -351,5 +363,23 @@ impl std::fmt::Debug for Shared {
         f.debug_struct("Shared")
             .field("config", &self.config)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_put_back_from_a_copy_begins_a_generation_of_its_own() {
+        assert_ne!(generation(2, 1_000), generation(2, 1_001));
+        assert!(generation(3, 0) > generation(2, u64::MAX));
+    }
+
+    #[test]
+    fn ids_are_short_whatever_the_name() {
+        assert_eq!(node_id("a").len(), 16);
+        assert_eq!(node_id(&"a".repeat(63)).len(), 16);
+        assert_ne!(node_id("a"), node_id("b"));
     }
 }

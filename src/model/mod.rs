@@ -37,7 +37,8 @@ pub use contact_rules::{
 };
 pub use counter::{Counter, Direction};
 pub use instant::rfc3339;
-pub use partition::{PartitionState, root_term, short_hash, vector_term};
+pub(crate) use partition::short_hash;
+pub use partition::{PartitionState, root_term, vector_term};
 pub use replication::{
     Claim, CommitRecord, Cursor, DeltaPage, EntityCells, Invalid, Op, Outcome, PartitionSummary,
     Root,

@@ -76,7 +76,7 @@ pub fn root_term(partition: PartitionId, summary: PartitionSummary) -> u128 {
 
 /// The first 16 bytes of BLAKE3, as a number.
 #[must_use]
-pub fn short_hash(bytes: &[u8]) -> u128 {
+pub(crate) fn short_hash(bytes: &[u8]) -> u128 {
     let hash = blake3::hash(bytes);
     let (head, _) = hash
         .as_bytes()

@@ -143,7 +143,13 @@ impl Node {
         let roster = Roster::new(store.clone());
         let replica = enter(&roster, &member).await?;
         let driver_config = driver_config(&config, local.clone());
-        let driver = Driver::start(driver_config, store.clone(), clock, listener, TcpConnector);
+        let driver = Driver::start(
+            driver_config,
+            store.clone(),
+            clock.clone(),
+            listener,
+            TcpConnector,
+        );
         let period = Duration::from_millis(config.gossip_interval_ms);
         let gossip_config = GossipConfig {
             cluster: config.cluster.clone(),
@@ -154,7 +160,7 @@ impl Node {
             seeds: config.seeds.clone(),
             interval: period,
         };
-        let gossip = Arc::new(Gossip::start(gossip_config, addresses.gossip));
+        let gossip = Arc::new(Gossip::start(gossip_config, clock, addresses.gossip));
         let (known_sender, known) = watch::channel(Arc::new(Known::default()));
         let membership = Membership {
             ourselves: member,

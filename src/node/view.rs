@@ -14,7 +14,7 @@ use tokio::{
 
 use super::membership::{Known, read_roster};
 use crate::{
-    cluster::{ClusterView, MemberStatus, NodeStatus, Roster},
+    cluster::{ClusterView, GossipPeer, MemberStatus, NodeStatus, Roster},
     model::Root,
     store::Store,
     sync::driver::{Driver, LocalPeer, PeerReport, Probed},
@@ -125,7 +125,7 @@ impl View {
             let entry = || silent(*replica, &member.name, &member.http, &member.peer);
             members.entry(*replica).or_insert_with(entry);
         }
-        for peer in known.gossip.iter().filter(|peer| peer.alive) {
+        for peer in known.gossip.iter().filter(|peer| is_alive(peer, reports)) {
             let entry = || silent(peer.replica, &peer.name, &peer.http, &peer.peer);
             let member = members.entry(peer.replica).or_insert_with(entry);
             member.alive = true;
@@ -163,6 +163,14 @@ impl View {
         members.sort_by(|one, other| (&one.name, one.replica).cmp(&(&other.name, other.replica)));
         members
     }
+}
+
+/// Whether gossip says so and no link says otherwise: that somebody else lives at its address now. Gossip
+/// takes a second or two to notice a death.
+fn is_alive(peer: &GossipPeer, reports: &[PeerReport]) -> bool {
+    let mut infos = reports.iter().filter_map(|report| report.info.as_ref());
+    let replaced = infos.any(|info| info.peer == peer.peer && info.replica != peer.replica);
+    peer.alive && !replaced
 }
 
 fn probed(reports: &[PeerReport], replica: ReplicaId) -> Option<&Probed> {

@@ -163,6 +163,29 @@ impl World {
         true
     }
 
+    /// Takes messages that are under way off the network.
+    pub(crate) fn take_packets(&mut self, choose: impl Fn(&Packet) -> bool) -> Vec<Packet> {
+        let mut taken = Vec::new();
+        self.happenings.retain(|_, what| match what {
+            Happening::Arrives(packet) if choose(packet) => {
+                taken.push(packet.clone());
+                false
+            }
+            Happening::Arrives(_)
+            | Happening::Tick(_)
+            | Happening::Client
+            | Happening::Synced(..)
+            | Happening::Answered(..)
+            | Happening::Serves(..)
+            | Happening::Dial
+            | Happening::Nemesis
+            | Happening::Restart(_)
+            | Happening::Join
+            | Happening::Gossip => true,
+        });
+        taken
+    }
+
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Tick(number) => {

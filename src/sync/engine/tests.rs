@@ -1,1 +1,681 @@
+//! The exact commands of the engine in the cases that matter.
 
+use std::sync::Arc;
+
+use grapevine_crdt::{
+    CausalContext, Cell, Dot, FieldCell, FieldKey, Rank, ReplicaId, Seq, Timestamp, Value,
+    VersionVector,
+};
+use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+
+use super::*;
+use crate::{
+    model::{
+        Claim, Collection, CommitRecord, Cursor, DeltaPage, EntityCells, EntityId, Op, Outcome,
+        PartitionId, PartitionState, PartitionSummary, Root,
+    },
+    store::State,
+    sync::{Message, PROTOCOL_VERSION, PeerInfo},
+};
+
+const US: ReplicaId = ReplicaId::from_bytes([1; 16]);
+const ANN: ReplicaId = ReplicaId::from_bytes([2; 16]);
+const BOB: ReplicaId = ReplicaId::from_bytes([3; 16]);
+const UNIX_MS: u64 = 1_700_000_000_000;
+
+struct Held(State);
+
+impl View for Held {
+    fn root(&self) -> Root {
+        self.0.root()
+    }
+    fn summary(&self, partition: PartitionId) -> PartitionSummary {
+        self.0.partition(partition).summary()
+    }
+    fn partition(&self, partition: PartitionId) -> Arc<PartitionState> {
+        self.0.partition(partition).clone()
+    }
+    fn replica(&self) -> Option<ReplicaId> {
+        Some(US)
+    }
+}
+
+/// An engine with a state that the test sets.
+struct Bench {
+    engine: Engine,
+    held: Held,
+    rng: Xoshiro256PlusPlus,
+    now_ms: u64,
+}
+
+impl Bench {
+    fn new(config: EngineConfig) -> Self {
+        Self {
+            engine: Engine::new(config),
+            held: Held(State::default()),
+            rng: Xoshiro256PlusPlus::seed_from_u64(7),
+            now_ms: 0,
+        }
+    }
+
+    /// With these peers up and probed.
+    fn with_peers(peers: &[ReplicaId]) -> Self {
+        let mut bench = Self::new(EngineConfig::default());
+        for peer in peers {
+            bench.step(Event::PeerUp(info(*peer)));
+        }
+        bench
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            monotonic_ms: self.now_ms,
+            unix_ms: UNIX_MS + self.now_ms,
+        }
+    }
+
+    fn step(&mut self, event: Event) -> Vec<Command> {
+        let mut commands = Vec::new();
+        let now = self.now();
+        self.engine
+            .step(now, event, &self.held, &mut self.rng, &mut commands);
+        commands
+    }
+
+    fn hear(&mut self, peer: ReplicaId, message: Message) -> Vec<Command> {
+        self.step(Event::Received(peer, message))
+    }
+
+    fn hold(&mut self, entries: &[(ReplicaId, u64)]) {
+        let mut state = PartitionState::clone(self.held.0.partition(partition()));
+        for (replica, seq) in entries {
+            state.advance(*replica, Seq::new(*seq));
+        }
+        self.held.0.set(partition(), state);
+    }
+
+    fn statuses(&self) -> Vec<PeerStatus> {
+        self.engine.peers(&self.held, self.now())
+    }
+}
+
+fn info(replica: ReplicaId) -> PeerInfo {
+    PeerInfo {
+        version: PROTOCOL_VERSION,
+        cluster: "grapevine".to_owned(),
+        name: "peer".to_owned(),
+        replica,
+        http: String::new(),
+        peer: String::new(),
+        unix_ms: UNIX_MS,
+        clock: clock(),
+    }
+}
+
+fn id() -> EntityId {
+    EntityId::new(Collection::Kv, "key").expect("a short key")
+}
+
+fn partition() -> PartitionId {
+    id().partition()
+}
+
+fn clock() -> Timestamp {
+    Timestamp::from_unix_ms(UNIX_MS)
+}
+
+fn vector(entries: &[(ReplicaId, u64)]) -> VersionVector {
+    let entries = entries.iter();
+    entries
+        .map(|(replica, seq)| (*replica, Seq::new(*seq)))
+        .collect()
+}
+
+fn written(replica: ReplicaId, seq: u64) -> Vec<EntityCells> {
+    let cell = Cell {
+        rank: Rank::at(clock()),
+        dot: Dot::new(replica, Seq::new(seq)),
+        seen: CausalContext::default(),
+        value: Value::Bytes(vec![1]),
+    };
+    let field = FieldKey::Register("value".to_owned());
+    vec![EntityCells {
+        id: id(),
+        cells: vec![FieldCell { field, cell }],
+    }]
+}
+
+fn record(replica: ReplicaId, after: u64, upto: u64) -> CommitRecord {
+    CommitRecord {
+        partition: partition(),
+        replica,
+        after: Seq::new(after),
+        upto: Seq::new(upto),
+        entities: written(replica, upto),
+    }
+}
+
+fn push(records: Vec<CommitRecord>) -> Message {
+    Message::Push {
+        clock: clock(),
+        records,
+    }
+}
+
+/// What a peer that holds `entries` of the one partition and nothing else answers to a probe.
+fn summaries(entries: &[(ReplicaId, u64)]) -> Message {
+    let mut state = State::default();
+    let mut held = PartitionState::default();
+    for (replica, seq) in entries {
+        held.advance(*replica, Seq::new(*seq));
+    }
+    state.set(partition(), held);
+    let summary = |(_, state): (_, &Arc<PartitionState>)| state.summary();
+    Message::Summaries {
+        root: state.root(),
+        partitions: state.partitions().map(summary).collect(),
+    }
+}
+
+fn pull(
+    page: u32,
+    ours: &[(ReplicaId, u64)],
+    base: &[(ReplicaId, u64)],
+    cursor: Option<Cursor>,
+) -> Message {
+    Message::Pull {
+        pull: 0,
+        page,
+        partition: partition(),
+        vector: vector(ours),
+        open: false,
+        base: vector(base),
+        cursor,
+    }
+}
+
+fn delta(
+    page: u32,
+    entities: Vec<EntityCells>,
+    told: &[(ReplicaId, u64)],
+    stamp: u64,
+    next: Option<Cursor>,
+) -> Message {
+    Message::Delta {
+        pull: 0,
+        page,
+        partition: partition(),
+        clock: clock(),
+        delta: DeltaPage {
+            entities,
+            vector: vector(told),
+            stamp,
+            next,
+        },
+    }
+}
+
+fn cursor(replica: ReplicaId, seq: u64) -> Cursor {
+    Cursor(Dot::new(replica, Seq::new(seq)))
+}
+
+fn apply(ticket: u64, entities: Vec<EntityCells>, claim: Claim) -> Command {
+    Command::Apply {
+        ticket: Ticket(ticket),
+        op: Op {
+            partition: partition(),
+            entities,
+            claim,
+        },
+        announced: clock(),
+    }
+}
+
+fn disconnected(commands: &[Command]) -> bool {
+    matches!(commands, [Command::Disconnect(ANN, _)])
+}
+
+#[test]
+fn a_peer_that_comes_up_is_probed_at_once() {
+    let mut bench = Bench::new(EngineConfig::default());
+    let root = bench.held.0.root();
+    assert_eq!(
+        bench.step(Event::PeerUp(info(ANN))),
+        [Command::Send(ANN, Message::Probe { root })]
+    );
+}
+
+#[test]
+fn peers_that_agree_exchange_a_hash_and_no_more() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    let root = bench.held.0.root();
+    assert_eq!(
+        bench.hear(ANN, Message::Probe { root }),
+        [Command::Send(ANN, Message::InStep { root })]
+    );
+    assert_eq!(bench.hear(ANN, Message::InStep { root }), []);
+    assert_eq!(bench.step(Event::Gossiped(ANN, root)), []);
+    let status = &bench.statuses()[0];
+    assert!(status.agrees);
+    assert_eq!(status.lag, Some(0));
+}
+
+#[test]
+fn another_root_is_answered_with_all_summaries() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    bench.hold(&[(US, 1)]);
+    let answer = bench.hear(ANN, Message::Probe { root: Root(9) });
+    assert_eq!(answer, [Command::Send(ANN, summaries(&[(US, 1)]))]);
+}
+
+#[test]
+fn what_differs_is_pulled_and_claimed_with_its_last_page() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    bench.hold(&[(BOB, 1)]);
+    assert_eq!(
+        bench.hear(ANN, summaries(&[(ANN, 1), (BOB, 1)])),
+        [Command::Send(ANN, pull(0, &[(BOB, 1)], &[(BOB, 1)], None))]
+    );
+    let told = [(ANN, 1), (BOB, 1)];
+    assert_eq!(
+        bench.hear(ANN, delta(0, written(ANN, 1), &told, 5, None)),
+        [apply(0, written(ANN, 1), Claim::Absorb(vector(&told)))]
+    );
+    bench.hold(&told);
+    bench.now_ms += RECHECK_PERIOD_MS;
+    let root = bench.held.0.root();
+    assert_eq!(
+        bench.step(Event::Applied(Ticket(0), Outcome::Applied)),
+        [Command::Send(ANN, Message::Probe { root })]
+    );
+}
+
+#[test]
+fn a_claim_waits_until_every_page_before_it_is_durable() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    bench.hear(ANN, summaries(&[(ANN, 2)]));
+    let next = Some(cursor(ANN, 1));
+    assert_eq!(
+        bench.hear(ANN, delta(0, written(ANN, 1), &[(ANN, 2)], 5, next)),
+        [
+            apply(0, written(ANN, 1), Claim::Nothing),
+            Command::Send(ANN, pull(1, &[], &[], next)),
+        ]
+    );
+    let last = delta(1, written(ANN, 2), &[(ANN, 2)], 5, None);
+    assert_eq!(bench.hear(ANN, last), []);
+    assert_eq!(
+        bench.step(Event::Applied(Ticket(0), Outcome::Applied)),
+        [apply(
+            1,
+            written(ANN, 2),
+            Claim::Absorb(vector(&[(ANN, 2)]))
+        )]
+    );
+}
+
+#[test]
+fn a_page_that_failed_leaves_nothing_to_claim() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    bench.hear(ANN, summaries(&[(ANN, 2)]));
+    let next = Some(cursor(ANN, 1));
+    bench.hear(ANN, delta(0, written(ANN, 1), &[(ANN, 2)], 5, next));
+    bench.hear(ANN, delta(1, written(ANN, 2), &[(ANN, 2)], 5, None));
+    assert_eq!(bench.step(Event::ApplyFailed(Ticket(0))), []);
+    assert_eq!(bench.step(Event::Applied(Ticket(1), Outcome::Applied)), []);
+}
+
+#[test]
+fn a_pass_over_a_state_that_moved_is_followed_by_another_against_a_greater_base() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    bench.hear(ANN, summaries(&[(ANN, 2)]));
+    bench.hear(
+        ANN,
+        delta(0, written(ANN, 1), &[(ANN, 2)], 5, Some(cursor(ANN, 1))),
+    );
+    let moved = delta(1, written(ANN, 2), &[(ANN, 3)], 6, None);
+    assert_eq!(
+        bench.hear(ANN, moved),
+        [apply(1, written(ANN, 2), Claim::Nothing)],
+        "two pages are on their way through the writer, so none is asked for"
+    );
+    assert_eq!(
+        bench.step(Event::Applied(Ticket(0), Outcome::Applied)),
+        [Command::Send(ANN, pull(2, &[], &[(ANN, 2)], None))]
+    );
+    bench.step(Event::Applied(Ticket(1), Outcome::Applied));
+    assert_eq!(
+        bench.hear(ANN, delta(2, written(ANN, 3), &[(ANN, 3)], 6, None)),
+        [apply(
+            2,
+            written(ANN, 3),
+            Claim::Absorb(vector(&[(ANN, 3)]))
+        )]
+    );
+}
+
+#[test]
+fn equal_vectors_do_not_make_a_pass_clean_if_the_content_moved() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    bench.hear(ANN, summaries(&[(ANN, 2)]));
+    bench.hear(
+        ANN,
+        delta(0, written(ANN, 1), &[(ANN, 2)], 5, Some(cursor(ANN, 1))),
+    );
+    bench.step(Event::Applied(Ticket(0), Outcome::Applied));
+    let moved = delta(1, written(ANN, 2), &[(ANN, 2)], 6, None);
+    assert_eq!(
+        bench.hear(ANN, moved),
+        [
+            apply(1, written(ANN, 2), Claim::Nothing),
+            Command::Send(ANN, pull(2, &[], &[(ANN, 2)], None)),
+        ]
+    );
+}
+
+#[test]
+fn stale_repeated_and_foreign_pages_are_ignored() {
+    let mut bench = Bench::with_peers(&[ANN, BOB]);
+    bench.hear(ANN, summaries(&[(ANN, 1)]));
+    let page = delta(0, written(ANN, 1), &[(ANN, 1)], 5, None);
+    assert_eq!(bench.hear(BOB, page.clone()), []);
+    assert_eq!(
+        bench.hear(ANN, delta(1, written(ANN, 1), &[(ANN, 1)], 5, None)),
+        []
+    );
+    assert_eq!(bench.hear(ANN, page.clone()).len(), 1);
+    assert_eq!(bench.hear(ANN, page), []);
+}
+
+#[test]
+fn a_pull_tells_what_its_sender_holds_so_it_is_answered_with_a_page_and_a_pull() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    let request = PullRequest {
+        pull: 0,
+        page: 0,
+        partition: partition(),
+        base: vector(&[(ANN, 3)]),
+        cursor: None,
+    };
+    assert_eq!(
+        bench.hear(ANN, pull(0, &[(ANN, 3)], &[(ANN, 3)], None)),
+        [
+            Command::Serve(ANN, request),
+            Command::Send(ANN, pull(0, &[], &[], None)),
+        ]
+    );
+}
+
+#[test]
+fn closed_partitions_that_differ_under_equal_vectors_are_an_alarm() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    bench.hold(&[(BOB, 1)]);
+    let mut damaged = PartitionState::clone(bench.held.0.partition(partition()));
+    damaged.digest = 77;
+    bench.held.0.set(partition(), damaged);
+    assert_eq!(
+        bench.hear(ANN, summaries(&[(BOB, 1)])),
+        [Command::Diverged(ANN, partition())]
+    );
+}
+
+#[test]
+fn a_commit_is_pushed_to_all_peers_that_are_up() {
+    let mut bench = Bench::with_peers(&[ANN, BOB]);
+    bench.step(Event::PeerDown(BOB));
+    let records: Arc<[_]> = vec![record(US, 0, 1)].into();
+    assert_eq!(
+        bench.step(Event::Committed(records.clone())),
+        [Command::Push(vec![ANN], records)]
+    );
+}
+
+#[test]
+fn a_push_goes_to_the_writer_and_a_gap_is_pulled() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    let advance = |after, upto| Claim::Advance {
+        replica: ANN,
+        after: Seq::new(after),
+        upto: Seq::new(upto),
+    };
+    assert_eq!(
+        bench.hear(ANN, push(vec![record(ANN, 0, 1), record(ANN, 1, 2)])),
+        [
+            apply(0, written(ANN, 1), advance(0, 1)),
+            apply(1, written(ANN, 2), advance(1, 2)),
+        ],
+        "the second builds on the first, which is not applied yet"
+    );
+    assert_eq!(
+        bench.step(Event::Applied(Ticket(1), Outcome::Gap)),
+        [Command::Send(ANN, pull(0, &[], &[], None))]
+    );
+    assert_eq!(
+        bench.hear(ANN, push(vec![record(ANN, 2, 3)])),
+        [],
+        "it is parked while its partition is pulled"
+    );
+    let told = [(ANN, 2)];
+    bench.hear(ANN, delta(0, written(ANN, 2), &told, 1, None));
+    bench.hold(&told);
+    assert_eq!(
+        bench.step(Event::Applied(Ticket(2), Outcome::Applied)),
+        [apply(3, written(ANN, 3), advance(2, 3))]
+    );
+}
+
+#[test]
+fn a_push_that_is_covered_costs_nothing() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    bench.hold(&[(ANN, 2)]);
+    assert_eq!(bench.hear(ANN, push(vec![record(ANN, 1, 2)])), []);
+}
+
+#[test]
+fn a_pull_that_stands_still_is_given_up_and_begun_anew_by_a_probe() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    bench.hear(ANN, summaries(&[(ANN, 1)]));
+    assert_eq!(
+        bench.hear(ANN, summaries(&[(ANN, 1)])),
+        [],
+        "under way already"
+    );
+    bench.now_ms = EngineConfig::default().pull_abandoned_after_ms;
+    bench.step(Event::Tick);
+    let again = bench.hear(ANN, summaries(&[(ANN, 1)]));
+    assert!(matches!(
+        again.as_slice(),
+        [Command::Send(
+            ANN,
+            Message::Pull {
+                pull: 1,
+                page: 0,
+                ..
+            }
+        )]
+    ));
+}
+
+#[test]
+fn a_lost_connection_ends_its_pulls() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    bench.hear(ANN, summaries(&[(ANN, 1)]));
+    bench.step(Event::PeerDown(ANN));
+    let page = delta(0, written(ANN, 1), &[(ANN, 1)], 5, None);
+    assert_eq!(bench.hear(ANN, page.clone()), []);
+    bench.step(Event::PeerUp(info(ANN)));
+    assert_eq!(bench.hear(ANN, page), []);
+}
+
+#[test]
+fn a_random_peer_is_probed_about_once_a_period() {
+    let mut bench = Bench::with_peers(&[ANN, BOB]);
+    let mut probes = 0;
+    for _ in 0..200 {
+        bench.now_ms += 100;
+        probes += bench.step(Event::Tick).len();
+    }
+    assert!((16..=24).contains(&probes), "{probes} in 20 periods");
+}
+
+#[test]
+fn gossip_of_another_root_is_followed_up_once_a_period() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    assert_eq!(bench.step(Event::Gossiped(ANN, Root(9))), [], "just probed");
+    bench.now_ms += EngineConfig::default().probe_period_ms;
+    let root = bench.held.0.root();
+    assert_eq!(
+        bench.step(Event::Gossiped(ANN, Root(9))),
+        [Command::Send(ANN, Message::Probe { root })]
+    );
+}
+
+#[test]
+fn pulls_are_bounded_and_the_rest_waits_its_turn() {
+    let mut bench = Bench::new(EngineConfig {
+        max_pulls_per_peer: 1,
+        ..EngineConfig::default()
+    });
+    bench.step(Event::PeerUp(info(ANN)));
+    let mut state = State::default();
+    for partition in [4, 5].map(PartitionId::new) {
+        let mut held = PartitionState::default();
+        held.advance(ANN, Seq::new(1));
+        state.set(partition, held);
+    }
+    let summary = |(_, state): (_, &Arc<PartitionState>)| state.summary();
+    let commands = bench.hear(
+        ANN,
+        Message::Summaries {
+            root: state.root(),
+            partitions: state.partitions().map(summary).collect(),
+        },
+    );
+    assert_eq!(commands.len(), 1);
+    bench.now_ms = EngineConfig::default().pull_abandoned_after_ms;
+    let next = bench.step(Event::Tick);
+    assert!(next.iter().any(|command| matches!(
+        command,
+        Command::Send(ANN, Message::Pull { partition, .. }) if partition.get() == 5
+    )));
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_done() {
+    let late = Timestamp::from_unix_ms(UNIX_MS + MAX_CLOCK_AHEAD_MS + 1);
+    let foreign_partition = PartitionId::new(partition().get().wrapping_add(1));
+    let wrong = [
+        Message::Hello(info(ANN)),
+        Message::Summaries {
+            root: Root(1),
+            partitions: Vec::new(),
+        },
+        Message::Summaries {
+            root: Root(1),
+            partitions: vec![PartitionSummary::default(); 256],
+        },
+        pull(0, &[(US, 1)], &[], None),
+        push(vec![record(ANN, 0, 1), record(BOB, 0, 1)]),
+        push(vec![record(ANN, 0, 1), record(ANN, 3, 3)]),
+        push(vec![CommitRecord {
+            partition: foreign_partition,
+            ..record(ANN, 0, 1)
+        }]),
+        Message::Push {
+            clock: late,
+            records: Vec::new(),
+        },
+        Message::Push {
+            clock: Timestamp::ZERO,
+            records: vec![record(ANN, 0, 1)],
+        },
+        delta(0, written(ANN, 1), &[(US, 1)], 5, None),
+        delta(0, written(US, 1), &[(ANN, 1)], 5, None),
+        delta(0, Vec::new(), &[(ANN, 1)], 5, Some(cursor(ANN, 1))),
+        delta(
+            0,
+            vec![EntityCells {
+                id: id(),
+                cells: Vec::new(),
+            }],
+            &[(ANN, 1)],
+            5,
+            None,
+        ),
+    ];
+    for message in wrong {
+        let mut bench = Bench::with_peers(&[ANN]);
+        bench.hear(ANN, summaries(&[(ANN, 1)]));
+        let commands = bench.hear(ANN, message.clone());
+        assert!(disconnected(&commands), "{message:?}: {commands:?}");
+        let root = bench.held.0.root();
+        assert_eq!(
+            bench.hear(ANN, Message::Probe { root }),
+            [],
+            "down from here on"
+        );
+    }
+}
+
+#[test]
+fn a_page_that_was_not_asked_for_so_is_refused() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    bench.hold(&[(BOB, 2)]);
+    bench.hear(ANN, summaries(&[(ANN, 1), (BOB, 2)]));
+    let covered = delta(0, written(BOB, 1), &[(ANN, 1), (BOB, 2)], 5, None);
+    assert!(disconnected(&bench.hear(ANN, covered)));
+
+    let mut bench = Bench::with_peers(&[ANN]);
+    bench.hear(ANN, summaries(&[(ANN, 3)]));
+    let next = Some(cursor(ANN, 1));
+    bench.hear(ANN, delta(0, written(ANN, 1), &[(ANN, 3)], 5, next));
+    let back = delta(1, written(ANN, 2), &[(ANN, 2)], 6, None);
+    assert!(disconnected(&bench.hear(ANN, back)), "its vector went back");
+
+    let mut bench = Bench::with_peers(&[ANN]);
+    bench.hear(ANN, summaries(&[(ANN, 3)]));
+    bench.hear(ANN, delta(0, written(ANN, 1), &[(ANN, 3)], 5, next));
+    let still = delta(1, written(ANN, 2), &[(ANN, 3)], 5, next);
+    assert!(
+        disconnected(&bench.hear(ANN, still)),
+        "its cursor stands still"
+    );
+}
+
+#[test]
+fn lag_is_what_a_peer_lacks_of_ours() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    assert_eq!(bench.statuses()[0].lag, None);
+    bench.hold(&[(US, 5), (BOB, 1)]);
+    bench.hear(ANN, summaries(&[(ANN, 1)]));
+    assert_eq!(
+        bench.statuses()[0].lag,
+        None,
+        "of one partition only the hash is known"
+    );
+    bench.hear(
+        ANN,
+        delta(0, written(ANN, 1), &[(ANN, 1), (US, 2)], 5, None),
+    );
+    assert_eq!(bench.statuses()[0].lag, Some(4));
+    bench.now_ms += 50;
+    bench.step(Event::PeerDown(ANN));
+    let status = &bench.statuses()[0];
+    assert!(!status.up && !status.agrees);
+    assert_eq!((status.lag, status.last_heard_ms), (Some(4), 50));
+}
+
+#[test]
+fn peers_that_went_down_are_remembered_within_a_bound() {
+    let mut bench = Bench::new(EngineConfig::default());
+    for number in 0..=u128::try_from(MAX_PEERS_REMEMBERED).expect("it fits") {
+        bench.now_ms += 1;
+        let peer = ReplicaId::from_bytes((number + 1_000_000).to_be_bytes());
+        bench.step(Event::PeerUp(info(peer)));
+        bench.step(Event::PeerDown(peer));
+    }
+    let statuses = bench.statuses();
+    assert_eq!(statuses.len(), MAX_PEERS_REMEMBERED);
+    let first = ReplicaId::from_bytes(1_000_000_u128.to_be_bytes());
+    assert!(statuses.iter().all(|status| status.replica != first));
+}
