@@ -22,10 +22,10 @@ use support::{
 use tokio::task::JoinSet;
 
 /// How many clients write to each node.
-const WRITERS_PER_NODE: usize = 2;
+const WRITERS_PER_NODE: usize = 4;
 
 /// How often the third node is killed.
-const KILLS: usize = 3;
+const KILLS: usize = 5;
 
 /// How many acknowledged writes lie between two kills: a draw from these.
 const WRITES_BETWEEN_KILLS: std::ops::Range<u64> = 100..400;

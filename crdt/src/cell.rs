@@ -51,7 +51,7 @@ pub enum Value {
     /// The field was deleted.
     Tombstone,
     /// Opaque bytes; their meaning is the collection's.
-    Bytes(Vec<u8>),
+    Bytes(#[serde(with = "raw_bytes")] Vec<u8>),
     /// The dots that a remover held of the entity. Only removals hold it.
     Dots(CausalContext),
     /// Nothing: the rank says it all (slots and baselines of counters).
@@ -99,6 +99,41 @@ impl Cell {
         match &self.value {
             Value::Bytes(bytes) => Some(bytes),
             Value::Tombstone | Value::Dots(_) | Value::Counted => None,
+        }
+    }
+}
+
+/// Bytes written at once, not one by one; in encodings that prefix a length they look the same.
+mod raw_bytes {
+    use core::fmt;
+
+    use serde::{Deserializer, Serializer, de::Visitor};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
+        deserializer.deserialize_byte_buf(Bytes)
+    }
+
+    struct Bytes;
+
+    impl Visitor<'_> for Bytes {
+        type Value = Vec<u8>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
+        }
+
+        fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+            Ok(bytes.to_vec())
+        }
+
+        fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+            Ok(bytes)
         }
     }
 }

@@ -4,11 +4,13 @@ use std::{
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use clap::Args;
 use comfy_table::{Table, presets};
+use tokio::time::{sleep, timeout};
 
 use super::{flags::SettingFlags, listen::Wanted, stop::Stop};
 use crate::{
@@ -16,6 +18,12 @@ use crate::{
     logging::Logging,
     node::Node,
 };
+
+/// How long the welcome waits for the nodes to find each other; usually that takes less than a second.
+const JOIN_WAIT: Duration = Duration::from_secs(5);
+
+/// How often they are asked.
+const JOIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Runs a small cluster in one process, to try things out.
 ///
@@ -57,6 +65,9 @@ impl Dev {
             look_at(config)?;
         }
         let nodes = start(configs).await?;
+        if timeout(JOIN_WAIT, joined(&nodes)).await.is_err() {
+            tracing::warn!("the nodes have not all found each other yet");
+        }
         tell(&welcome(&nodes));
         stop.requested().await?;
         tell("\nClosing; the next run goes on with the same data.");
@@ -130,13 +141,29 @@ async fn start(configs: Vec<NodeConfig>) -> anyhow::Result<Vec<Running>> {
             Ok(node) => nodes.push(Running { name, data, node }),
             Err(error) => {
                 close(nodes).await;
-                return Err(error).with_context(|| {
-                    format!("cannot start {name} with its data in {}", data.display())
-                });
+                return Err(error).with_context(|| format!("cannot start {name}"));
             }
         }
     }
     Ok(nodes)
+}
+
+/// Waits until each node sees all and agrees with them, so that what is tried at once works at once.
+async fn joined(nodes: &[Running]) {
+    for running in nodes {
+        let cluster = running.node.cluster();
+        while cluster
+            .members()
+            .await
+            .iter()
+            .filter(|member| member.alive)
+            .count()
+            < nodes.len()
+        {
+            sleep(JOIN_POLL_INTERVAL).await;
+        }
+        let _late = cluster.converged(JOIN_WAIT).await;
+    }
 }
 
 async fn close(nodes: Vec<Running>) {

@@ -26,7 +26,7 @@ use super::{
     seeds::Seeds,
     socket::{BoundSocket, Counters},
 };
-use crate::model::Root;
+use crate::{clock::WallClock, model::Root};
 
 /// How long a dead node is remembered.
 const DEAD_NODE_GRACE: Duration = Duration::from_secs(10 * 60);
@@ -40,9 +40,8 @@ const SAMPLED_INTERVALS: usize = 100;
 /// How long after chitchat failed it is started anew.
 const RESTARTED_AFTER: Duration = Duration::from_secs(1);
 
-/// How often chitchat may be started in one life of the process before generations could collide with those
-/// of the next.
-const MAX_RESTARTS: u64 = 1 << 20;
+/// The bits of a generation that are the wall clock; the rest count how often the store was opened.
+const CLOCK_BITS: u32 = 44;
 
 const NAME: &str = "name";
 const HTTP: &str = "http";
@@ -114,6 +113,7 @@ pub struct Gossip {
 
 struct Shared {
     config: GossipConfig,
+    clock: Arc<dyn WallClock>,
     /// What this node tells; also what a new chitchat begins with.
     told: Mutex<BTreeMap<&'static str, String>>,
     /// The chitchat that runs now.
@@ -124,7 +124,7 @@ struct Shared {
 impl Gossip {
     /// Starts to gossip over `socket`. Waits for no seed.
     #[must_use]
-    pub fn start(config: GossipConfig, socket: UdpSocket) -> Self {
+    pub fn start(config: GossipConfig, clock: Arc<dyn WallClock>, socket: UdpSocket) -> Self {
         let counters = Arc::new(Counters::default());
         let transport = BoundSocket {
             socket: Arc::new(socket),
@@ -140,6 +140,7 @@ impl Gossip {
         let seeds = Seeds::resolve(named, &stopping, &tasks);
         let shared = Arc::new(Shared {
             config,
+            clock,
             told: Mutex::new(told),
             current: Mutex::new(None),
             restarts: AtomicU64::new(0),
@@ -175,24 +176,27 @@ impl Gossip {
         }
     }
 
-    /// What is known of other nodes that have told who they are, each in its latest generation.
+    /// What is known of other nodes that have told who they are, each in its latest generation that is alive,
+    /// or else in its latest.
     pub async fn peers(&self) -> Vec<GossipPeer> {
         let Some(chitchat) = self.shared.current() else {
             return Vec::new();
         };
         let chitchat = chitchat.lock().await;
         let ourselves = chitchat.self_chitchat_id();
-        let mut latest: BTreeMap<&str, (&ChitchatId, &NodeState)> = BTreeMap::new();
+        let alive: Vec<&ChitchatId> = chitchat.live_nodes().collect();
+        let mut latest: BTreeMap<&str, ((bool, u64), &NodeState)> = BTreeMap::new();
         for (id, state) in chitchat.node_states() {
-            if id.node_id != ourselves.node_id {
-                // Ids are in the order of their generations.
-                latest.insert(&id.node_id, (id, state));
+            // A directory that was put back from a copy may count generations anew, below those that died.
+            let standing = (alive.contains(&id), id.generation_id);
+            let held = latest.get(&*id.node_id).map(|(standing, _)| *standing);
+            if id.node_id != ourselves.node_id && held < Some(standing) {
+                latest.insert(&id.node_id, (standing, state));
             }
         }
-        let alive: Vec<&ChitchatId> = chitchat.live_nodes().collect();
         latest
             .into_values()
-            .filter_map(|(id, state)| peer(state, alive.contains(&id)))
+            .filter_map(|((alive, _), state)| peer(state, alive))
             .collect()
     }
 
@@ -223,9 +227,9 @@ impl Shared {
         lock(&self.current).clone()
     }
 
-    fn chitchat_config(&self, restarts: u64) -> ChitchatConfig {
+    fn chitchat_config(&self, unix_ms: u64) -> ChitchatConfig {
         let config = &self.config;
-        let generation = config.boots.wrapping_mul(MAX_RESTARTS) + restarts % MAX_RESTARTS;
+        let generation = generation(config.boots, unix_ms);
         let (numbered, _named) = split_seeds(&config.seeds);
         ChitchatConfig {
             chitchat_id: ChitchatId::new(node_id(&config.name), generation, config.advertised),
@@ -247,13 +251,13 @@ impl Shared {
     }
 
     async fn spawn(&self, transport: &BoundSocket) -> anyhow::Result<ChitchatHandle> {
-        let restarts = self.restarts.load(Ordering::Relaxed);
         let told = lock(&self.told).clone();
         let told = told
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value))
             .collect();
-        let handle = spawn_chitchat(self.chitchat_config(restarts), told, transport).await?;
+        let handle =
+            spawn_chitchat(self.chitchat_config(self.clock.unix_ms()), told, transport).await?;
         *lock(&self.current) = Some(handle.chitchat());
         Ok(handle)
     }
@@ -323,6 +327,14 @@ fn peer(state: &NodeState, alive: bool) -> Option<GossipPeer> {
     })
 }
 
+/// Later starts have higher generations. The boot count alone would not do: a directory that is put back from
+/// a copy counts anew, and others would take what they know of the generation that died for the one that
+/// lives.
+fn generation(boots: u64, unix_ms: u64) -> u64 {
+    let clock = unix_ms & ((1 << CLOCK_BITS) - 1);
+    (boots << CLOCK_BITS) | clock
+}
+
 /// Eight bytes of BLAKE3 of the name, in hexadecimal: every datagram carries the ids of all nodes, so they
 /// must be short, and equally long whatever the names.
 fn node_id(name: &str) -> String {
@@ -351,5 +363,132 @@ impl std::fmt::Debug for Shared {
         f.debug_struct("Shared")
             .field("config", &self.config)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chitchat::Serializable;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// How long a test waits for what must come.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    async fn started(name: &str, seeds: Vec<String>) -> (Gossip, SocketAddr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        let address = socket.local_addr().expect("it is bound");
+        let config = GossipConfig {
+            cluster: "grapevine".to_owned(),
+            name: name.to_owned(),
+            boots: 1,
+            advertised: address,
+            http: "127.0.0.1:1".to_owned(),
+            seeds,
+            interval: Duration::from_millis(50),
+        };
+        let gossip = Gossip::start(config, Arc::new(SystemClock), socket);
+        (gossip, address)
+    }
+
+    async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+        let found = async {
+            loop {
+                if let Some(found) = condition().await {
+                    return found;
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let found = tokio::time::timeout(DEADLINE, found).await;
+        found.unwrap_or_else(|_| panic!("waited too long: {what}"))
+    }
+
+    /// A delta whose greatest version is below that of what it holds: chitchat asserts that it is not.
+    fn poison(id: &ChitchatId) -> Vec<u8> {
+        let mut delta = vec![0];
+        id.serialize(&mut delta);
+        0_u64.serialize(&mut delta);
+        0_u64.serialize(&mut delta);
+        delta.push(1);
+        "key".serialize(&mut delta);
+        "value".serialize(&mut delta);
+        100_u64.serialize(&mut delta);
+        delta.push(0);
+        delta.push(2);
+        50_u64.serialize(&mut delta);
+        // Version, magic number, chitchat's version, Ack, an uncompressed block, no more blocks.
+        let mut datagram = vec![1, 0x53, 0xb0, 0, 2, 2];
+        u16::try_from(delta.len())
+            .expect("it is short")
+            .serialize(&mut datagram);
+        datagram.append(&mut delta);
+        datagram.push(0);
+        datagram
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_makes_chitchat_panic_costs_a_restart_and_no_more() {
+        let (ann, address) = started("ann", Vec::new()).await;
+        let replica = ReplicaId::from_bytes([1; 16]);
+        ann.publish(replica, Root(1)).await;
+        let chitchat = eventually("a start", async || ann.shared.current()).await;
+        let id = chitchat.lock().await.self_chitchat_id().clone();
+        let eve = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        eventually("a restart", async || {
+            let sent = eve.send_to(&poison(&id), address).await;
+            sent.expect("it is sent");
+            (ann.totals().restarts > 0).then_some(())
+        })
+        .await;
+        let (bob, _) = started("bob", vec![address.to_string()]).await;
+        let seen = eventually("ann, alive again", async || {
+            let peers = bob.peers().await;
+            peers.into_iter().find(|peer| peer.alive)
+        })
+        .await;
+        assert_eq!((seen.name.as_str(), seen.replica), ("ann", replica));
+        assert_eq!(seen.root, Root(1));
+        ann.shutdown().await;
+        bob.shutdown().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn roots_travel_and_silence_is_noticed() {
+        let (ann, address) = started("ann", Vec::new()).await;
+        let (bob, _) = started("bob", vec![address.to_string()]).await;
+        for root in 1..=3 {
+            ann.publish(ReplicaId::from_bytes([1; 16]), Root(root))
+                .await;
+            eventually("the root", async || {
+                let peers = bob.peers().await;
+                peers
+                    .iter()
+                    .any(|peer| peer.root == Root(root))
+                    .then_some(())
+            })
+            .await;
+        }
+        ann.shutdown().await;
+        eventually("silence", async || {
+            let peers = bob.peers().await;
+            peers.iter().all(|peer| !peer.alive).then_some(())
+        })
+        .await;
+        bob.shutdown().await;
+    }
+
+    #[test]
+    fn a_directory_put_back_from_a_copy_begins_a_generation_of_its_own() {
+        assert_ne!(generation(2, 1_000), generation(2, 1_001));
+        assert!(generation(3, 0) > generation(2, u64::MAX));
+    }
+
+    #[test]
+    fn ids_are_short_whatever_the_name() {
+        assert_eq!(node_id("a").len(), 16);
+        assert_eq!(node_id(&"a".repeat(63)).len(), 16);
+        assert_ne!(node_id("a"), node_id("b"));
     }
 }

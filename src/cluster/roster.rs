@@ -196,3 +196,95 @@ fn cell(edit: &Edit<'_>, value: Value) -> FieldCell {
 fn entry_id(replica: ReplicaId) -> EntityId {
     EntityId::new(Collection::Roster, replica.to_string()).expect("a UUID is a good key")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, sync::Arc};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{clock::SystemClock, store::StoreOptions};
+
+    fn opened(directory: &TempDir) -> Store {
+        let options = StoreOptions::new(directory.path());
+        Store::open(options, Arc::new(SystemClock)).expect("it is free")
+    }
+
+    fn member(name: &str, store: &Store) -> Member {
+        Member {
+            name: name.to_owned(),
+            http: "127.0.0.1:1".to_owned(),
+            peer: "127.0.0.1:2".to_owned(),
+            store_id: store.identity().store_id,
+        }
+    }
+
+    #[tokio::test]
+    async fn entering_begins_a_life_and_entering_again_changes_nothing() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store = opened(&directory);
+        let roster = Roster::new(store.clone());
+        let ann = member("ann", &store);
+        assert_eq!(store.replica(), None);
+        let replica = roster.enter(&ann).await.expect("it is entered");
+        assert_eq!(store.replica(), Some(replica));
+        let root = store.snapshot().state().root();
+        assert_eq!(roster.enter(&ann).await.expect("it is there"), replica);
+        assert_eq!(store.snapshot().state().root(), root);
+        let members = roster.members().expect("it can be read");
+        assert_eq!(members, [(replica, ann)]);
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn who_is_struck_is_gone_until_it_enters_again() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store = opened(&directory);
+        let roster = Roster::new(store.clone());
+        let ann = member("ann", &store);
+        let replica = roster.enter(&ann).await.expect("it is entered");
+        roster.strike(replica).await.expect("it is struck");
+        roster.strike(replica).await.expect("that changes nothing");
+        assert!(roster.members().expect("it can be read").is_empty());
+        roster.enter(&ann).await.expect("it is entered again");
+        assert_eq!(roster.members().expect("it can be read").len(), 1);
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn each_start_is_a_life_of_its_own() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store = opened(&directory);
+        let ann = member("ann", &store);
+        let first = Roster::new(store.clone()).enter(&ann).await;
+        store.close().await;
+        let store = opened(&directory);
+        let roster = Roster::new(store.clone());
+        let second = roster.enter(&ann).await.expect("it is entered");
+        let members = roster.members().expect("it can be read");
+        let lives: Vec<_> = members.iter().map(|(replica, _)| *replica).collect();
+        assert_eq!(lives, [first.expect("it was entered"), second]);
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_cannot_be_read_hides_nobody_else() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store = opened(&directory);
+        let roster = Roster::new(store.clone());
+        let ann = member("ann", &store);
+        let replica = roster.enter(&ann).await.expect("it is entered");
+        let later = entry_id(ReplicaId::from_bytes([9; 16]));
+        let no_uuid = EntityId::new(Collection::Roster, "no-uuid").expect("a good key");
+        for (id, bytes) in [(later, vec![FORMAT + 1]), (no_uuid, vec![FORMAT, 0, 0, 0])] {
+            let write = move |edit: Edit<'_>| {
+                Ok::<_, Infallible>((vec![cell(&edit, Value::Bytes(bytes))], ()))
+            };
+            store.write(id, write).await.expect("it is written");
+        }
+        let members = roster.members().expect("it can be read");
+        assert_eq!(members, [(replica, ann)]);
+        store.close().await;
+    }
+}

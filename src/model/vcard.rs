@@ -551,9 +551,9 @@ mod tests {
         let card = file.cards[0].as_ref().expect("it can be taken");
         assert_eq!(card.rejected.len(), 1);
         assert_eq!(card.rejected[0].property, "PHOTO");
-        let numbers: String = (0..MAX_ELEMENTS + 5)
-            .map(|n| format!("TEL:{n}\n"))
-            .collect();
+        let numbers = (0..MAX_ELEMENTS + 5).fold(String::new(), |lines, number| {
+            lines + &format!("TEL:{number}\n")
+        });
         let text = format!("BEGIN:VCARD\nFN:Ada\n{numbers}END:VCARD");
         let file = CardFile::read(text.as_bytes(), None, 1).expect("a card");
         let card = file.cards[0].as_ref().expect("it can be taken");

@@ -15,10 +15,11 @@ use super::{
     publication::{Publication, Work},
 };
 
-/// The running thread.
+/// The running thread. Dropped, it applies what there is and ends by itself.
 #[derive(Debug)]
 pub(super) struct Applier {
-    thread: JoinHandle<Ended>,
+    publication: Arc<Publication>,
+    thread: Option<JoinHandle<Ended>>,
 }
 
 /// What the applier leaves behind.
@@ -37,16 +38,50 @@ impl Applier {
         state: State,
         alarm: Arc<Alarm>,
     ) -> Result<Self, StoreError> {
+        let shared = publication.clone();
         let thread = thread::Builder::new()
             .name("store-applier".to_owned())
-            .spawn(move || run(&publication, data, state, &alarm))
+            .spawn(move || {
+                let _bystander = PanicWatch {
+                    publication: &shared,
+                    alarm: &alarm,
+                };
+                run(&shared, data, state, &alarm)
+            })
             .map_err(StoreError::Thread)?;
-        Ok(Self { thread })
+        Ok(Self {
+            publication,
+            thread: Some(thread),
+        })
     }
 
-    /// Waits until it has ended; `None` if it panicked. It must have been told to end.
-    pub(super) fn join(self) -> Option<Ended> {
-        self.thread.join().ok()
+    /// Ends it, with everything applied or at once; `None` if it has panicked.
+    pub(super) fn end(mut self, drain: bool) -> Option<Ended> {
+        self.publication.end_applier(drain);
+        self.thread.take()?.join().ok()
+    }
+}
+
+impl Drop for Applier {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.publication.end_applier(true);
+        }
+    }
+}
+
+/// Tells the writer if the applier panics, so that it does not wait for space for ever.
+struct PanicWatch<'a> {
+    publication: &'a Publication,
+    alarm: &'a Alarm,
+}
+
+impl Drop for PanicWatch<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.publication.applier_failed();
+            self.alarm.raise();
+        }
     }
 }
 

@@ -42,6 +42,11 @@ impl JournalRow {
         Ok(Self { bytes, chain })
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The chain with this row.
     pub(super) const fn chain(&self) -> u128 {
         self.chain

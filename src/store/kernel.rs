@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use grapevine_crdt::{Dot, Entity, FieldCell, HybridClock, ReplicaId, Seq, Timestamp};
+use grapevine_crdt::{Dot, Entity, FieldCell, HybridClock, ReplicaId, Seq, Timestamp, Value};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -97,7 +97,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         self.ops.len()
     }
 
-    /// How many bytes the rows put so far have; rows that were put again count again.
+    /// About how many bytes the steps and the rows they put have; rows that were put again count again.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
@@ -229,6 +229,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         self.undo.clear();
         match self.step(&op, loaded) {
             Ok(Some(partition)) => {
+                self.bytes += op_bytes(&op);
                 self.state.set(op.partition, partition);
                 self.ops.push(op);
                 Ok(true)
@@ -387,4 +388,31 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         )?;
         Ok(count)
     }
+}
+
+/// About how many bytes a step has in the journal.
+fn op_bytes(op: &Op) -> usize {
+    const CELL_BYTES: usize = 64;
+    const DOT_BYTES: usize = 24;
+    let claim = match &op.claim {
+        Claim::Nothing => 0,
+        Claim::Advance { .. } => DOT_BYTES,
+        Claim::Absorb(vector) => vector.len() * DOT_BYTES,
+    };
+    let cells = |cells: &EntityCells| {
+        let cells_bytes: usize = cells
+            .cells
+            .iter()
+            .map(|FieldCell { cell, .. }| {
+                let value = match &cell.value {
+                    Value::Bytes(bytes) => bytes.len(),
+                    Value::Dots(dots) => dots.len() * DOT_BYTES,
+                    Value::Tombstone | Value::Counted => 0,
+                };
+                CELL_BYTES + cell.seen.len() * DOT_BYTES + value
+            })
+            .sum();
+        cells.id.key().len() + cells_bytes
+    };
+    claim + op.entities.iter().map(cells).sum::<usize>()
 }

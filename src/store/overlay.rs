@@ -3,8 +3,8 @@
 //! A snapshot sees two: the *active* one, into which groups go, over the *frozen* one, which is being
 //! written to `data.redb`. Every row keeps its versions, each with the number of the group that wrote it, and
 //! a reader names the group up to which it reads; so a snapshot is a pointer and a number, and nothing is
-//! copied when one is taken or a group goes in. (A persistent map, which copies the path to each row it
-//! changes, took three quarters of the writer's time.)
+//! copied when one is taken or a group goes in. (With a persistent map, copying the path to each changed row
+//! was half of the CPU time of a write.)
 //!
 //! Invariants: a generation holds whole groups, and the rows of all groups between two group numbers; the
 //! versions of a row rise. A group's rows go in before its number is published, so who reads up to a

@@ -35,7 +35,8 @@ use crate::{
 /// The most steps of one group.
 const MAX_GROUP_STEPS: usize = 4_096;
 
-/// A group takes no further step once its rows have this many bytes.
+/// A group takes no further step once its steps and their rows have about this many bytes; one step may go
+/// over it, but never more than a frame or a request body has.
 const MAX_GROUP_BYTES: usize = 4 * 1024 * 1024;
 
 /// After opening the files again has failed, the next try waits this long.
@@ -258,8 +259,7 @@ impl Writer {
         if let Storage::Open(OpenStorage { journal, applier }) =
             core::mem::replace(&mut self.storage, failed)
         {
-            self.publication.end_applier(false);
-            let kept = applier.join().and_then(|ended| {
+            let kept = applier.end(false).and_then(|ended| {
                 let good = !ended.failed && ended.data.is_good();
                 good.then_some(ended.data)
             });
@@ -318,8 +318,7 @@ impl Writer {
     /// Applies what there is and closes the files.
     fn end(self) {
         if let Storage::Open(OpenStorage { journal, applier }) = self.storage {
-            self.publication.end_applier(true);
-            drop(applier.join());
+            drop(applier.end(true));
             drop(journal);
         }
         tracing::debug!("the store is closed");

@@ -34,7 +34,7 @@ pub async fn all_see_all(nodes: &[NodeClient]) {
     for node in nodes {
         until("member of every node", async || {
             let cluster = node.get("/v1/cluster").await?;
-            if alive(&cluster).len() == nodes.len() {
+            if alive(&cluster).count() == nodes.len() {
                 return Ok(());
             }
             Err(Refused(cluster.to_string()))
@@ -43,12 +43,20 @@ pub async fn all_see_all(nodes: &[NodeClient]) {
     }
 }
 
-/// Waits until all nodes see each other and every one says that all agree with it.
+/// Waits until every node sees all, and says that all agree with it. A node that sees nobody agrees with
+/// everybody it sees, so convergence alone is not enough.
 pub async fn all_agree(nodes: &[NodeClient]) {
-    all_see_all(nodes).await;
     for node in nodes {
-        until("agreement", async || {
-            node.get("/v1/cluster/convergence?wait=5s").await
+        until("agreement of all", async || {
+            node.get("/v1/cluster/convergence?wait=5s").await?;
+            let cluster = node.get("/v1/cluster").await?;
+            let agreeing = alive(&cluster)
+                .filter(|member| member["agrees"] == true)
+                .count();
+            if agreeing == nodes.len() && alive(&cluster).count() == nodes.len() {
+                return Ok(());
+            }
+            Err(Refused(cluster.to_string()))
         })
         .await;
     }
@@ -74,13 +82,11 @@ pub async fn same_bytes(nodes: &[NodeClient], path: &str) -> Vec<u8> {
     answers.swap_remove(0)
 }
 
-/// The names of the members that live, as an answer of `/v1/cluster` tells them.
-fn alive(cluster: &Value) -> Vec<&str> {
+/// The members that live, as an answer of `/v1/cluster` tells them.
+fn alive(cluster: &Value) -> impl Iterator<Item = &Value> {
     cluster["members"]
         .as_array()
         .into_iter()
         .flatten()
         .filter(|member| member["alive"] == true)
-        .filter_map(|member| member["name"].as_str())
-        .collect()
 }

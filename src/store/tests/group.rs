@@ -252,3 +252,42 @@ async fn a_peer_that_claims_our_writes_makes_us_reuse_their_names() -> TestResul
     assert_eq!(store.replica(), Some(second));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_page_that_was_sent_again_is_committed_again() -> TestResult {
+    let directory = tempdir()?;
+    let store = open(options(directory.path()))?;
+    let mut commits = store.subscribe(1);
+    put(&store, "k", b"v").await?;
+    let records = commits.recv().await.ok_or("a commit")?;
+    let mirror_directory = tempdir()?;
+    let mirror = open(options(mirror_directory.path()))?;
+    let page = Op {
+        claim: Claim::Nothing,
+        ..records[0].clone().into_op()
+    };
+    for expected in [Outcome::Applied, Outcome::Covered, Outcome::Covered] {
+        let outcome = mirror.enqueue(page.clone(), Timestamp::MAX).await?;
+        assert_eq!(outcome.await??, expected);
+    }
+    assert_eq!(mirror.stats().commits, 1);
+    // The cells are there already; the claim that ends the pass must be taken all the same.
+    let last = Op {
+        claim: Claim::Absorb(
+            store
+                .snapshot()
+                .state()
+                .partition(page.partition)
+                .vector
+                .clone(),
+        ),
+        ..page
+    };
+    let outcome = mirror.enqueue(last, Timestamp::MAX).await?;
+    assert_eq!(outcome.await??, Outcome::Applied);
+    assert_eq!(
+        mirror.snapshot().state().root(),
+        store.snapshot().state().root()
+    );
+    Ok(())
+}

@@ -3,7 +3,9 @@
 mod copies;
 mod faults;
 mod fixture;
+mod formats;
 mod group;
+mod kernel;
 mod model;
 mod readers;
 mod restart;

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use grapevine_crdt::{ReplicaId, Timestamp};
@@ -17,6 +17,7 @@ use super::{
     PeerReport,
     apply::{Applied, Step},
     peers::Peers,
+    probed::Probed,
     serve::Request,
     shared::{Inbound, Room, Shared},
 };
@@ -63,8 +64,10 @@ pub(super) struct EventLoop {
     /// are at most what one event yields.
     pub(super) backlog: VecDeque<Step>,
     pub(super) requests: mpsc::Sender<Request>,
-    /// The root that each peer that is up last told, and when.
-    pub(super) told: BTreeMap<ReplicaId, (Instant, Root)>,
+    /// What was asked of each peer that is up, and what it told.
+    pub(super) probed: BTreeMap<ReplicaId, Probed>,
+    /// Numbers the times that peers came up.
+    pub(super) epochs: u64,
     /// Rises with every change of what is known of peers.
     pub(super) changes: watch::Sender<u64>,
     pub(super) commands: Vec<Command>,
@@ -160,7 +163,7 @@ impl EventLoop {
             .into_iter()
             .map(|status| PeerReport {
                 info: self.peers.info(status.replica).cloned(),
-                told: self.told.get(&status.replica).copied(),
+                probed: self.probed.get(&status.replica).copied(),
                 status,
             })
             .collect()
@@ -177,6 +180,9 @@ impl EventLoop {
                 let event = Event::PeerUp(info.clone());
                 let (name, replica) = (info.name.clone(), info.replica);
                 if self.peers.open(link, ours, info, sender) {
+                    self.epochs += 1;
+                    let probed = Probed::new(self.epochs);
+                    self.probed.insert(replica, probed);
                     tracing::info!(peer = name, %replica, "a peer is up");
                     self.step(event, None);
                     self.peers_changed();
@@ -190,12 +196,12 @@ impl EventLoop {
                 let Some(replica) = self.peers.peer_of(link) else {
                     return;
                 };
-                let root = told_root(&message);
-                if let Some(root) = root {
-                    self.told.insert(replica, (Instant::now(), root));
-                }
+                let told = self
+                    .probed
+                    .get_mut(&replica)
+                    .is_some_and(|probed| probed.hear(&message));
                 self.step(Event::Received(replica, message), Some(&room));
-                if root.is_some() {
+                if told {
                     self.changes.send_modify(|number| *number += 1);
                 }
             }
@@ -203,7 +209,7 @@ impl EventLoop {
                 if let Some(replica) = self.peers.close(link) {
                     tracing::info!(%replica, "a peer is down");
                     self.step(Event::PeerDown(replica), None);
-                    self.told.remove(&replica);
+                    self.probed.remove(&replica);
                     self.peers_changed();
                 }
             }
@@ -273,10 +279,19 @@ impl EventLoop {
         }
     }
 
-    fn send(&self, replica: ReplicaId, message: &Message) {
+    fn send(&mut self, replica: ReplicaId, message: &Message) {
         let Some(sender) = self.peers.sender(replica) else {
             return;
         };
+        match Frame::encode(message) {
+            Ok(frame) => {
+                let taken = sender.reply(frame);
+                if let Some(probed) = self.probed.get_mut(&replica) {
+                    probed.say(message, taken);
+                }
+            }
+            Err(error) => self.warn(&format!("a message could not be sent: {error}")),
+        }
         match message {
             Message::Pull { .. } => self.shared.counters.pulls.increment(),
             Message::Hello(_)
@@ -285,12 +300,6 @@ impl EventLoop {
             | Message::Summaries { .. }
             | Message::Delta { .. }
             | Message::Push { .. } => {}
-        }
-        match Frame::encode(message) {
-            Ok(frame) => {
-                sender.reply(frame);
-            }
-            Err(error) => self.warn(&format!("a message could not be sent: {error}")),
         }
     }
 
@@ -330,25 +339,13 @@ impl EventLoop {
             "the peer {name} ({replica}) is disconnected: {reason}"
         ));
         self.peers.disconnect(replica);
-        self.told.remove(&replica);
+        self.probed.remove(&replica);
         self.peers_changed();
     }
 
     fn warn(&self, warning: &str) {
         if self.shared.warnings.is_due(warning) {
             tracing::warn!("{warning}");
-        }
-    }
-}
-
-/// The root that the sender of `message` has, if it says so.
-const fn told_root(message: &Message) -> Option<Root> {
-    match message {
-        Message::Probe { root } | Message::InStep { root } | Message::Summaries { root, .. } => {
-            Some(*root)
-        }
-        Message::Hello(_) | Message::Pull { .. } | Message::Delta { .. } | Message::Push { .. } => {
-            None
         }
     }
 }

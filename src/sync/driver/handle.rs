@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    convert::Infallible,
     sync::Arc,
     time::Instant,
 };
@@ -12,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    DriverConfig, DriverTotals, apply,
+    DriverConfig, DriverTotals, Probed, apply,
     counters::Counters,
     dialer,
     event_loop::{Control, EventLoop, Sources},
@@ -24,8 +25,8 @@ use super::{
 };
 use crate::{
     clock::WallClock,
-    model::Root,
-    store::Store,
+    model::{Collection, EntityId, Root},
+    store::{Edit, Store},
     sync::{
         PeerInfo,
         engine::{Engine, PeerStatus},
@@ -47,8 +48,8 @@ const MAX_CONTROL_WAITING: usize = 256;
 pub struct PeerReport {
     /// How it introduced itself; `None` while it is down.
     pub info: Option<PeerInfo>,
-    /// The root that it last told on a link that is up, and when.
-    pub told: Option<(Instant, Root)>,
+    /// What was asked of it and what it told; `None` while it is down.
+    pub probed: Option<Probed>,
     /// What the engine knows of it.
     pub status: PeerStatus,
 }
@@ -103,7 +104,8 @@ impl Driver {
             steps,
             backlog: VecDeque::new(),
             requests: serve::start(&shared, &tasks),
-            told: BTreeMap::new(),
+            probed: BTreeMap::new(),
+            epochs: 0,
             changes: changes_sender,
             commands: Vec::new(),
         };
@@ -174,9 +176,24 @@ impl Driver {
     /// Stops: takes no new links, pushes what was committed, lets every link send what waits (a second at
     /// most), and finishes the steps that the store has taken. The store stays open.
     pub async fn shutdown(&self) {
+        self.settle().await;
         self.shared.stopping.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+impl Driver {
+    /// Waits until everything that was acknowledged so far was also handed to the loop: the writer answers
+    /// first and hands on then, and does both before it takes the next write, even one of nothing.
+    async fn settle(&self) {
+        let Ok(nothing) = EntityId::new(Collection::Roster, "nothing") else {
+            return;
+        };
+        let write = |_: Edit<'_>| Ok::<_, Infallible>((Vec::new(), ()));
+        if let Err(error) = self.shared.store.write(nothing, write).await {
+            tracing::debug!(%error, "the store takes no more writes");
+        }
     }
 }
 

@@ -1,0 +1,167 @@
+//! Brings together who gossip and the roster say there is: tells the driver whom to connect to, gossip what
+//! this node holds, and keeps this node's own entry of the roster right.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use grapevine_crdt::ReplicaId;
+use tokio::{
+    sync::watch,
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cluster::{Gossip, GossipPeer, Member, Roster, RosterError},
+    model::Root,
+    store::Store,
+    sync::driver::Driver,
+};
+
+/// The least time between two readings of the roster, which is read when the root has changed.
+const ROSTER_READ_PERIOD: Duration = Duration::from_millis(500);
+
+/// How long this node has been up before it takes silence of a namesake for its absence.
+const NAMESAKES_STRUCK_AFTER: Duration = Duration::from_secs(15);
+
+/// The most bytes of an address that is dialled.
+const MAX_ADDRESS_BYTES: usize = 256;
+
+/// Who there is, as read last.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) roster: BTreeMap<ReplicaId, Member>,
+    pub(super) gossip: Vec<GossipPeer>,
+}
+
+/// The loop that runs at every gossip interval.
+pub(super) struct Membership {
+    pub(super) ourselves: Member,
+    pub(super) replica: ReplicaId,
+    pub(super) seeds: Vec<String>,
+    pub(super) store: Store,
+    pub(super) roster: Roster,
+    pub(super) gossip: Arc<Gossip>,
+    pub(super) driver: Driver,
+    pub(super) known: watch::Sender<Arc<Known>>,
+}
+
+/// When the roster was read last, and what the root was.
+struct Reading {
+    at: Instant,
+    root: Root,
+}
+
+impl Membership {
+    /// Runs until `stopping`.
+    pub(super) async fn run(mut self, period: Duration, stopping: CancellationToken) {
+        let started = Instant::now();
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reading = None;
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            if let Err(error) = self.round(&mut reading, started.elapsed()).await {
+                tracing::warn!(%error, "the roster cannot be kept");
+            }
+        }
+    }
+
+    async fn round(
+        &mut self,
+        reading: &mut Option<Reading>,
+        uptime: Duration,
+    ) -> Result<(), RosterError> {
+        if self.store.replica() != Some(self.replica) {
+            self.replica = self.roster.enter(&self.ourselves).await?;
+            tracing::warn!(replica = %self.replica, "this node began a new life");
+        }
+        let root = self.store.snapshot().state().root();
+        self.gossip.publish(self.replica, root).await;
+        let peers = self.gossip.peers().await;
+        let roots = peers.iter().map(|peer| (peer.replica, peer.root));
+        self.driver.gossiped(roots.collect());
+        let read_again = reading.as_ref().is_none_or(|reading| {
+            reading.root != root && reading.at.elapsed() >= ROSTER_READ_PERIOD
+        });
+        let mut known = Known {
+            roster: self.known.borrow().roster.clone(),
+            gossip: peers,
+        };
+        if read_again {
+            *reading = Some(Reading {
+                at: Instant::now(),
+                root,
+            });
+            known.roster = read_roster(&self.roster).await?;
+        }
+        self.driver.set_addresses(self.addresses(&known));
+        let known = Arc::new(known);
+        self.known.send_replace(Arc::clone(&known));
+        if read_again {
+            self.tidy(&known, uptime).await?;
+        }
+        Ok(())
+    }
+
+    /// Wherever a peer may be found: all that gossip or the roster name, and the seeds.
+    fn addresses(&self, known: &Known) -> BTreeSet<String> {
+        let roster = known.roster.values().map(|member| &member.peer);
+        let gossip = known.gossip.iter().map(|peer| &peer.peer);
+        roster
+            .chain(gossip)
+            .chain(&self.seeds)
+            .filter(|address| **address != self.ourselves.peer)
+            .filter(|address| address.len() <= MAX_ADDRESS_BYTES)
+            .cloned()
+            .collect()
+    }
+
+    /// Strikes the entries of earlier lives of this node, and enters it again if somebody struck it: a copy
+    /// of its directory, say. Whoever is alive is not struck, so two copies do not fight.
+    async fn tidy(&self, known: &Known, uptime: Duration) -> Result<(), RosterError> {
+        if !known.roster.contains_key(&self.replica) {
+            self.roster.enter(&self.ourselves).await?;
+        }
+        let mut alive: BTreeSet<ReplicaId> = known
+            .gossip
+            .iter()
+            .filter(|peer| peer.alive)
+            .map(|peer| peer.replica)
+            .collect();
+        let reports = self.driver.peers().await;
+        alive.extend(
+            reports
+                .iter()
+                .filter(|report| report.status.up)
+                .map(|report| report.status.replica),
+        );
+        for (replica, member) in &known.roster {
+            let same_store = member.store_id == self.ourselves.store_id;
+            let namesake = member.name == self.ourselves.name && uptime >= NAMESAKES_STRUCK_AFTER;
+            if *replica != self.replica && (same_store || namesake) && !alive.contains(replica) {
+                tracing::info!(%replica, "an earlier life leaves the roster");
+                self.roster.strike(*replica).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the roster without keeping a thread of the runtime waiting.
+pub(super) async fn read_roster(
+    roster: &Roster,
+) -> Result<BTreeMap<ReplicaId, Member>, RosterError> {
+    let roster = roster.clone();
+    match spawn_blocking(move || roster.members()).await {
+        Ok(members) => Ok(members?.into_iter().collect()),
+        Err(_runtime_ends) => Ok(BTreeMap::new()),
+    }
+}
