@@ -50,7 +50,7 @@ pub(super) struct Pull {
     pub(super) peer: ReplicaId,
     pub(super) partition: PartitionId,
     /// When it last came forward.
-    pub(super) progress_ms: u64,
+    progress_ms: u64,
     /// What need not be sent in this pass.
     base: VersionVector,
     /// Vector and stamp of the first page of this pass.
@@ -100,6 +100,11 @@ impl Pull {
             && self.peer == peer
             && self.partition == partition
             && self.asked.checked_sub(1) == Some(page)
+    }
+
+    /// Whether its peer keeps it waiting. What waits for our own writer is not stalled: the writer answers.
+    pub(super) const fn is_stalled(&self, now_ms: u64, limit_ms: u64) -> bool {
+        self.awaiting && now_ms >= self.progress_ms.saturating_add(limit_ms)
     }
 
     pub(super) const fn base(&self) -> &VersionVector {

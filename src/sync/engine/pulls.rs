@@ -85,7 +85,9 @@ impl Engine {
             let vector = ours.vector.clone();
             let mut pull = Pull::new(id, replica, partition, vector, step.now.monotonic_ms);
             let request = pull.begin();
-            let open = ours.unclaimed > 0 && !elsewhere;
+            // A pull that answers such a pull does not say so again, or two nodes with cells that nobody
+            // may claim would pull from each other without end.
+            let open = ours.unclaimed > 0 && !elsewhere && want != Want::Open;
             peer.pulls.insert(partition, id);
             self.pulls.under_way.insert(id, pull);
             ask(step, replica, request, open);
@@ -173,7 +175,7 @@ impl Engine {
             .pulls
             .under_way
             .values()
-            .filter(|pull| now.monotonic_ms >= pull.progress_ms.saturating_add(limit_ms))
+            .filter(|pull| pull.is_stalled(now.monotonic_ms, limit_ms))
             .map(|pull| pull.id)
             .collect();
         for id in stalled {

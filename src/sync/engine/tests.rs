@@ -407,6 +407,46 @@ fn a_pull_tells_what_its_sender_holds_so_it_is_answered_with_a_page_and_a_pull()
 }
 
 #[test]
+fn two_nodes_with_cells_that_nobody_may_claim_come_to_rest() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    let mut open = PartitionState::clone(bench.held.0.partition(partition()));
+    open.unclaimed = 1;
+    bench.held.0.set(partition(), open);
+    let mut theirs = pull(0, &[], &[], None);
+    if let Message::Pull { open, .. } = &mut theirs {
+        *open = true;
+    }
+    let commands = bench.hear(ANN, theirs);
+    let [Command::Serve(ANN, _), Command::Send(ANN, answer)] = commands.as_slice() else {
+        panic!("{commands:?}");
+    };
+    assert_eq!(
+        *answer,
+        pull(0, &[], &[], None),
+        "it does not say that we are open"
+    );
+}
+
+#[test]
+fn a_pull_that_waits_for_our_own_writer_is_not_given_up() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    bench.hear(ANN, summaries(&[(ANN, 2)]));
+    let next = Some(cursor(ANN, 1));
+    bench.hear(ANN, delta(0, written(ANN, 1), &[(ANN, 2)], 5, next));
+    bench.hear(ANN, delta(1, written(ANN, 2), &[(ANN, 2)], 5, None));
+    bench.now_ms = 2 * EngineConfig::default().pull_abandoned_after_ms;
+    bench.step(Event::Tick);
+    assert_eq!(
+        bench.step(Event::Applied(Ticket(0), Outcome::Applied)),
+        [apply(
+            1,
+            written(ANN, 2),
+            Claim::Absorb(vector(&[(ANN, 2)]))
+        )]
+    );
+}
+
+#[test]
 fn closed_partitions_that_differ_under_equal_vectors_are_an_alarm() {
     let mut bench = Bench::with_peers(&[ANN]);
     bench.hold(&[(BOB, 1)]);

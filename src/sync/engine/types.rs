@@ -26,7 +26,8 @@ pub struct Now {
 pub struct EngineConfig {
     /// How often a random live peer is probed.
     pub probe_period_ms: u64,
-    /// A pull whose next page does not come for this long is given up; the next probe begins anew.
+    /// A pull whose next page does not come for this long, although we took in all that came, is given up;
+    /// the next probe begins anew.
     pub pull_abandoned_after_ms: u64,
     /// The most pulls under way to one peer.
     pub max_pulls_per_peer: usize,
