@@ -20,3 +20,4 @@ mod oracle;
 mod random;
 mod settings;
 mod world;
+mod writer;

@@ -7,7 +7,7 @@ use grapevine::{
 use grapevine_crdt::{Entity, VersionVector};
 
 use super::Observed;
-use crate::world::{Before, World};
+use crate::{world::World, writer::Before};
 
 pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String> {
     let Observed::Published {

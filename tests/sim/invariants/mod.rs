@@ -18,7 +18,7 @@ use grapevine::{
 };
 use grapevine_crdt::Dot;
 
-use crate::world::{Before, World};
+use crate::{world::World, writer::Before};
 
 /// Something to check.
 pub(crate) enum Observed<'a> {

@@ -1,0 +1,209 @@
+//! The writer of each node: takes jobs in groups, syncs them, shows them, and tells who is to hear of them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use grapevine::{
+    model::{Claim, EntityId, Op, Outcome, PartitionId},
+    store::{Changes, Group, MemoryRows, State, Table, Workspace, read_entity},
+    sync::engine::Event,
+};
+use grapevine_crdt::{Entity, ReplicaId, Timestamp};
+use rand::RngExt;
+
+use crate::{
+    client::Change,
+    fault::Fault,
+    history::is_local,
+    invariants::Observed,
+    node::{Answer, Job, Staged},
+    world::{Happening, World},
+};
+
+const MAX_GROUP: usize = 8;
+
+/// What a node held of what a group touches, before it.
+pub(crate) struct Before {
+    pub(crate) state: State,
+    pub(crate) entities: BTreeMap<EntityId, Entity>,
+}
+
+impl World {
+    /// Hands a client's edit to a node's writer.
+    pub(crate) fn write(&mut self, number: usize, id: EntityId, change: Change) {
+        if self.nodes[number].up {
+            self.nodes[number].jobs.push_back(Job::Write(id, change));
+            self.kick(number);
+        }
+    }
+
+    /// Makes a client's edit on a node and syncs it, for directed schedules.
+    pub(crate) fn write_durably(&mut self, number: usize, id: &EntityId, change: Change) {
+        self.write(number, id.clone(), change);
+        self.sync(number);
+    }
+
+    /// Lets a node's writer finish everything that waits for it.
+    pub(crate) fn sync(&mut self, number: usize) {
+        while self.pick(|what| {
+            matches!(what, Happening::Synced(node, _) | Happening::Answered(node, _, _)
+                if *node == number)
+        }) {}
+    }
+
+    /// Lets the writer go on if it waits for nothing.
+    pub(crate) fn kick(&mut self, number: usize) {
+        let wall_ms = self.wall_ms(number);
+        let size = self.rng.random_range(1..=MAX_GROUP);
+        let node = &mut self.nodes[number];
+        if !node.up || node.staged.is_some() || node.jobs.is_empty() {
+            return;
+        }
+        let life = node.life;
+        let answers = node.stage(size, wall_ms);
+        if let Some(staged) = &node.staged {
+            let told: Vec<Answer> = match self.fault {
+                Some(Fault::AcksEarly) => staged.answers.clone(),
+                _ => Vec::new(),
+            };
+            for answer in told {
+                self.acknowledge(number, &answer);
+            }
+            let delay = self.rng.random_range(1..=self.settings.max_sync_ms);
+            self.after(delay, Happening::Synced(number, life));
+        } else {
+            self.after(0, Happening::Answered(number, life, answers));
+        }
+    }
+
+    pub(crate) fn synced(&mut self, number: usize, life: ReplicaId) {
+        if !self.lives(number, life) {
+            return;
+        }
+        let Some(staged) = self.nodes[number].staged.take() else {
+            return;
+        };
+        let only_peers = staged.edits.is_empty();
+        if self.turmoil && only_peers && self.rng.random_ratio(1, 200) {
+            self.fail(number, &staged.answers);
+        } else {
+            self.publish(number, staged);
+        }
+        self.kick(number);
+    }
+
+    /// The disk refuses a group.
+    fn fail(&mut self, number: usize, answers: &[Answer]) {
+        for answer in answers {
+            if let Answer::Applied(ticket, _) = answer {
+                self.feed(number, Event::ApplyFailed(*ticket));
+            }
+        }
+    }
+
+    fn publish(&mut self, number: usize, staged: Staged) {
+        let Staged {
+            group,
+            mut changes,
+            answers,
+            edits,
+        } = staged;
+        let before = self.before(number, &group);
+        self.damage(number, &group, &mut changes);
+        self.durable(number, &group, &edits);
+        self.nodes[number].publish(group.clone(), changes);
+        self.check(&Observed::Published {
+            node: number,
+            before: &before,
+            group: &group,
+        });
+        self.commits += 1;
+        if self.commits.is_multiple_of(self.settings.full_check_period) {
+            self.check(&Observed::Everything);
+        }
+        let records: Arc<[_]> = self.nodes[number].records(&group).into();
+        self.answer(number, answers);
+        if !records.is_empty() {
+            self.feed(number, Event::Committed(records));
+        }
+    }
+
+    /// A group is on the disk, whether anybody hears of it or not.
+    pub(crate) fn durable(&mut self, number: usize, group: &Group, edits: &[(EntityId, Change)]) {
+        self.check(&Observed::Durable {
+            node: number,
+            group,
+        });
+        let life = self.nodes[number].life;
+        self.history.remember(life, &group.ops);
+        self.history.count(edits);
+        let times = group.ops.iter().filter(|op| is_local(op, life));
+        let greatest = times
+            .flat_map(|op| &op.entities)
+            .flat_map(|entity| &entity.cells)
+            .filter(|cell| cell.field.is_timed())
+            .map(|cell| cell.cell.rank.time())
+            .max();
+        if let Some(greatest) = greatest {
+            let time = self.history.times.entry(number).or_insert(Timestamp::ZERO);
+            *time = (*time).max(greatest);
+        }
+    }
+
+    fn before(&self, number: usize, group: &Group) -> Before {
+        let node = &self.nodes[number];
+        let ids = group.ops.iter().flat_map(|op| &op.entities);
+        let entities = ids.map(|entity| {
+            let held = read_entity(&node.rows, &entity.id).expect("rows in memory can be read");
+            (entity.id.clone(), held.unwrap_or_default())
+        });
+        Before {
+            state: node.state.clone(),
+            entities: entities.collect(),
+        }
+    }
+
+    /// What a fault makes of a commit.
+    fn damage(&mut self, number: usize, group: &Group, changes: &mut Changes) {
+        if self.fault == Some(Fault::TearsCommits) && self.rng.random_bool(0.1) {
+            changes.rows.clear();
+        }
+        if self.fault == Some(Fault::Overwrites) {
+            let life = self.nodes[number].life;
+            for op in group.ops.iter().filter(|op| !is_local(op, life)) {
+                let alone = MemoryRows::default();
+                let mut workspace = Workspace::new(&alone, State::default());
+                let op = Op {
+                    claim: Claim::Nothing,
+                    ..op.clone()
+                };
+                let outcome = workspace.apply(op, Timestamp::ZERO);
+                assert!(matches!(outcome, Ok(Outcome::Applied | Outcome::Covered)));
+                let (_, overwritten) = workspace.finish(0);
+                let rows = overwritten.rows.into_iter();
+                let rows = rows.filter(|((table, _), _)| *table == Table::Entities);
+                changes.rows.extend(rows);
+            }
+        }
+    }
+
+    pub(crate) fn answer(&mut self, number: usize, answers: Vec<Answer>) {
+        for answer in answers {
+            self.acknowledge(number, &answer);
+            if let Answer::Applied(ticket, outcome) = answer {
+                self.feed(number, Event::Applied(ticket, outcome));
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, number: usize, answer: &Answer) {
+        if let Answer::Written(id, dot) = answer {
+            let partition: PartitionId = id.partition();
+            self.history.acknowledged.insert((partition, *dot));
+            self.check(&Observed::Acknowledged {
+                node: number,
+                partition,
+                dot: *dot,
+            });
+        }
+    }
+}
