@@ -37,7 +37,10 @@ impl Logging {
         };
         let filter = match layers.text("log_level") {
             Some(text) => parse(text).ok_or_else(|| layers.not_allowed("log_level", text))?,
-            None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)),
+            // Gossip of a foreign cluster would otherwise be told with every datagram; the nodes say it
+            // once a minute themselves.
+            None => EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| EnvFilter::new(format!("{level},chitchat=error"))),
         };
         Ok(Self { format, filter })
     }

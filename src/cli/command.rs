@@ -9,7 +9,7 @@ use super::{dev, failure, serve};
 /// How long the process waits for threads that do not end when the command has ended.
 const THREADS_ABANDONED_AFTER: Duration = Duration::from_secs(2);
 
-/// A store for contacts, counters, key-values and messages that stays writable when the network does not.
+/// A store for contacts, counters and key-values that stays writable when the network does not.
 #[derive(Debug, Parser)]
 #[command(
     name = "grapevine",

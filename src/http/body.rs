@@ -13,12 +13,21 @@ use super::problem::{Problem, ProblemKind};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// A list of operations (RFC 6902), which is another language than a merge patch.
+const JSON_PATCH: &str = "application/json-patch+json";
+
 /// How much of a body that is too large is read and thrown away, so that a client which is still sending gets
 /// the answer instead of a reset connection.
 const MAX_DRAINED_BYTES: usize = 64 * 1_024 * 1_024;
 
 /// The whole body, of at most `max_bytes` bytes.
 pub(super) async fn read(mut body: Body, max_bytes: usize) -> Result<Bytes, Problem> {
+    let too_large =
+        || Problem::too_large(format!("a body has at most {max_bytes} bytes")).about("body");
+    let announced = HttpBody::size_hint(&body).lower();
+    if announced > max_bytes.max(MAX_DRAINED_BYTES) as u64 {
+        return Err(too_large());
+    }
     let Some(first) = next(&mut body).await? else {
         return Ok(Bytes::new());
     };
@@ -41,7 +50,7 @@ pub(super) async fn read(mut body: Body, max_bytes: usize) -> Result<Bytes, Prob
             Ok(None) | Err(_) => break,
         }
     }
-    Err(Problem::too_large(format!("a body has at most {max_bytes} bytes")).about("body"))
+    Err(too_large())
 }
 
 async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
@@ -89,7 +98,9 @@ pub(super) async fn read_json(
     }
     if let Some(media_type) = media_type {
         let json = media_type == "application/json"
-            || (media_type.starts_with("application/") && media_type.ends_with("+json"));
+            || (media_type.starts_with("application/")
+                && media_type.ends_with("+json")
+                && media_type != JSON_PATCH);
         if !json {
             return Err(Problem::new(
                 ProblemKind::UnsupportedMediaType,

@@ -130,7 +130,11 @@ async fn take_all(store: &Store, file: CardFile) -> Result<Vec<CardReport>, Prob
         let card = match card {
             Ok(card) => card,
             Err(rejected) => {
-                reports.insert(index, CardReport::unread(index, rejected.problem));
+                let report = CardReport {
+                    rejected: rejected.rejected,
+                    ..CardReport::unread(index, rejected.problem)
+                };
+                reports.insert(index, report);
                 continue;
             }
         };

@@ -227,6 +227,9 @@ impl From<StoreError> for Problem {
         if damaged {
             return Self::internal(&error);
         }
+        if matches!(error, StoreError::EntityTooLarge { .. }) {
+            return Self::new(ProblemKind::TooLarge, error.to_string());
+        }
         tracing::warn!(%error, "the store refused a request");
         Self::new(ProblemKind::Unavailable, error.to_string())
     }

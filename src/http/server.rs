@@ -102,6 +102,8 @@ async fn connection(
     let service = service_fn(move |request| answer(router.clone(), request, request_timeout));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // A client that closes its sending side after a request still waits for the answer.
+        .half_close(true)
         .header_read_timeout(HEADER_READ_TIMEOUT)
         .max_header_size(MAX_HEADER_BYTES)
         .max_buf_size(MAX_BUFFER_BYTES)

@@ -52,6 +52,8 @@ pub struct Card {
 pub struct RejectedCard {
     /// Why.
     pub problem: String,
+    /// The lines that could not be read, each with its reason.
+    pub rejected: Vec<RejectedProperty>,
 }
 
 /// A line of a card that is neither taken nor kept.
@@ -81,7 +83,10 @@ impl CardFile {
 impl Card {
     fn read(raw: RawCard) -> Result<Self, RejectedCard> {
         if let Some(problem) = raw.problem {
-            return Err(RejectedCard { problem });
+            return Err(RejectedCard {
+                problem,
+                rejected: Vec::new(),
+            });
         }
         let version = version(&raw.lines);
         let properties: Vec<Option<Property>> = raw
@@ -105,9 +110,14 @@ impl Card {
             reading.take(index, line, property.as_ref());
         }
         if reading.draft.name.is_empty() {
-            reading.draft.name = made_up_name(&properties).ok_or_else(|| RejectedCard {
-                problem: "it has no FN, N, ORG, NICKNAME, EMAIL or TEL to name it by".to_owned(),
-            })?;
+            let Some(name) = made_up_name(&properties) else {
+                return Err(RejectedCard {
+                    problem: "it has no readable FN, N, ORG, NICKNAME, EMAIL or TEL to name it by"
+                        .to_owned(),
+                    rejected: reading.rejected,
+                });
+            };
+            reading.draft.name = name;
         }
         Ok(Self {
             id: id(reading.uid.as_deref(), &hash),
