@@ -202,7 +202,10 @@ impl Pair {
                 op,
                 announced,
             } => return Some((ticket, node.held.apply(op, announced))),
-            Command::Push(..) | Command::Disconnect(..) | Command::Diverged(..) => {
+            Command::Push(..)
+            | Command::NewLife
+            | Command::Disconnect(..)
+            | Command::Diverged(..) => {
                 panic!("{command:?} has no place in this round")
             }
         }

@@ -74,6 +74,17 @@ pub struct CommitRecord {
 }
 
 impl CommitRecord {
+    /// About how many bytes of memory it takes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        /// What a cell takes beside the bytes of its value.
+        const CELL_BYTES: usize = 128;
+        let cells = self.entities.iter().flat_map(|entity| &entity.cells);
+        cells
+            .map(|held| CELL_BYTES + held.cell.bytes().map_or(0, <[u8]>::len))
+            .sum()
+    }
+
     /// The step that takes this record in.
     #[must_use]
     pub fn into_op(self) -> Op {

@@ -50,6 +50,7 @@ pub fn read_delta<R: Rows + ?Sized>(
             page.next = position.map(Cursor);
             return Ok(page);
         }
+        let before = position;
         position = Some(dot);
         if sent.contains(&id) {
             continue;
@@ -58,6 +59,10 @@ pub fn read_delta<R: Rows + ?Sized>(
         let Some(row) = rows.get(Table::Entities, &key)? else {
             continue;
         };
+        if !page.entities.is_empty() && bytes + row.len() > budget.bytes {
+            page.next = before.map(Cursor);
+            return Ok(page);
+        }
         let cells = layout::decode_entity(&row)?.entity.delta(base);
         bytes += row.len();
         page.entities.push(EntityCells {

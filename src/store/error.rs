@@ -25,6 +25,14 @@ pub enum StoreError {
     /// The store is closing or has failed; whether a write that was under way is stored is unknown.
     #[error("the store is closed")]
     Closed,
+    /// The write would make its entity larger than a frame between peers may be.
+    #[error("the entity would have {bytes} bytes, at most {limit} are kept")]
+    EntityTooLarge {
+        /// How many bytes its row would have.
+        bytes: usize,
+        /// The most that are kept.
+        limit: usize,
+    },
     /// The replica has written 2^64 - 1 times to one partition, or the clock is exhausted.
     #[error("this life of the node can make no more writes")]
     Exhausted,

@@ -12,7 +12,7 @@ use super::{
     disk::{Disk, FileSystem},
     publication::Publication,
     recovery::{Files, Opener, Recovered},
-    step::{Life, LocalWrite, PeerStep, Step},
+    step::{GiveUpLife, Life, LocalWrite, PeerStep, Step},
     writer::{Job, OpenStorage, Storage, Writer},
 };
 use crate::{
@@ -149,6 +149,12 @@ impl Store {
         self.send(Box::new(PeerStep::new(op, announced, reply)))
             .await?;
         Ok(outcome)
+    }
+
+    /// Gives up the life under which this store writes; the next write begins another. Nothing happens if the
+    /// last was given up a moment ago, or if the writer's queue is full: who asks will ask again.
+    pub fn begin_new_life(&self) {
+        let _full = self.inner.queue.try_send(Job::Step(Box::new(GiveUpLife)));
     }
 
     /// What group commits write locally from now on. At most `capacity` commits wait; what exceeds that is

@@ -18,6 +18,10 @@ use super::{
 };
 use crate::model::{Claim, EntityCells, EntityId, Op, Outcome, PartitionId, PartitionState};
 
+/// The most bytes of an entity's row that a write may make: an entity is never split, and must fit into a frame
+/// between peers together with the vector of its partition.
+const MAX_ENTITY_BYTES: usize = 12 * 1024 * 1024;
+
 /// What one journal row holds: everything that a group commit took in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
@@ -247,6 +251,8 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         op: &Op,
         mut loaded: Option<StoredEntity>,
     ) -> Result<Option<PartitionState>, StoreError> {
+        // What peers have taken in is merged whatever its size; a write of our own can still be refused.
+        let limit = loaded.as_ref().map_or(usize::MAX, |_| MAX_ENTITY_BYTES);
         let before = self.state.partition(op.partition).clone();
         let mut partition = PartitionState::clone(&before);
         self.claim(op.partition, &before, &mut partition, &op.claim)?;
@@ -256,7 +262,14 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
                 Some(stored) => stored,
                 None => self.load(op.partition, &cells.id)?,
             };
-            changed |= self.merge(op.partition, &before, &mut partition, cells, stored)?;
+            let row_bytes = self.merge(op.partition, &before, &mut partition, cells, stored)?;
+            if row_bytes > limit {
+                return Err(StoreError::EntityTooLarge {
+                    bytes: row_bytes,
+                    limit,
+                });
+            }
+            changed |= row_bytes > 0;
         }
         partition.steps += u64::from(changed);
         Ok(changed.then_some(partition))
@@ -303,6 +316,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         Ok(())
     }
 
+    /// Merges cells into an entity; says how many bytes its row has now, 0 if nothing changed.
     fn merge(
         &mut self,
         id: PartitionId,
@@ -310,7 +324,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         partition: &mut PartitionState,
         incoming: &EntityCells,
         stored: StoredEntity,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<usize, StoreError> {
         let StoredEntity { hash, mut entity } = stored;
         let old_dots = entity.dots();
         let mut changed = false;
@@ -320,7 +334,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             }
         }
         if !changed {
-            return Ok(false);
+            return Ok(0);
         }
         let new_dots = entity.dots();
         for dot in old_dots.difference(&new_dots) {
@@ -337,8 +351,9 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         partition.digest = partition.digest.wrapping_sub(hash).wrapping_add(new_hash);
         let row = layout::encode_entity(new_hash, &entity)?;
         let key = layout::entity_key(id, &incoming.id);
+        let row_bytes = row.len();
         self.put(Table::Entities, key, Some(row));
-        Ok(true)
+        Ok(row_bytes)
     }
 
     fn load(&self, partition: PartitionId, id: &EntityId) -> Result<StoredEntity, StoreError> {

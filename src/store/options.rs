@@ -12,10 +12,10 @@ pub struct StoreOptions {
     /// How much memory the caches of both files may take, in bytes. Default 256 MiB.
     pub cache_bytes: usize,
     /// How many rows are written to `data.redb` in one transaction; the overlay holds about twice as many.
-    /// At least 1. Default 64,000.
+    /// At least 1. Default 192,000.
     pub batch_rows: usize,
     /// How many bytes of rows are written to `data.redb` in one transaction, if they are reached before
-    /// `batch_rows`. Default 32 MiB.
+    /// `batch_rows`. Default 64 MiB.
     pub batch_bytes: usize,
     /// How many writes wait in the writer's queue before callers wait for room. At least 1. Default 4,096.
     pub queue_length: usize,
@@ -31,8 +31,8 @@ impl StoreOptions {
         Self {
             directory: directory.into(),
             cache_bytes: 256 * 1024 * 1024,
-            batch_rows: 64_000,
-            batch_bytes: 32 * 1024 * 1024,
+            batch_rows: 192_000,
+            batch_bytes: 64 * 1024 * 1024,
             queue_length: 4_096,
             idle_apply_after_ms: 500,
         }

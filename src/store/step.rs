@@ -137,6 +137,21 @@ where
     }
 }
 
+/// The end of the current life: somebody else has written under it.
+pub(super) struct GiveUpLife;
+
+impl Step for GiveUpLife {
+    fn decide(&mut self, _workspace: &mut Workspace<'_, Snapshot>, life: &mut Life, _now: u64) {
+        let _too_soon = life.give_up();
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    fn complete(self: Box<Self>, _ended: Ended<'_>) {}
+}
+
 /// A step of a peer.
 pub(super) struct PeerStep {
     op: Option<Op>,

@@ -272,6 +272,10 @@ impl World {
                 self.nodes[number].jobs.push_back(job);
                 self.kick(number);
             }
+            Command::NewLife => {
+                self.complaints
+                    .push(format!("node {number} is told of writes it never made"));
+            }
             Command::Disconnect(peer, reason) => {
                 let node = &mut self.nodes[number];
                 node.sees.remove(&peer);

@@ -152,17 +152,21 @@ fn due(candidates: &mut BTreeMap<String, Candidate>, connected: &UpPeers) -> Vec
         .iter()
         .filter(|(address, candidate)| candidate.busy && !is_linked(address, candidate))
         .count();
-    let mut due = Vec::new();
-    for (address, candidate) in candidates.iter_mut() {
-        if attempts + due.len() >= MAX_ATTEMPTS {
-            break;
-        }
-        if !candidate.busy && candidate.due <= now && !is_linked(address, candidate) {
-            candidate.busy = true;
-            due.push(address.clone());
-        }
-    }
-    due
+    // Who has waited longest comes first, so that many dead addresses cannot starve the others.
+    let mut waiting: Vec<(&String, &mut Candidate)> = candidates
+        .iter_mut()
+        .filter(|(address, candidate)| {
+            !candidate.busy && candidate.due <= now && !is_linked(address, candidate)
+        })
+        .collect();
+    waiting.sort_by_key(|(_, candidate)| candidate.due);
+    let room = MAX_ATTEMPTS.saturating_sub(attempts);
+    let due = waiting.into_iter().take(room);
+    due.map(|(address, candidate)| {
+        candidate.busy = true;
+        address.clone()
+    })
+    .collect()
 }
 
 impl Candidate {

@@ -268,6 +268,10 @@ impl EventLoop {
                     room,
                 });
             }
+            Command::NewLife => {
+                self.warn("a peer holds writes of this life that it never made; a new life begins");
+                self.shared.store.begin_new_life();
+            }
             Command::Disconnect(replica, reason) => self.disconnect(replica, &reason),
             Command::Diverged(replica, partition) => {
                 self.shared.counters.divergences.increment();

@@ -198,6 +198,9 @@ impl Engine {
         };
         if let Err(violation) = taken {
             self.forget_work(sender);
+            if matches!(violation, Violation::OurWrites(_)) {
+                step.commands.push(Command::NewLife);
+            }
             let reason = violation.to_string();
             step.commands.push(Command::Disconnect(sender, reason));
         }
@@ -266,6 +269,9 @@ impl Engine {
     ) -> Result<(), Violation> {
         let partition = request.partition;
         validate::vector(partition, &theirs, step.view)?;
+        if request.base.len() > validate::MAX_VECTOR_ENTRIES {
+            return Err(Violation::LongVector(partition));
+        }
         let Some(peer) = self.peers.up(sender) else {
             return Ok(());
         };

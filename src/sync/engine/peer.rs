@@ -175,7 +175,11 @@ impl Peer {
 pub(super) struct Parked {
     records: BTreeMap<PartitionId, Vec<(Timestamp, CommitRecord)>>,
     count: usize,
+    bytes: usize,
 }
+
+/// The most bytes of values that are parked for one peer.
+const MAX_PARKED_BYTES: usize = 16 * 1024 * 1024;
 
 impl Parked {
     /// Says whether there was room.
@@ -185,9 +189,11 @@ impl Parked {
         record: CommitRecord,
         limit: usize,
     ) -> bool {
-        let room = self.count < limit;
+        let bytes = record.weight();
+        let room = self.count < limit && self.bytes + bytes <= MAX_PARKED_BYTES;
         if room {
             self.count += 1;
+            self.bytes += bytes;
             let records = self.records.entry(record.partition).or_default();
             records.push((announced, record));
         }
@@ -197,6 +203,10 @@ impl Parked {
     pub(super) fn take(&mut self, partition: PartitionId) -> Vec<(Timestamp, CommitRecord)> {
         let records = self.records.remove(&partition).unwrap_or_default();
         self.count -= records.len();
+        self.bytes -= records
+            .iter()
+            .map(|(_, record)| record.weight())
+            .sum::<usize>();
         records
     }
 }

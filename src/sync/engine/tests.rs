@@ -232,7 +232,10 @@ fn apply(ticket: u64, entities: Vec<EntityCells>, claim: Claim) -> Command {
 }
 
 fn disconnected(commands: &[Command]) -> bool {
-    matches!(commands, [Command::Disconnect(ANN, _)])
+    matches!(
+        commands,
+        [Command::Disconnect(ANN, _)] | [Command::NewLife, Command::Disconnect(ANN, _)]
+    )
 }
 
 #[test]

@@ -126,6 +126,9 @@ pub enum Command {
         /// The clock that its sender announced.
         announced: Timestamp,
     },
+    /// Somebody holds writes of this life that it never made: let the next write begin a new one, but not
+    /// more often than the store allows.
+    NewLife,
     /// Close every connection to this peer: it broke the protocol. It counts as down from here on; the
     /// `PeerDown` that follows changes nothing.
     Disconnect(ReplicaId, String),

@@ -8,6 +8,9 @@ use crate::model::{
     root_term,
 };
 
+/// The most replicas that a vector may name: lives of nodes that ever wrote to one partition.
+pub(super) const MAX_VECTOR_ENTRIES: usize = 65_536;
+
 /// Why what a peer said is impossible. No state changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -29,6 +32,9 @@ pub enum Violation {
     /// Summaries that do not add up to their root.
     #[error("its summaries do not add up to its root")]
     Root,
+    /// A vector of more replicas than a frame can carry beside an entity.
+    #[error("a vector of partition {0} names more than {MAX_VECTOR_ENTRIES} replicas")]
+    LongVector(PartitionId),
     /// A vector with an entry that covers nothing.
     #[error("a vector of partition {0} has an entry without writes")]
     EmptyEntry(PartitionId),
@@ -71,6 +77,9 @@ pub(super) fn vector(
     vector: &VersionVector,
     view: &dyn View,
 ) -> Result<(), Violation> {
+    if vector.len() > MAX_VECTOR_ENTRIES {
+        return Err(Violation::LongVector(partition));
+    }
     if vector.iter().any(|(_, seq)| seq == Seq::ZERO) {
         return Err(Violation::EmptyEntry(partition));
     }

@@ -30,8 +30,14 @@ struct Lane {
 struct Lanes {
     pushes: Lane,
     replies: Lane,
+    /// How many pushes went out since the last reply.
+    pushes_in_a_row: usize,
     finished: bool,
 }
+
+/// After so many pushes a reply that waits goes first, so that a stream of writes cannot keep two nodes from
+/// ever comparing what they hold.
+const MAX_PUSHES_IN_A_ROW: usize = 16;
 
 /// The two lanes and the bell that wakes their writer.
 #[derive(Debug)]
@@ -73,6 +79,7 @@ impl Outbox {
             lanes: Mutex::new(Lanes {
                 pushes: Lane::new(pushes),
                 replies: Lane::new(replies),
+                pushes_in_a_row: 0,
                 finished: false,
             }),
             changed: Notify::new(),
@@ -131,5 +138,13 @@ impl Outbox {
 }
 
 fn take_from(lanes: &mut Lanes) -> Option<Frame> {
-    lanes.pushes.take().or_else(|| lanes.replies.take())
+    let reply_is_due = lanes.pushes_in_a_row >= MAX_PUSHES_IN_A_ROW;
+    if (!reply_is_due || lanes.replies.frames.is_empty())
+        && let Some(push) = lanes.pushes.take()
+    {
+        lanes.pushes_in_a_row += 1;
+        return Some(push);
+    }
+    lanes.pushes_in_a_row = 0;
+    lanes.replies.take()
 }
