@@ -194,3 +194,49 @@ async fn a_shutdown_answers_what_was_accepted_and_takes_nothing_more() {
     expect(answered.expect("the client does not panic"), 200).await;
     timeout(DEADLINE, server.stop()).await.expect("it ends");
 }
+
+/// Sends `request` as it is, closes the sending side, and reads the answer to its end.
+async fn answer_to_half_closed(server: &TestServer, request: &str) -> String {
+    let mut stream = TcpStream::connect(server.address)
+        .await
+        .expect("the server listens");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("the server reads");
+    stream.shutdown().await.expect("the connection is open");
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .await
+        .expect("the server answers");
+    answer
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_sending_side_gets_no_answer() {
+    let server = TestServer::start().await;
+    let request =
+        "POST /v1/counters/half/increment HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
+    let answer = answer_to_half_closed(&server, request).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains(r#"{"name":"half","value":1}"#), "{answer}");
+}
+
+#[tokio::test]
+async fn a_giant_body_is_waited_for_before_it_is_refused() {
+    let server = TestServer::start().await;
+    let request = "PUT /v1/kv/q HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 99999999999\r\n\r\nabc";
+    let answer = answer_to_half_closed(&server, request).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_list_of_operations_is_read_as_a_merge_patch() {
+    let server = TestServer::start().await;
+    let patch = server
+        .request("PATCH", "/v1/contacts/anybody")
+        .header("content-type", "application/json-patch+json")
+        .body(r#"{"title":"x"}"#);
+    expect_problem(send(patch).await, 415, Some("Content-Type")).await;
+}

@@ -291,3 +291,39 @@ async fn a_page_that_was_sent_again_is_committed_again() -> TestResult {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn an_entity_grows_beyond_a_frame() -> TestResult {
+    let directory = tempdir()?;
+    let store = open(options(directory.path()))?;
+    put(&store, "k", b"small").await?;
+    let root = store.snapshot().state().root();
+    let giant = put(&store, "k", &vec![7; 13 * 1024 * 1024]).await;
+    assert!(matches!(
+        giant,
+        Err(WriteError::Store(StoreError::EntityTooLarge { .. }))
+    ));
+    assert_eq!(
+        store.snapshot().state().root(),
+        root,
+        "nothing of it is left"
+    );
+    put(&store, "k", b"small again").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_life_that_somebody_else_lives_goes_on() -> TestResult {
+    let directory = tempdir()?;
+    let store = open(options(directory.path()))?;
+    put(&store, "k", b"v").await?;
+    let first = store.replica();
+    store.begin_new_life();
+    put(&store, "k", b"w").await?;
+    let second = store.replica();
+    assert_ne!(first, second);
+    store.begin_new_life();
+    put(&store, "k", b"x").await?;
+    assert_eq!(store.replica(), second, "not more often than it may be");
+    Ok(())
+}

@@ -722,3 +722,27 @@ fn peers_that_went_down_are_remembered_within_a_bound() {
     let first = ReplicaId::from_bytes(1_000_000_u128.to_be_bytes());
     assert!(statuses.iter().all(|status| status.replica != first));
 }
+
+#[test]
+fn writes_under_our_life_that_we_never_made_leave_it_going_on() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    bench.hold(&[(US, 2)]);
+    let commands = bench.hear(ANN, pull(0, &[(US, 9)], &[], None));
+    assert!(
+        matches!(
+            commands.as_slice(),
+            [Command::NewLife, Command::Disconnect(ANN, _)]
+        ),
+        "{commands:?}"
+    );
+}
+
+#[test]
+fn a_vector_of_a_million_replicas_is_taken_in() {
+    let mut bench = Bench::with_peers(&[ANN]);
+    let replicas = (0..=validate::MAX_VECTOR_ENTRIES as u128).map(u128::to_be_bytes);
+    let entries: Vec<(ReplicaId, u64)> = replicas
+        .map(|bytes| (ReplicaId::from_bytes(bytes), 1))
+        .collect();
+    assert!(disconnected(&bench.hear(ANN, pull(0, &entries, &[], None))));
+}

@@ -148,3 +148,31 @@ fn take_from(lanes: &mut Lanes) -> Option<Frame> {
     lanes.pushes_in_a_row = 0;
     lanes.replies.take()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::Root, sync::Message};
+
+    #[test]
+    fn a_stream_of_pushes_keeps_replies_back_for_ever() {
+        let bounds = Bounds {
+            frames: 1_000,
+            bytes: 1_000_000,
+        };
+        let outbox = Outbox::new(bounds, bounds);
+        let frame = |root| {
+            let message = Message::Probe { root: Root(root) };
+            Frame::encode(&message).expect("a short message")
+        };
+        let (push, reply) = (frame(1), frame(2));
+        assert!(outbox.reply(reply.clone()));
+        for _ in 0..100 {
+            assert!(outbox.push(push.clone()));
+        }
+        let before = core::iter::from_fn(|| outbox.try_next())
+            .take_while(|next| next.bytes() != reply.bytes())
+            .count();
+        assert_eq!(before, MAX_PUSHES_IN_A_ROW);
+    }
+}
