@@ -82,11 +82,12 @@ impl core::error::Error for ClockError {}
 /// use grapevine_crdt::{HybridClock, Timestamp};
 ///
 /// let mut clock = HybridClock::default();
-/// let first = clock.tick(1_000).unwrap();
-/// let second = clock.tick(900).unwrap(); // the wall clock jumped back
+/// let first = clock.tick(1_000)?;
+/// let second = clock.tick(900)?; // the wall clock jumped back
 /// assert!(second > first);
 /// clock.observe(Timestamp::from_unix_ms(5_000));
-/// assert_eq!(clock.tick(1_001).unwrap().unix_ms(), 5_000);
+/// assert_eq!(clock.tick(1_001)?.unix_ms(), 5_000);
+/// # Ok::<(), grapevine_crdt::ClockError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HybridClock {

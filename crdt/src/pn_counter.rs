@@ -31,10 +31,11 @@ impl core::error::Error for CounterError {}
 ///
 /// let (a, b) = (ReplicaId::from_bytes([1; 16]), ReplicaId::from_bytes([2; 16]));
 /// let (mut here, mut there) = (Entity::default(), Entity::default());
-/// here.merge_cell(PnCounter::new(&here).increment(5, Dot::new(a, Seq::new(1))).unwrap());
-/// there.merge_cell(PnCounter::new(&there).decrement(2, Dot::new(b, Seq::new(1))).unwrap());
+/// here.merge_cell(PnCounter::new(&here).increment(5, Dot::new(a, Seq::new(1)))?);
+/// there.merge_cell(PnCounter::new(&there).decrement(2, Dot::new(b, Seq::new(1)))?);
 /// here.merge(there);
 /// assert_eq!(PnCounter::new(&here).value(), 3);
+/// # Ok::<(), grapevine_crdt::CounterError>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct PnCounter<'a> {
