@@ -92,6 +92,29 @@ impl Opener {
         }
     }
 
+    /// Opens `data.redb` alone, for reads to go on.
+    pub(super) fn open_for_reads(&self, store_id: Uuid) -> Result<Data, StoreError> {
+        let data = self.open_data(Uuid::nil())?;
+        let found = data.store_id()?;
+        if found != store_id {
+            return Err(StoreError::ForeignFile {
+                journal: store_id,
+                data: found,
+            });
+        }
+        Ok(data)
+    }
+
+    /// Whether files that could not grow can again.
+    pub(super) fn check_space(&self) -> Result<(), StoreError> {
+        let directory = &self.options.directory;
+        let length = |name| fs::metadata(directory.join(name)).map_or(0, |file| file.len());
+        let longest = length(JOURNAL).max(length(DATA));
+        self.disk
+            .check_space(directory, longest)
+            .map_err(|error| StoreError::storage(redb::StorageError::Io(error)))
+    }
+
     /// Reads back what is held. What is more than a batch is written to `data.redb` on the way.
     pub(super) fn recover(&self, files: &Files) -> Result<Recovered, StoreError> {
         let limits = self.options.batch();
