@@ -13,6 +13,10 @@ pub(super) trait Disk: Send + Sync + 'static {
     /// Opens the redb file at `path`, or makes it, with a cache of so many bytes.
     fn open(&self, path: &Path, cache_bytes: usize) -> Result<Database, DatabaseError>;
 
+    /// Writes all that reads show of the file at `path` to the disk: after a failed sync kernels may show, and
+    /// never write again, what the disk does not have. The file must be closed.
+    fn renew(&self, path: &Path) -> Result<(), std::io::Error>;
+
     /// Whether the files in `directory`, of which `longest` is the longest, could grow again.
     fn check_space(&self, directory: &Path, longest: u64) -> Result<(), std::io::Error>;
 }
@@ -34,6 +38,13 @@ impl Disk for FileSystem {
         Database::builder().set_cache_size(cache_bytes).create(path)
     }
 
+    fn renew(&self, path: &Path) -> Result<(), std::io::Error> {
+        let copy = path.with_extension("renewed");
+        write_copy(path, &copy)?;
+        fs::rename(&copy, path)?;
+        path.parent().map_or(Ok(()), sync_directory)
+    }
+
     fn check_space(&self, directory: &Path, longest: u64) -> Result<(), std::io::Error> {
         let path = directory.join(PROBE);
         let probed = probe(&path, longest);
@@ -41,6 +52,21 @@ impl Disk for FileSystem {
         probed.and(removed)
     }
 }
+
+/// Reads and writes every byte: what copies for us may share blocks, which are those that failed.
+fn write_copy(from: &Path, to: &Path) -> Result<(), std::io::Error> {
+    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
+    let mut chunk = vec![0; COPIED_BYTES];
+    loop {
+        match from.read(&mut chunk)? {
+            0 => return to.sync_all(),
+            read => to.write_all(&chunk[..read])?,
+        }
+    }
+}
+
+/// How many bytes are copied at a time.
+const COPIED_BYTES: usize = 1024 * 1024;
 
 /// A limit of the length of files shows in making one longer, a full disk only in writing.
 fn probe(path: &Path, longest: u64) -> Result<(), std::io::Error> {

@@ -80,7 +80,11 @@ impl Opener {
     /// On error `data` comes back, for reads to go on.
     pub(super) fn reopen(&self, data: Option<Data>) -> Result<Files, (StoreError, Option<Data>)> {
         let Some(data) = data else {
-            return self.open().map_err(|error| (error, None));
+            let opened = self.open().and_then(|files| {
+                files.data.settle()?;
+                Ok(files)
+            });
+            return opened.map_err(|error| (error, None));
         };
         let journal = self.open_journal().and_then(|journal| {
             check_same_store(&journal, &data)?;
@@ -103,6 +107,14 @@ impl Opener {
             });
         }
         Ok(data)
+    }
+
+    /// Writes the closed journal to the disk again, as reads show it. It may be that a commit of it failed, or its
+    /// closing or opening, and what is built on that could be lost with it when the power is.
+    pub(super) fn renew_journal(&self) -> Result<(), StoreError> {
+        self.disk
+            .renew(&self.options.directory.join(JOURNAL))
+            .map_err(|error| StoreError::storage(redb::StorageError::Io(error)))
     }
 
     /// Whether files that could not grow can again.

@@ -336,15 +336,10 @@ impl Writer {
             return;
         };
         let (kept, before) = (data.take(), fault.clone());
-        let opened = if before.is_no_space() {
-            match self.opener.check_space() {
-                Ok(()) => Ok(kept),
-                Err(error) => Err((error, kept)),
-            }
-        } else {
-            Ok(kept)
+        let opened = match self.prepare(&before) {
+            Ok(()) => self.try_reopen(kept.filter(Data::is_good)),
+            Err(error) => Err((error, kept)),
         };
-        let opened = opened.and_then(|kept| self.try_reopen(kept.filter(Data::is_good)));
         match opened {
             Ok(storage) => {
                 self.storage = Storage::Open(storage);
@@ -362,6 +357,14 @@ impl Writer {
                 self.wait_for_better(fault, kept);
             }
         }
+    }
+
+    /// What must be true of the files before they are opened again.
+    fn prepare(&self, fault: &Fault) -> Result<(), StoreError> {
+        if fault.is_no_space() {
+            self.opener.check_space()?;
+        }
+        self.opener.renew_journal()
     }
 
     fn try_reopen(&self, kept: Option<Data>) -> Result<OpenStorage, (StoreError, Option<Data>)> {

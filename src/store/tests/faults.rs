@@ -19,7 +19,10 @@ use super::{
     fixture::{SetClock, TestResult, check_state, get, kv, options, put, register, rows, until},
     group::hold_writer,
 };
-use crate::store::{Store, StoreError, StoreOptions, WriteError, disk::Disk};
+use crate::store::{
+    Store, StoreError, StoreOptions, WriteError,
+    disk::{Disk, FileSystem},
+};
 
 /// When one of the two files fails.
 #[derive(Debug)]
@@ -92,6 +95,11 @@ impl Disk for Fuses {
                 file: FileBackend::new(file)?,
                 fuse: fuse.clone(),
             })
+    }
+
+    fn renew(&self, path: &Path) -> Result<(), Error> {
+        self.journal.check()?;
+        FileSystem.renew(path)
     }
 
     fn check_space(&self, _directory: &Path, _longest: u64) -> Result<(), Error> {
