@@ -38,6 +38,7 @@ pub(super) enum ProblemKind {
     UnsupportedMediaType,
     Internal,
     Unavailable,
+    NoSpace,
     Timeout,
     NotConverged,
 }
@@ -90,6 +91,11 @@ impl ProblemKind {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
                 "The node cannot do this now",
+            ),
+            Self::NoSpace => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "insufficient-storage",
+                "The disk of the node is full",
             ),
             Self::Timeout => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -229,6 +235,10 @@ impl From<StoreError> for Problem {
         }
         if matches!(error, StoreError::EntityTooLarge { .. }) {
             return Self::new(ProblemKind::TooLarge, error.to_string());
+        }
+        if matches!(error, StoreError::NoSpace(_)) {
+            // The store has logged it; every client that writes would repeat it.
+            return Self::new(ProblemKind::NoSpace, error.to_string());
         }
         tracing::warn!(%error, "the store refused a request");
         Self::new(ProblemKind::Unavailable, error.to_string())

@@ -84,6 +84,8 @@ impl Store {
             opener,
             storage: Storage::Open(OpenStorage::new(journal, applier)),
             life: Life::default(),
+            store_id: identity.store_id,
+            reopened_at: None,
             closed,
         }
         .start()?;

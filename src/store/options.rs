@@ -22,6 +22,8 @@ pub struct StoreOptions {
     /// How long nothing was committed before a smaller batch is written to `data.redb`, in milliseconds.
     /// Default 500.
     pub idle_apply_after_ms: u64,
+    /// How long writes are refused before files that failed are tried again, in milliseconds. Default 1,000.
+    pub reopen_period_ms: u64,
 }
 
 impl StoreOptions {
@@ -35,6 +37,7 @@ impl StoreOptions {
             batch_bytes: 64 * 1024 * 1024,
             queue_length: 4_096,
             idle_apply_after_ms: 500,
+            reopen_period_ms: 1_000,
         }
     }
 
