@@ -223,15 +223,15 @@ impl Entity {
         held
     }
 
-    /// Whether it is shown: it has content that no removal covers, a deleted register not counting, nor a
+    /// Whether it is shown: it has content that no removal covers. What was deleted is no content: its
+    /// tombstones are collected by each replica in its own time, and must not decide what is shown. Nor is a
     /// count that says again, through another replica, what a reset has already forgotten.
     #[must_use]
     pub fn is_visible(&self) -> bool {
         let removed = self.removed();
         self.cells().any(|(key, cell)| {
-            let deleted = matches!(key, FieldKey::Register(_)) && cell.value == Value::Tombstone;
             is_content(key)
-                && !deleted
+                && cell.value != Value::Tombstone
                 && !removed.covers(cell.dot)
                 && (removed.is_empty() || !self.repeats_what_was_reset(key, cell))
         })
