@@ -12,6 +12,7 @@ mod cluster;
 mod conditions;
 mod contacts;
 mod counters;
+mod cursor;
 mod health;
 mod idempotency;
 mod import;
@@ -22,6 +23,7 @@ mod query;
 mod router;
 mod server;
 mod state;
+mod tallies;
 
 pub use import::MAX_CARDS_PER_IMPORT;
 pub use page::{MAX_PAGE_LIMIT, MAX_SCANNED_PER_PAGE};

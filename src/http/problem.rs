@@ -14,6 +14,7 @@ use axum::{
 use grapevine_crdt::CounterError;
 use serde_json::{Map, Value, json};
 
+use super::idempotency;
 use crate::{
     model::{InvalidContact, InvalidKey, kv::InvalidValue},
     store::{StoreError, WriteError},
@@ -213,7 +214,12 @@ impl From<InvalidValue> for Problem {
 
 impl From<CounterError> for Problem {
     fn from(error: CounterError) -> Self {
-        Self::new(ProblemKind::Conflict, error.to_string()).about("by")
+        let field = match error {
+            CounterError::KeyReused | CounterError::TooManyRequests => idempotency::FIELD,
+            CounterError::TooManyTallies => "writer",
+            _ => "by",
+        };
+        Self::new(ProblemKind::Conflict, error.to_string()).about(field)
     }
 }
 
@@ -266,4 +272,12 @@ pub(super) fn path_text(
 ) -> Result<String, Problem> {
     path.map(|axum::extract::Path(text)| text)
         .map_err(|rejection| Problem::malformed(field, rejection.body_text()))
+}
+
+/// Both parts of a path that has two, or why they cannot be read.
+pub(super) fn path_texts(
+    path: Result<axum::extract::Path<(String, String)>, PathRejection>,
+) -> Result<(String, String), Problem> {
+    path.map(|axum::extract::Path(texts)| texts)
+        .map_err(|rejection| Problem::malformed("path", rejection.body_text()))
 }

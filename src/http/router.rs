@@ -11,6 +11,7 @@ use axum::{
 use super::{
     HttpState, cluster, contacts, counters, health, import, kv,
     problem::{Problem, ProblemKind},
+    tallies,
 };
 
 /// The whole API.
@@ -38,6 +39,11 @@ pub fn router(state: HttpState) -> Router {
         .route("/v1/counters/{name}/increment", post(counters::increment))
         .route("/v1/counters/{name}/decrement", post(counters::decrement))
         .route("/v1/counters/{name}/reset", post(counters::reset))
+        .route("/v1/counters/{name}/tallies", get(tallies::list))
+        .route(
+            "/v1/counters/{name}/tallies/{writer}",
+            get(tallies::get).put(tallies::put),
+        )
         .route("/v1/cluster", get(cluster::get))
         .route("/v1/cluster/convergence", get(cluster::convergence))
         .route("/ping", get(health::ping))

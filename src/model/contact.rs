@@ -188,17 +188,11 @@ fn updated(entity: &Entity) -> Timestamp {
 fn conflicts(entity: &Entity) -> usize {
     entity
         .fields()
-        .filter_map(|(key, field)| match key {
-            FieldKey::Attribute(name) if !BOOKKEEPING.contains(&name.as_str()) => Some(field),
-            FieldKey::Attribute(_)
-            | FieldKey::Register(_)
-            | FieldKey::Removal(_)
-            | FieldKey::Increments(_)
-            | FieldKey::Decrements(_)
-            | FieldKey::IncrementsBaseline(_)
-            | FieldKey::DecrementsBaseline(_) => None,
+        .filter(|(key, _)| {
+            key.attribute()
+                .is_some_and(|name| !BOOKKEEPING.contains(&name))
         })
-        .map(|field| {
+        .map(|(_, field)| {
             let shown = &field.shown().value;
             let lost = field.conflicts().iter();
             lost.filter(|cell| cell.value != Value::Tombstone && cell.value != *shown)

@@ -35,7 +35,7 @@ pub use contact_rules::{
     MAX_EMAIL_CHARS, MAX_GROUP_CHARS, MAX_LABEL_CHARS, MAX_LINE_CHARS, MAX_NAME_CHARS,
     MAX_NOTE_CHARS, MAX_NUMBER_CHARS, contact_key,
 };
-pub use counter::{Counter, Direction};
+pub use counter::{Counter, Direction, Tally};
 pub use instant::rfc3339;
 pub(crate) use partition::short_hash;
 pub use partition::{PartitionState, root_term, vector_term};
