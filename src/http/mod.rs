@@ -21,6 +21,7 @@ mod problem;
 mod query;
 mod router;
 mod server;
+mod session;
 mod state;
 
 pub use import::MAX_CARDS_PER_IMPORT;

@@ -17,6 +17,8 @@ mod instant;
 pub mod kv;
 mod partition;
 mod replication;
+mod session_token;
+mod token_text;
 mod vcard;
 pub mod vcard_edit;
 mod vcard_lines;
@@ -43,6 +45,8 @@ pub use replication::{
     Claim, CommitRecord, Cursor, DeltaPage, EntityCells, Invalid, Op, Outcome, PartitionSummary,
     Root,
 };
+pub use session_token::{MAX_SESSION_TOKEN_BYTES, SessionToken};
+pub use token_text::InvalidToken;
 pub use vcard::{Card, CardFile, RejectedCard, RejectedProperty};
 pub use vcard_edit::Source;
 pub use vcard_lines::{MAX_CARD_BYTES, UnreadableFile};
