@@ -51,6 +51,9 @@ pub enum FieldKey {
     IncrementsBaseline(ReplicaId),
     /// How much of a replica's decrements was reset away.
     DecrementsBaseline(ReplicaId),
+    /// What was collected, as one replica knew it when it wrote to an entity of which it held nothing: the
+    /// dots whose cells are not to come back.
+    Clearing(ReplicaId),
 }
 
 impl FieldKey {
@@ -60,7 +63,7 @@ impl FieldKey {
         match self {
             Self::Register(_) => MergeRule::Latest,
             Self::Attribute(_) => MergeRule::LatestWithMemory,
-            Self::Removal(_) | Self::Increments(_) | Self::Decrements(_) => {
+            Self::Removal(_) | Self::Increments(_) | Self::Decrements(_) | Self::Clearing(_) => {
                 MergeRule::SingleWriterSlot
             }
             Self::IncrementsBaseline(_) | Self::DecrementsBaseline(_) => MergeRule::Maximum,
@@ -77,9 +80,10 @@ impl FieldKey {
     #[must_use]
     pub const fn only_writer(&self) -> Option<ReplicaId> {
         match self {
-            Self::Removal(replica) | Self::Increments(replica) | Self::Decrements(replica) => {
-                Some(*replica)
-            }
+            Self::Removal(replica)
+            | Self::Increments(replica)
+            | Self::Decrements(replica)
+            | Self::Clearing(replica) => Some(*replica),
             Self::Register(_)
             | Self::Attribute(_)
             | Self::IncrementsBaseline(_)

@@ -69,7 +69,8 @@ impl<'a> LwwMap<'a> {
                 | FieldKey::Increments(_)
                 | FieldKey::Decrements(_)
                 | FieldKey::IncrementsBaseline(_)
-                | FieldKey::DecrementsBaseline(_) => None,
+                | FieldKey::DecrementsBaseline(_)
+                | FieldKey::Clearing(_) => None,
             })
     }
 

@@ -69,7 +69,8 @@ impl<'a> PnCounter<'a> {
                     | FieldKey::Attribute(_)
                     | FieldKey::Removal(_)
                     | FieldKey::IncrementsBaseline(_)
-                    | FieldKey::DecrementsBaseline(_) => 0,
+                    | FieldKey::DecrementsBaseline(_)
+                    | FieldKey::Clearing(_) => 0,
                 }
             })
             .sum()
@@ -121,7 +122,8 @@ fn baseline_of(slot: &FieldKey) -> Option<FieldKey> {
         | FieldKey::Attribute(_)
         | FieldKey::Removal(_)
         | FieldKey::IncrementsBaseline(_)
-        | FieldKey::DecrementsBaseline(_) => None,
+        | FieldKey::DecrementsBaseline(_)
+        | FieldKey::Clearing(_) => None,
     }
 }
 

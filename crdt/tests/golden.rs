@@ -148,6 +148,7 @@ fn field_keys() {
         &FieldKey::DecrementsBaseline(B),
         "06bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
     );
+    check(&FieldKey::Clearing(B), "07bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb");
 }
 
 /// Two edits that did not see each other.

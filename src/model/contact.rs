@@ -196,7 +196,8 @@ fn conflicts(entity: &Entity) -> usize {
             | FieldKey::Increments(_)
             | FieldKey::Decrements(_)
             | FieldKey::IncrementsBaseline(_)
-            | FieldKey::DecrementsBaseline(_) => None,
+            | FieldKey::DecrementsBaseline(_)
+            | FieldKey::Clearing(_) => None,
         })
         .map(|field| {
             let shown = &field.shown().value;

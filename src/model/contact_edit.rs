@@ -196,6 +196,7 @@ fn unwanted<'a>(
         | FieldKey::Increments(_)
         | FieldKey::Decrements(_)
         | FieldKey::IncrementsBaseline(_)
-        | FieldKey::DecrementsBaseline(_) => None,
+        | FieldKey::DecrementsBaseline(_)
+        | FieldKey::Clearing(_) => None,
     })
 }

@@ -13,9 +13,11 @@ mod contact_kept;
 mod contact_laws;
 mod contact_rules;
 mod counter;
+mod floor;
 mod instant;
 pub mod kv;
 mod partition;
+mod rejoin;
 mod replication;
 mod session_token;
 mod token_text;
@@ -38,9 +40,11 @@ pub use contact_rules::{
     MAX_NOTE_CHARS, MAX_NUMBER_CHARS, contact_key,
 };
 pub use counter::{Counter, Direction};
+pub use floor::Floor;
 pub use instant::rfc3339;
 pub(crate) use partition::short_hash;
 pub use partition::{PartitionState, root_term, vector_term};
+pub use rejoin::{Issue, Rejoin};
 pub use replication::{
     Claim, CommitRecord, Cursor, DeltaPage, EntityCells, Invalid, Op, Outcome, PartitionSummary,
     Root,

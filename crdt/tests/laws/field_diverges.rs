@@ -191,6 +191,12 @@ fn the_key_decides_the_rule_and_the_writer() {
             false,
             None,
         ),
+        (
+            FieldKey::Clearing(replica),
+            MergeRule::SingleWriterSlot,
+            false,
+            Some(replica),
+        ),
     ];
     for (key, rule, is_timed, writer) in keys {
         assert_eq!(key.rule(), rule, "{key:?}");
