@@ -55,17 +55,21 @@ impl FieldCell {
             return Err(Malformed::OwnWriteSeen);
         }
         match (field, &cell.value) {
-            (FieldKey::Removal(_), Value::Dots(dots)) if dots.covers(cell.dot) => {
+            (FieldKey::Removal(_) | FieldKey::Clearing(_), Value::Dots(dots))
+                if dots.covers(cell.dot) =>
+            {
                 Err(Malformed::OwnWriteSeen)
             }
-            (FieldKey::Removal(_), Value::Dots(_)) if cell.rank.get() != cell.dot.seq.get() => {
+            (FieldKey::Removal(_) | FieldKey::Clearing(_), Value::Dots(_))
+                if cell.rank.get() != cell.dot.seq.get() =>
+            {
                 Err(Malformed::ForeignRank)
             }
             (
                 FieldKey::Register(_) | FieldKey::Attribute(_),
                 Value::Bytes(_) | Value::Tombstone,
             )
-            | (FieldKey::Removal(_), Value::Dots(_))
+            | (FieldKey::Removal(_) | FieldKey::Clearing(_), Value::Dots(_))
             | (
                 FieldKey::Increments(_)
                 | FieldKey::Decrements(_)
@@ -291,12 +295,14 @@ impl Entity {
                 .any(|(removal, dots)| !dots.is_empty() && is_unknown(removal))
     }
 
-    /// The cells that the digest counts: none if hidden, else all but tombstones and removals, for those
+    /// The cells that the digest counts: none if hidden, else all but tombstones, removals and clearings, for those
     /// are collected by each replica in its own time.
     pub fn digested(&self) -> impl Iterator<Item = (&FieldKey, &Cell)> {
         let visible = self.is_visible();
         self.cells().filter(move |(key, cell)| {
-            visible && cell.value != Value::Tombstone && !matches!(key, FieldKey::Removal(_))
+            visible
+                && cell.value != Value::Tombstone
+                && !matches!(key, FieldKey::Removal(_) | FieldKey::Clearing(_))
         })
     }
 }
@@ -316,6 +322,7 @@ const fn is_content(key: &FieldKey) -> bool {
         | FieldKey::DecrementsBaseline(_)
         | FieldKey::KeyedIncrementsBaseline(_)
         | FieldKey::KeyedDecrementsBaseline(_)
-        | FieldKey::TallyBaseline(_) => false,
+        | FieldKey::TallyBaseline(_)
+        | FieldKey::Clearing(_) => false,
     }
 }

@@ -63,6 +63,9 @@ pub enum FieldKey {
     KeyedDecrementsBaseline(RequestKey),
     /// How much of a writer's tally was reset away.
     TallyBaseline(String),
+    /// What was collected, as one replica knew it when it wrote to an entity of which it held nothing: the
+    /// dots whose cells are not to come back.
+    Clearing(ReplicaId),
 }
 
 /// What a field says about a counter.
@@ -83,7 +86,7 @@ impl FieldKey {
         match self {
             Self::Register(_) => MergeRule::Latest,
             Self::Attribute(_) => MergeRule::LatestWithMemory,
-            Self::Removal(_) | Self::Increments(_) | Self::Decrements(_) => {
+            Self::Removal(_) | Self::Increments(_) | Self::Decrements(_) | Self::Clearing(_) => {
                 MergeRule::SingleWriterSlot
             }
             Self::IncrementsBaseline(_)
@@ -107,9 +110,10 @@ impl FieldKey {
     #[must_use]
     pub const fn only_writer(&self) -> Option<ReplicaId> {
         match self {
-            Self::Removal(replica) | Self::Increments(replica) | Self::Decrements(replica) => {
-                Some(*replica)
-            }
+            Self::Removal(replica)
+            | Self::Increments(replica)
+            | Self::Decrements(replica)
+            | Self::Clearing(replica) => Some(*replica),
             Self::Register(_)
             | Self::Attribute(_)
             | Self::IncrementsBaseline(_)
@@ -139,7 +143,8 @@ impl FieldKey {
             | Self::Tally(_)
             | Self::KeyedIncrementsBaseline(_)
             | Self::KeyedDecrementsBaseline(_)
-            | Self::TallyBaseline(_) => None,
+            | Self::TallyBaseline(_)
+            | Self::Clearing(_) => None,
         }
     }
 
@@ -157,7 +162,8 @@ impl FieldKey {
             | Self::KeyedIncrements(_)
             | Self::KeyedDecrements(_)
             | Self::KeyedIncrementsBaseline(_)
-            | Self::KeyedDecrementsBaseline(_) => 0,
+            | Self::KeyedDecrementsBaseline(_)
+            | Self::Clearing(_) => 0,
         }
     }
 
@@ -174,7 +180,9 @@ impl FieldKey {
             | Self::KeyedIncrementsBaseline(_)
             | Self::KeyedDecrementsBaseline(_)
             | Self::TallyBaseline(_) => CounterPart::Baseline,
-            Self::Register(_) | Self::Attribute(_) | Self::Removal(_) => return None,
+            Self::Register(_) | Self::Attribute(_) | Self::Removal(_) | Self::Clearing(_) => {
+                return None;
+            }
         };
         Some(part)
     }

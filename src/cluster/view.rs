@@ -58,4 +58,7 @@ pub trait ClusterView: Send + Sync + 'static {
     /// Waits until every live member agrees with this node, `wait` at most; else the live members that do
     /// not. Without peers it is true at once.
     async fn converged(&self, wait: Duration) -> Result<(), Vec<MemberStatus>>;
+
+    /// Asks every peer at once what it has, and fetches what is missing here. Waits for nothing.
+    fn ask_peers(&self);
 }

@@ -22,6 +22,7 @@ mod problem;
 mod query;
 mod router;
 mod server;
+mod session;
 mod state;
 mod tallies;
 

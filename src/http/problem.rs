@@ -42,6 +42,10 @@ pub(super) enum ProblemKind {
     NoSpace,
     Timeout,
     NotConverged,
+    /// What the client is known to have written is not here yet.
+    Behind,
+    /// No room for another write in the token of the session.
+    TokenFull,
 }
 
 impl ProblemKind {
@@ -107,6 +111,16 @@ impl ProblemKind {
                 StatusCode::GATEWAY_TIMEOUT,
                 "not-converged",
                 "Live members do not agree yet",
+            ),
+            Self::Behind => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "behind",
+                "This node does not hold what you have written yet",
+            ),
+            Self::TokenFull => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "token-full",
+                "The token can name no more writes",
             ),
         }
     }

@@ -13,10 +13,14 @@ mod contact_kept;
 mod contact_laws;
 mod contact_rules;
 mod counter;
+mod floor;
 mod instant;
 pub mod kv;
 mod partition;
+mod rejoin;
 mod replication;
+mod session_token;
+mod token_text;
 mod vcard;
 pub mod vcard_edit;
 mod vcard_lines;
@@ -36,13 +40,17 @@ pub use contact_rules::{
     MAX_NOTE_CHARS, MAX_NUMBER_CHARS, contact_key,
 };
 pub use counter::{Counter, Direction, Tally};
+pub use floor::Floor;
 pub use instant::rfc3339;
 pub(crate) use partition::short_hash;
 pub use partition::{PartitionState, root_term, vector_term};
+pub use rejoin::{Issue, Rejoin};
 pub use replication::{
     Claim, CommitRecord, Cursor, DeltaPage, EntityCells, Invalid, Op, Outcome, PartitionSummary,
     Root,
 };
+pub use session_token::{MAX_SESSION_TOKEN_BYTES, SessionToken};
+pub use token_text::InvalidToken;
 pub use vcard::{Card, CardFile, RejectedCard, RejectedProperty};
 pub use vcard_edit::Source;
 pub use vcard_lines::{MAX_CARD_BYTES, UnreadableFile};

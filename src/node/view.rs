@@ -90,6 +90,10 @@ impl ClusterView for View {
             }
         }
     }
+
+    fn ask_peers(&self) {
+        self.driver.probe_all();
+    }
 }
 
 impl View {

@@ -109,6 +109,9 @@ pub enum StoreError {
     /// A peer claims writes of this life that it did not make, again and again.
     #[error("a peer claims writes of this node that it did not make")]
     Overclaim,
+    /// A step of a kind that this version does not take.
+    #[error("a step of a kind that this version does not take")]
+    Unsupported,
     /// The edit panicked.
     #[error("the edit panicked")]
     Panicked,

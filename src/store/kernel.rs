@@ -16,7 +16,7 @@ use super::{
     layout::{self, StoredEntity},
     rows,
 };
-use crate::model::{Claim, EntityCells, EntityId, Op, Outcome, PartitionId, PartitionState};
+use crate::model::{Claim, EntityCells, EntityId, Floor, Op, Outcome, PartitionId, PartitionState};
 
 /// The most bytes of an entity's row that a write may make: an entity is never split, and must fit into a frame
 /// between peers together with the vector of its partition.
@@ -51,6 +51,8 @@ pub struct Edit<'a> {
     pub dot: Dot,
     /// The time of the write, above every time told or observed before.
     pub time: Timestamp,
+    /// What has been collected of the partition.
+    pub floor: &'a Floor,
 }
 
 /// Rows and state as they are, with the steps of one group on top.
@@ -131,10 +133,12 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         let time = clock.tick(now_unix_ms).map_err(|_| StoreError::Exhausted)?;
         let dot = Dot::new(replica, upto);
         let stored = self.load(partition, id)?;
+        let floor = self.state.partition(partition).floor.clone();
         let edit = Edit {
             entity: &stored.entity,
             dot,
             time,
+            floor: &floor,
         };
         let cells = match decide(edit) {
             Ok(cells) => cells,
@@ -179,11 +183,14 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
                     return Ok(Outcome::Gap);
                 }
             }
-            Claim::Absorb(vector) if op.entities.is_empty() && ours.includes(vector) => {
+            Claim::Absorb { vector, .. } if op.entities.is_empty() && ours.includes(vector) => {
                 return Ok(Outcome::Covered);
             }
             Claim::Nothing if op.entities.is_empty() => return Ok(Outcome::Covered),
-            Claim::Absorb(_) | Claim::Nothing => {}
+            Claim::Absorb { .. } | Claim::Nothing => {}
+            Claim::Repair | Claim::Recount | Claim::Collect { .. } | Claim::Rejoin(_) => {
+                return Err(StoreError::Unsupported);
+            }
         }
         let changed = self.execute(op, None)?;
         self.state.observe(announced);
@@ -300,7 +307,10 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
                 single = [(*replica, *upto)];
                 &mut single.into_iter()
             }
-            Claim::Absorb(vector) => &mut vector.iter(),
+            Claim::Absorb { vector, .. } => &mut vector.iter(),
+            Claim::Repair | Claim::Recount | Claim::Collect { .. } | Claim::Rejoin(_) => {
+                return Err(StoreError::Unsupported);
+            }
         };
         for (replica, upto) in claimed {
             let ours = before.vector.get(replica);
@@ -410,9 +420,18 @@ fn op_bytes(op: &Op) -> usize {
     const CELL_BYTES: usize = 64;
     const DOT_BYTES: usize = 24;
     let claim = match &op.claim {
-        Claim::Nothing => 0,
+        Claim::Nothing | Claim::Repair | Claim::Recount => 0,
         Claim::Advance { .. } => DOT_BYTES,
-        Claim::Absorb(vector) => vector.len() * DOT_BYTES,
+        Claim::Absorb { vector, floor } => (vector.len() + floor.vector.len()) * DOT_BYTES,
+        Claim::Collect { stable, ids } => {
+            stable.len() * DOT_BYTES + ids.iter().map(|id| id.key().len()).sum::<usize>()
+        }
+        Claim::Rejoin(rejoin) => {
+            let held = rejoin.held.iter();
+            let held = held.map(|(id, dots)| id.key().len() + dots.len() * DOT_BYTES);
+            let vectors = rejoin.vector.len() + rejoin.floor.vector.len();
+            vectors * DOT_BYTES + held.sum::<usize>()
+        }
     };
     let cells = |cells: &EntityCells| {
         let cells_bytes: usize = cells

@@ -183,13 +183,15 @@ fn overclaims(op: &Op, workspace: &Workspace<'_, Snapshot>, life: &Life) -> bool
     let partition = workspace.state().partition(op.partition);
     let ours = partition.vector.get(replica);
     match &op.claim {
-        Claim::Nothing => false,
+        Claim::Nothing | Claim::Repair | Claim::Recount => false,
         Claim::Advance {
             replica: claimed,
             upto,
             ..
         } => *claimed == replica && *upto > ours,
-        Claim::Absorb(vector) => vector.get(replica) > ours,
+        Claim::Absorb { vector, .. } => vector.get(replica) > ours,
+        Claim::Collect { stable, .. } => stable.get(replica) > ours,
+        Claim::Rejoin(rejoin) => rejoin.vector.get(replica) > ours,
     }
 }
 

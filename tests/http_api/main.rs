@@ -7,4 +7,5 @@ mod import;
 mod kv;
 mod lists;
 mod problems;
+mod sessions;
 mod support;

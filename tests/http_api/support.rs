@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,6 +21,7 @@ use serde_json::Value;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 pub(crate) const MAX_BODY_BYTES: usize = 256 * 1_024;
+pub(crate) const TOKEN_WAIT: Duration = Duration::from_millis(200);
 
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
@@ -41,14 +45,12 @@ impl TestServer {
         let cluster = Arc::new(FakeCluster::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
-        let state = HttpState {
-            store: store.clone(),
-            cluster: cluster.clone(),
-            limits: HttpLimits {
-                max_body_bytes: MAX_BODY_BYTES,
-                request_timeout,
-            },
+        let limits = HttpLimits {
+            max_body_bytes: MAX_BODY_BYTES,
+            request_timeout,
+            token_wait: TOKEN_WAIT,
         };
+        let state = HttpState::new(store.clone(), cluster.clone(), limits);
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(serve(listener, state, async {
             let _dropped = stopped.await;
@@ -152,6 +154,8 @@ pub(crate) struct FakeCluster {
     /// Never answers whether the members agree.
     pub(crate) stuck: Mutex<bool>,
     pub(crate) asked: tokio::sync::Notify,
+    /// How often the peers were asked what they have.
+    pub(crate) peers_asked: AtomicUsize,
     pub(crate) release: tokio::sync::Notify,
 }
 
@@ -167,6 +171,10 @@ impl ClusterView for FakeCluster {
             root: Root(0xab),
             uptime: Duration::from_millis(1_500),
         }
+    }
+
+    fn ask_peers(&self) {
+        self.peers_asked.fetch_add(1, Ordering::SeqCst);
     }
 
     async fn members(&self) -> Vec<MemberStatus> {

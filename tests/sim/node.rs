@@ -197,7 +197,12 @@ impl Node {
                     upto: *upto,
                     entities: op.entities.clone(),
                 }),
-                Claim::Nothing | Claim::Absorb(_) => None,
+                Claim::Nothing
+                | Claim::Absorb { .. }
+                | Claim::Repair
+                | Claim::Recount
+                | Claim::Collect { .. }
+                | Claim::Rejoin(_) => None,
             })
             .collect()
     }

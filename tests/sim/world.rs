@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use grapevine::{
-    model::{Claim, Op},
+    model::{Claim, Floor, Op},
     store::read_delta,
     sync::{
         Message,
@@ -297,11 +297,12 @@ impl World {
         if self.fault == Some(Fault::ClaimsEarly) && op.claim == Claim::Nothing {
             // As if the page that was just taken were the last: all that some node holds is claimed.
             let writes = self.history.partitions.get(&op.partition);
-            op.claim = Claim::Absorb(
-                writes
+            op.claim = Claim::Absorb {
+                vector: writes
                     .map(|writes| writes.vector.clone())
                     .unwrap_or_default(),
-            );
+                floor: Floor::default(),
+            };
         }
         op
     }

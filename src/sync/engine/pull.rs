@@ -10,7 +10,7 @@
 use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
 
 use super::PullRequest;
-use crate::model::{Claim, Cursor, DeltaPage, EntityCells, Op, PartitionId};
+use crate::model::{Claim, Cursor, DeltaPage, EntityCells, Floor, Op, PartitionId};
 
 /// The most pages of one pull that are on their way through the writer; the next is asked for after one of
 /// them is durable.
@@ -40,6 +40,7 @@ pub(super) enum Turn {
 struct Final {
     entities: Vec<EntityCells>,
     vector: VersionVector,
+    floor: Floor,
     announced: Timestamp,
 }
 
@@ -143,6 +144,7 @@ impl Pull {
             self.last = Some(Final {
                 entities: page.entities,
                 vector: page.vector,
+                floor: page.floor.unwrap_or_default(),
                 announced,
             });
             return None;
@@ -195,7 +197,10 @@ impl Pull {
             let op = Op {
                 partition: self.partition,
                 entities: last.entities,
-                claim: Claim::Absorb(last.vector),
+                claim: Claim::Absorb {
+                    vector: last.vector,
+                    floor: last.floor,
+                },
             };
             Turn::Claim(op, last.announced)
         })

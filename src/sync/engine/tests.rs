@@ -13,8 +13,8 @@ use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use super::*;
 use crate::{
     model::{
-        Claim, Collection, CommitRecord, Cursor, DeltaPage, EntityCells, EntityId, Op, Outcome,
-        PartitionId, PartitionState, PartitionSummary, Root,
+        Claim, Collection, CommitRecord, Cursor, DeltaPage, EntityCells, EntityId, Floor, Op,
+        Outcome, PartitionId, PartitionState, PartitionSummary, Root,
     },
     store::State,
     sync::{Message, PROTOCOL_VERSION, PeerInfo},
@@ -213,6 +213,7 @@ fn delta(
             vector: vector(told),
             stamp,
             next,
+            floor: next.is_none().then(Floor::default),
         },
     }
 }
@@ -230,6 +231,13 @@ fn apply(ticket: u64, entities: Vec<EntityCells>, claim: Claim) -> Command {
             claim,
         },
         announced: clock(),
+    }
+}
+
+fn absorb(vector: VersionVector) -> Claim {
+    Claim::Absorb {
+        vector,
+        floor: Floor::default(),
     }
 }
 
@@ -284,7 +292,7 @@ fn what_differs_is_pulled_and_claimed_with_its_last_page() {
     let told = [(ANN, 1), (BOB, 1)];
     assert_eq!(
         bench.hear(ANN, delta(0, written(ANN, 1), &told, 5, None)),
-        [apply(0, written(ANN, 1), Claim::Absorb(vector(&told)))]
+        [apply(0, written(ANN, 1), absorb(vector(&told)))]
     );
     bench.hold(&told);
     bench.now_ms += RECHECK_PERIOD_MS;
@@ -311,11 +319,7 @@ fn a_claim_waits_until_every_page_before_it_is_durable() {
     assert_eq!(bench.hear(ANN, last), []);
     assert_eq!(
         bench.step(Event::Applied(Ticket(0), Outcome::Applied)),
-        [apply(
-            1,
-            written(ANN, 2),
-            Claim::Absorb(vector(&[(ANN, 2)]))
-        )]
+        [apply(1, written(ANN, 2), absorb(vector(&[(ANN, 2)])))]
     );
 }
 
@@ -351,11 +355,7 @@ fn a_pass_over_a_state_that_moved_is_followed_by_another_against_a_greater_base(
     bench.step(Event::Applied(Ticket(1), Outcome::Applied));
     assert_eq!(
         bench.hear(ANN, delta(2, written(ANN, 3), &[(ANN, 3)], 6, None)),
-        [apply(
-            2,
-            written(ANN, 3),
-            Claim::Absorb(vector(&[(ANN, 3)]))
-        )]
+        [apply(2, written(ANN, 3), absorb(vector(&[(ANN, 3)])))]
     );
 }
 
@@ -443,11 +443,7 @@ fn a_pull_that_waits_for_our_own_writer_is_not_given_up() {
     bench.step(Event::Tick);
     assert_eq!(
         bench.step(Event::Applied(Ticket(0), Outcome::Applied)),
-        [apply(
-            1,
-            written(ANN, 2),
-            Claim::Absorb(vector(&[(ANN, 2)]))
-        )]
+        [apply(1, written(ANN, 2), absorb(vector(&[(ANN, 2)])))]
     );
 }
 

@@ -42,9 +42,12 @@ fn join(id: &EntityId, mut entity: Entity, before: &Before, group: &Group) -> En
             }
         }
         match &op.claim {
-            Claim::Nothing => {}
+            Claim::Nothing | Claim::Repair | Claim::Recount | Claim::Collect { .. } => {}
             Claim::Advance { replica, upto, .. } => vector.advance(*replica, *upto),
-            Claim::Absorb(claimed) => vector.join(claimed),
+            Claim::Absorb {
+                vector: claimed, ..
+            } => vector.join(claimed),
+            Claim::Rejoin(rejoin) => vector.join(&rejoin.vector),
         }
     }
     entity

@@ -32,9 +32,12 @@ pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String
 fn claim(partition: PartitionId, mut vector: VersionVector, group: &Group) -> VersionVector {
     for op in group.ops.iter().filter(|op| op.partition == partition) {
         match &op.claim {
-            Claim::Nothing => {}
+            Claim::Nothing | Claim::Repair | Claim::Recount | Claim::Collect { .. } => {}
             Claim::Advance { replica, upto, .. } => vector.advance(*replica, *upto),
-            Claim::Absorb(claimed) => vector.join(claimed),
+            Claim::Absorb {
+                vector: claimed, ..
+            } => vector.join(claimed),
+            Claim::Rejoin(rejoin) => vector.join(&rejoin.vector),
         }
     }
     vector
