@@ -14,6 +14,10 @@ pub(super) enum ListKind {
     Entities(Collection),
     /// The tallies of a counter, in the order of their writers.
     Tallies,
+    /// The conflicts of one contact.
+    ContactConflicts,
+    /// The conflicts of all contacts.
+    Conflicts,
 }
 
 impl ListKind {
@@ -22,6 +26,8 @@ impl ListKind {
             Self::Entities(collection) => collection.into(),
             // Above the numbers of collections.
             Self::Tallies => 0xf0,
+            Self::ContactConflicts => 0xf1,
+            Self::Conflicts => 0xf2,
         }
     }
 }

@@ -10,6 +10,7 @@
 mod body;
 mod cluster;
 mod conditions;
+mod conflicts;
 mod contacts;
 mod counters;
 mod cursor;

@@ -30,7 +30,7 @@ pub const MAX_SCANNED_PER_PAGE: usize = 20_000;
 /// How many items a page has if nothing else is asked for.
 const DEFAULT_PAGE_LIMIT: usize = 100;
 /// A page ends with the item that reaches this many bytes.
-const PAGE_BYTES: usize = 8 * 1_024 * 1_024;
+pub(super) const PAGE_BYTES: usize = 8 * 1_024 * 1_024;
 
 /// Which page of which list.
 #[derive(Debug)]

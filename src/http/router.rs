@@ -9,7 +9,7 @@ use axum::{
 };
 
 use super::{
-    HttpState, cluster, contacts, counters, health, import, kv,
+    HttpState, cluster, conflicts, contacts, counters, health, import, kv,
     problem::{Problem, ProblemKind},
     tallies,
 };
@@ -30,6 +30,16 @@ pub fn router(state: HttpState) -> Router {
                 .put(contacts::put)
                 .patch(contacts::patch)
                 .delete(contacts::delete),
+        )
+        .route("/v1/conflicts", get(conflicts::list_all))
+        .route("/v1/contacts/{id}/conflicts", get(conflicts::list))
+        .route(
+            "/v1/contacts/{id}/conflicts/{conflict}/choose",
+            post(conflicts::choose),
+        )
+        .route(
+            "/v1/contacts/{id}/conflicts/{conflict}/dismiss",
+            post(conflicts::dismiss),
         )
         .route("/v1/counters", get(counters::list))
         .route(

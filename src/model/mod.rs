@@ -5,6 +5,9 @@
 
 mod address;
 mod contact;
+pub mod contact_conflict;
+#[cfg(test)]
+mod contact_conflict_laws;
 mod contact_draft;
 pub mod contact_edit;
 mod contact_element;
@@ -12,6 +15,7 @@ mod contact_kept;
 #[cfg(test)]
 mod contact_laws;
 mod contact_rules;
+mod contact_trim;
 mod counter;
 mod floor;
 mod instant;
@@ -28,6 +32,7 @@ mod vcard_property;
 
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
 pub use contact::{Contact, Email, Phone};
+pub use contact_conflict::{Conflict, Settlement, Version};
 pub use contact_draft::ContactDraft;
 pub use contact_edit::{Change, Creation, WriteStamp};
 pub use contact_element::ElementDraft;
@@ -39,6 +44,7 @@ pub use contact_rules::{
     MAX_EMAIL_CHARS, MAX_GROUP_CHARS, MAX_LABEL_CHARS, MAX_LINE_CHARS, MAX_NAME_CHARS,
     MAX_NOTE_CHARS, MAX_NUMBER_CHARS, contact_key,
 };
+pub use contact_trim::{MAX_CONFLICT_AGE_MS, MAX_CONFLICTS_PER_FIELD, trim};
 pub use counter::{Counter, Direction, Tally};
 pub use floor::Floor;
 pub use instant::rfc3339;
