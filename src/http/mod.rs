@@ -19,6 +19,7 @@ mod kv;
 mod page;
 mod problem;
 mod query;
+mod room;
 mod router;
 mod server;
 mod state;

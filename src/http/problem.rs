@@ -39,6 +39,7 @@ pub(super) enum ProblemKind {
     Internal,
     Unavailable,
     NoSpace,
+    Overloaded,
     Timeout,
     NotConverged,
 }
@@ -97,6 +98,11 @@ impl ProblemKind {
                 "insufficient-storage",
                 "The disk of the node is full",
             ),
+            Self::Overloaded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "The node has more to do than it can",
+            ),
             Self::Timeout => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "timeout",
@@ -146,6 +152,16 @@ impl Problem {
 
     pub(super) fn too_large(detail: impl Into<String>) -> Self {
         Self::new(ProblemKind::TooLarge, detail)
+    }
+
+    /// 503: nothing happened, and the same request may succeed in a moment.
+    pub(super) fn overloaded(detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Overloaded, detail)
+    }
+
+    #[cfg(test)]
+    pub(super) const fn status(&self) -> StatusCode {
+        self.kind.parts().0
     }
 
     pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
@@ -235,6 +251,9 @@ impl From<StoreError> for Problem {
         }
         if matches!(error, StoreError::EntityTooLarge { .. }) {
             return Self::new(ProblemKind::TooLarge, error.to_string());
+        }
+        if matches!(error, StoreError::Overloaded) {
+            return Self::overloaded(error.to_string());
         }
         if matches!(error, StoreError::NoSpace(_)) {
             // The store has logged it; every client that writes would repeat it.
