@@ -21,6 +21,7 @@ mod kv;
 mod page;
 mod problem;
 mod query;
+mod room;
 mod router;
 mod server;
 mod session;

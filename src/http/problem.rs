@@ -40,6 +40,7 @@ pub(super) enum ProblemKind {
     Internal,
     Unavailable,
     NoSpace,
+    Overloaded,
     Timeout,
     NotConverged,
     /// What the client is known to have written is not here yet.
@@ -102,6 +103,11 @@ impl ProblemKind {
                 "insufficient-storage",
                 "The disk of the node is full",
             ),
+            Self::Overloaded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "The node has more to do than it can",
+            ),
             Self::Timeout => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "timeout",
@@ -161,6 +167,16 @@ impl Problem {
 
     pub(super) fn too_large(detail: impl Into<String>) -> Self {
         Self::new(ProblemKind::TooLarge, detail)
+    }
+
+    /// 503: nothing happened, and the same request may succeed in a moment.
+    pub(super) fn overloaded(detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Overloaded, detail)
+    }
+
+    #[cfg(test)]
+    pub(super) const fn status(&self) -> StatusCode {
+        self.kind.parts().0
     }
 
     pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
@@ -255,6 +271,9 @@ impl From<StoreError> for Problem {
         }
         if matches!(error, StoreError::EntityTooLarge { .. }) {
             return Self::new(ProblemKind::TooLarge, error.to_string());
+        }
+        if matches!(error, StoreError::Overloaded) {
+            return Self::overloaded(error.to_string());
         }
         if matches!(error, StoreError::NoSpace(_)) {
             // The store has logged it; every client that writes would repeat it.

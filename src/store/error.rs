@@ -25,6 +25,9 @@ pub enum StoreError {
     /// The store is closing or has failed; whether a write that was under way is stored is unknown.
     #[error("the store is closed")]
     Closed,
+    /// The writer's queue had no room for too long. The write did not happen.
+    #[error("more writes wait than the storage can take at the moment")]
+    Overloaded,
     /// The write would make its entity larger than a frame between peers may be.
     #[error("the entity would have {bytes} bytes, at most {limit} are kept")]
     EntityTooLarge {

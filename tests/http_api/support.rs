@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -30,7 +31,7 @@ pub(crate) struct TestServer {
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl TestServer {
@@ -39,8 +40,16 @@ impl TestServer {
     }
 
     pub(crate) async fn start_with(request_timeout: Duration) -> Self {
+        Self::start_tuned(request_timeout, |_| {}).await
+    }
+
+    pub(crate) async fn start_tuned(
+        request_timeout: Duration,
+        tune: impl FnOnce(&mut StoreOptions),
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let options = StoreOptions::new(directory.path());
+        let mut options = StoreOptions::new(directory.path());
+        tune(&mut options);
         let store = Store::open(options, Arc::new(SystemClock)).expect("a new store opens");
         let cluster = Arc::new(FakeCluster::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -62,8 +71,12 @@ impl TestServer {
             client: reqwest::Client::new(),
             stop: Some(stop),
             served,
-            _directory: directory,
+            directory,
         }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {

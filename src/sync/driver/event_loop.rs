@@ -164,6 +164,7 @@ impl EventLoop {
             .map(|status| PeerReport {
                 info: self.peers.info(status.replica).cloned(),
                 probed: self.probed.get(&status.replica).copied(),
+                waiting_bytes: self.peers.waiting_bytes(status.replica),
                 status,
             })
             .collect()
@@ -196,6 +197,11 @@ impl EventLoop {
                 let Some(replica) = self.peers.peer_of(link) else {
                     return;
                 };
+                if matches!(message, Message::Pull { .. } | Message::InStep { .. })
+                    && let Some(sender) = self.peers.sender(replica)
+                {
+                    sender.has_asked();
+                }
                 let told = self
                     .probed
                     .get_mut(&replica)

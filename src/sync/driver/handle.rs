@@ -9,7 +9,7 @@ use std::{
 
 use grapevine_crdt::ReplicaId;
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
     listening,
     peers::Peers,
     serve,
+    session::MAX_ROOM_OF_ALL_BYTES,
     shared::{Shared, UpPeers},
     warnings::Warnings,
 };
@@ -37,8 +38,8 @@ use crate::{
 /// How many messages of all links wait for the event loop.
 const MAX_INBOUND_WAITING: usize = 256;
 
-/// How many local commits wait to be pushed; what exceeds that is found by pulls.
-const MAX_COMMITS_WAITING: usize = 4_096;
+/// How many local commits wait to be pushed, each of about 4 MiB at most; what exceeds that is found by pulls.
+const MAX_COMMITS_WAITING: usize = 512;
 
 /// How many requests from above wait.
 const MAX_CONTROL_WAITING: usize = 256;
@@ -50,6 +51,8 @@ pub struct PeerReport {
     pub info: Option<PeerInfo>,
     /// What was asked of it and what it told; `None` while it is down.
     pub probed: Option<Probed>,
+    /// How many bytes wait to be sent to it.
+    pub waiting_bytes: usize,
     /// What the engine knows of it.
     pub status: PeerStatus,
 }
@@ -90,6 +93,7 @@ impl Driver {
             counters: Counters::default(),
             warnings: Warnings::default(),
             inbound: inbound_sender,
+            room: Arc::new(Semaphore::new(MAX_ROOM_OF_ALL_BYTES)),
             up: watch::Sender::new(Arc::new(UpPeers::new())),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),

@@ -12,7 +12,7 @@
 //!
 //! Invariants: a peer is up if and only if it passed the handshake on a link that is open; the engine hears of
 //! nobody else. At most [`MAX_LINKS`] links, and per link [`MAX_ROOM_BYTES`] of messages between socket and
-//! store.
+//! store; of all links [`MAX_ROOM_OF_ALL_BYTES`].
 //!
 //! It must not know gossip, the roster, HTTP, or what a message means.
 
@@ -35,4 +35,4 @@ pub use counters::DriverTotals;
 pub use handle::{Driver, PeerReport};
 pub use listening::MAX_LINKS;
 pub use probed::Probed;
-pub use session::MAX_ROOM_BYTES;
+pub use session::{MAX_ROOM_BYTES, MAX_ROOM_OF_ALL_BYTES};

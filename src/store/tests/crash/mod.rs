@@ -81,6 +81,7 @@ fn check(image: Image, seed: u64, again: usize) {
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .expect("a runtime");
     let store = open();
