@@ -25,6 +25,7 @@ mod field;
 mod hlc;
 mod lww_map;
 mod malformed;
+mod outside;
 mod pn_counter;
 mod version_vector;
 
@@ -36,5 +37,6 @@ pub use field::{Field, FieldKey, MergeRule};
 pub use hlc::{ClockError, HybridClock, Timestamp};
 pub use lww_map::LwwMap;
 pub use malformed::Malformed;
+pub use outside::{OutsideEdit, Verdict};
 pub use pn_counter::{CounterError, PnCounter};
 pub use version_vector::VersionVector;

@@ -8,6 +8,7 @@
 //! It must not know peers, how the store keeps anything, or how cells merge.
 
 mod body;
+mod changes;
 mod cluster;
 mod conditions;
 mod contacts;
@@ -16,6 +17,7 @@ mod health;
 mod idempotency;
 mod import;
 mod kv;
+mod merge;
 mod page;
 mod problem;
 mod query;
@@ -25,6 +27,7 @@ mod session;
 mod state;
 
 pub use import::MAX_CARDS_PER_IMPORT;
+pub use merge::MAX_EDITS_PER_MERGE;
 pub use page::{MAX_PAGE_LIMIT, MAX_SCANNED_PER_PAGE};
 pub use router::router;
 pub use server::{MAX_CONNECTIONS, serve};

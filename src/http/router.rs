@@ -9,7 +9,7 @@ use axum::{
 };
 
 use super::{
-    HttpState, cluster, contacts, counters, health, import, kv,
+    HttpState, changes, cluster, contacts, counters, health, import, kv, merge,
     problem::{Problem, ProblemKind},
 };
 
@@ -38,6 +38,8 @@ pub fn router(state: HttpState) -> Router {
         .route("/v1/counters/{name}/increment", post(counters::increment))
         .route("/v1/counters/{name}/decrement", post(counters::decrement))
         .route("/v1/counters/{name}/reset", post(counters::reset))
+        .route("/v1/changes", get(changes::get).post(changes::post))
+        .route("/v1/merge", post(merge::post))
         .route("/v1/cluster", get(cluster::get))
         .route("/v1/cluster/convergence", get(cluster::convergence))
         .route("/ping", get(health::ping))

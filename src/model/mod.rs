@@ -4,6 +4,7 @@
 //! address book files; they know nothing of storage, the network or HTTP, and are told the time.
 
 mod address;
+mod changes_token;
 mod contact;
 mod contact_draft;
 pub mod contact_edit;
@@ -16,6 +17,8 @@ mod counter;
 mod floor;
 mod instant;
 pub mod kv;
+mod offline_contact;
+mod offline_edit;
 mod partition;
 mod rejoin;
 mod replication;
@@ -27,6 +30,7 @@ mod vcard_lines;
 mod vcard_property;
 
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
+pub use changes_token::{ChangesToken, MAX_CHANGES_TOKEN_BYTES, Pass, Resume};
 pub use contact::{Contact, Email, Phone};
 pub use contact_draft::ContactDraft;
 pub use contact_edit::{Change, Creation, WriteStamp};
@@ -41,7 +45,8 @@ pub use contact_rules::{
 };
 pub use counter::{Counter, Direction};
 pub use floor::Floor;
-pub use instant::rfc3339;
+pub use instant::{read_instant, rfc3339};
+pub use offline_edit::{Fate, LostTo, OfflineEdit, kv_json};
 pub(crate) use partition::short_hash;
 pub use partition::{PartitionState, root_term, vector_term};
 pub use rejoin::{Issue, Rejoin};
