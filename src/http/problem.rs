@@ -45,6 +45,8 @@ pub(super) enum ProblemKind {
     NotConverged,
     /// What the client is known to have written is not here yet.
     Behind,
+    /// What would be needed to answer is forgotten.
+    Gone,
     /// No room for another write in the token of the session.
     TokenFull,
 }
@@ -122,6 +124,11 @@ impl ProblemKind {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "behind",
                 "This node does not hold what you have written yet",
+            ),
+            Self::Gone => (
+                StatusCode::GONE,
+                "gone",
+                "What was deleted since is forgotten",
             ),
             Self::TokenFull => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -3,7 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use super::session::Waiting;
-use crate::{cluster::ClusterView, config::NodeConfig, store::Store};
+use crate::{
+    clock::{SystemClock, WallClock},
+    cluster::ClusterView,
+    config::NodeConfig,
+    store::Store,
+};
 
 /// The bounds that are settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +40,8 @@ pub struct HttpState {
     pub cluster: Arc<dyn ClusterView>,
     /// The bounds.
     pub limits: HttpLimits,
+    /// The time of day.
+    pub(super) clock: Arc<dyn WallClock>,
     /// The reads that wait for other nodes' writes.
     pub(super) waiting: Arc<Waiting>,
 }
@@ -47,6 +54,7 @@ impl HttpState {
             store,
             cluster,
             limits,
+            clock: Arc::new(SystemClock),
             waiting: Arc::default(),
         }
     }

@@ -4,6 +4,7 @@
 //! address book files; they know nothing of storage, the network or HTTP, and are told the time.
 
 mod address;
+mod changes_token;
 mod contact;
 pub mod contact_conflict;
 #[cfg(test)]
@@ -20,6 +21,8 @@ mod counter;
 mod floor;
 mod instant;
 pub mod kv;
+mod offline_contact;
+mod offline_edit;
 mod partition;
 mod rejoin;
 mod replication;
@@ -31,6 +34,7 @@ mod vcard_lines;
 mod vcard_property;
 
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
+pub use changes_token::{ChangesToken, MAX_CHANGES_TOKEN_BYTES, Pass, Resume};
 pub use contact::{Contact, Email, Phone};
 pub use contact_conflict::{Conflict, Settlement, Version};
 pub use contact_draft::ContactDraft;
@@ -47,7 +51,8 @@ pub use contact_rules::{
 pub use contact_trim::{MAX_CONFLICT_AGE_MS, MAX_CONFLICTS_PER_FIELD, trim};
 pub use counter::{Counter, Direction, Tally};
 pub use floor::Floor;
-pub use instant::rfc3339;
+pub use instant::{read_instant, rfc3339};
+pub use offline_edit::{Fate, LostTo, OfflineEdit, kv_json};
 pub(crate) use partition::short_hash;
 pub use partition::{PartitionState, root_term, vector_term};
 pub use rejoin::{Issue, Rejoin};

@@ -189,6 +189,8 @@ mod tests {
             }
         }
 
+        fn ask_peers(&self) {}
+
         async fn members(&self) -> Vec<MemberStatus> {
             let alive = self.0.lock().expect("nobody panicked").clone();
             let member = |replica| MemberStatus {

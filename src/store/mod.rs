@@ -1,6 +1,6 @@
 //! The store: what a node holds, kept so that a crash loses nothing acknowledged.
 //!
-//! The *kernel* (`kernel`, `layout`, `delta`, `listing`) is pure: it decides what a write changes in rows,
+//! The *kernel* (`kernel`, `layout`, `delta`, `changes`, `listing`) is pure: it decides what a write changes in rows,
 //! log, vectors and digests, over anything that can be read as [`Rows`]. The shell around it keeps the rows
 //! in redb (`writer`, `journal`, `overlay`, `applier`, `data`), publishes snapshots (`publication`, the only
 //! place that does) and reads everything back (`recovery`). The simulation runs the same
@@ -13,6 +13,7 @@
 
 mod alarm;
 mod applier;
+mod changes;
 mod data;
 mod delta;
 mod disk;
@@ -34,6 +35,7 @@ mod step;
 mod writer;
 
 pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
+pub use changes::{ChangesError, ChangesPage, covers_floors, read_changes};
 pub use delta::{DeltaBudget, read_delta};
 pub use error::StoreError;
 pub use handle::{Store, WriteError};
