@@ -215,13 +215,13 @@ impl Entity {
         held
     }
 
-    /// Whether it is shown: it has content that no removal covers, a deleted register not counting.
+    /// Whether it is shown: it has content that no removal covers. What was deleted is no content: its
+    /// tombstones are collected by each replica in its own time, and must not decide what is shown.
     #[must_use]
     pub fn is_visible(&self) -> bool {
         let removed = self.removed();
         self.cells().any(|(key, cell)| {
-            let deleted = matches!(key, FieldKey::Register(_)) && cell.value == Value::Tombstone;
-            is_content(key) && !deleted && !removed.covers(cell.dot)
+            is_content(key) && cell.value != Value::Tombstone && !removed.covers(cell.dot)
         })
     }
 
