@@ -217,6 +217,7 @@ mod tests {
         let stamp = WriteStamp {
             dot: Dot::new(replica(number), Seq::new(1)),
             time: Timestamp::from_unix_ms(SystemClock.unix_ms() - u64::from(number)),
+            collected: None,
         };
         contact_edit::put(&grapevine_crdt::Entity::default(), &draft, stamp).0
     }
@@ -262,6 +263,7 @@ mod tests {
             let stamp = WriteStamp {
                 dot: edit.dot,
                 time: edit.time,
+                collected: None,
             };
             let cells = contact_edit::put(edit.entity, &draft, stamp).0;
             Ok::<_, std::convert::Infallible>((cells, ()))

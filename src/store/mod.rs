@@ -39,7 +39,7 @@ pub use changes::{ChangesError, ChangesPage, covers_floors, read_changes};
 pub use delta::{DeltaBudget, read_delta};
 pub use error::StoreError;
 pub use handle::{Store, WriteError};
-pub use kernel::{Changes, Edit, Group, Workspace};
+pub use kernel::{Changes, Edit, Group, MAX_ENTITY_BYTES, MAX_MERGED_BYTES, Workspace};
 pub use layout::{entity_hash, read_entity};
 pub use listing::{Listing, list_entities};
 pub use options::{Identity, StoreOptions};
