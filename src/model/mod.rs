@@ -16,6 +16,7 @@ mod counter;
 mod floor;
 mod instant;
 pub mod kv;
+mod pages;
 mod partition;
 mod rejoin;
 mod replication;
@@ -40,6 +41,7 @@ pub use contact_rules::{
 pub use counter::{Counter, Direction};
 pub use floor::Floor;
 pub use instant::rfc3339;
+pub use pages::{EntityState, ListingPage, StatePage};
 pub(crate) use partition::short_hash;
 pub use partition::{PartitionState, root_term, vector_term};
 pub use rejoin::{Issue, Rejoin};
