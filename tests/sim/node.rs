@@ -154,7 +154,7 @@ impl Node {
                 }
                 Job::Apply(ticket, op, announced) => {
                     let outcome = workspace
-                        .apply(op, announced)
+                        .apply_as(op, announced, wall_ms, || self.life)
                         .expect("rows in memory can be read");
                     answers.push(Answer::Applied(ticket, outcome));
                 }

@@ -144,7 +144,9 @@ impl World {
                 Deed::Add(by) => i128::from(by),
                 Deed::Take(by) => -i128::from(by),
                 Deed::Reset | Deed::Discard => 0,
-                Deed::Edit(..) | Deed::Remove(_) | Deed::Put(_) => panic!("not on a counter"),
+                Deed::Edit(..) | Deed::Replace(..) | Deed::Remove(_) | Deed::Put(_) => {
+                    panic!("not on a counter")
+                }
             })
             .sum()
     }
