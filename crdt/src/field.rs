@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CausalContext, Cell, Malformed, ReplicaId};
+use crate::{CausalContext, Cell, Malformed, ReplicaId, Value};
 
 /// How the cells of a field merge. Each rule is commutative, associative and idempotent.
 ///
@@ -171,6 +171,12 @@ impl Field {
         core::iter::once(&self.shown).chain(&self.conflicts)
     }
 
+    /// Whether it shows that it was deleted although a value is held that lost to the deletion unseen.
+    pub(crate) fn hides_a_value(&self) -> bool {
+        let is_value = |cell: &Cell| cell.value != Value::Tombstone;
+        !is_value(&self.shown) && self.conflicts.iter().any(is_value)
+    }
+
     /// What a writer that holds this field has seen of it. An edit records
     /// [`Entity::seen`](crate::Entity::seen), which also tells which removals it knew of.
     #[must_use]
@@ -181,6 +187,22 @@ impl Field {
             seen.insert(cell.dot);
         }
         seen
+    }
+
+    /// The field with only the cells that `keep` keeps; `None` if that is none.
+    pub(crate) fn filter(self, mut keep: impl FnMut(&Cell) -> bool) -> Option<Self> {
+        let Self {
+            shown,
+            mut conflicts,
+        } = self;
+        let shown = Some(shown).filter(&mut keep);
+        conflicts.retain(keep);
+        let shown = match shown {
+            Some(shown) => shown,
+            None if conflicts.is_empty() => return None,
+            None => conflicts.remove(0),
+        };
+        Some(Self { shown, conflicts })
     }
 
     /// Takes `cell` in by `rule`; says whether the field changed.

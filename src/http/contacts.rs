@@ -61,7 +61,13 @@ pub(super) async fn create(
         .store
         .write(id.clone(), move |edit| {
             let cells = match &request_hash {
-                None => contact_edit::put(edit.entity, &draft, stamp(&edit)).0,
+                None => {
+                    let stamp = WriteStamp {
+                        collected: None,
+                        ..stamp(&edit)
+                    };
+                    contact_edit::put(edit.entity, &draft, stamp).0
+                }
                 Some(hash) => create_once(&edit, &draft, hash.as_bytes())?,
             };
             let contact = show(&key, &edit, &cells)?;
@@ -184,10 +190,12 @@ pub(super) async fn delete(
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) const fn stamp(edit: &Edit<'_>) -> WriteStamp {
+/// The stamp of a write to a contact that may have existed before.
+pub(super) fn stamp<'a>(edit: &Edit<'a>) -> WriteStamp<'a> {
     WriteStamp {
         dot: edit.dot,
         time: edit.time,
+        collected: Some(&edit.floor.vector),
     }
 }
 

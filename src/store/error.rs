@@ -105,9 +105,17 @@ pub enum StoreError {
     /// A peer claims writes of this life that it did not make, again and again.
     #[error("a peer claims writes of this node that it did not make")]
     Overclaim,
-    /// A step of a kind that this version does not take.
-    #[error("a step of a kind that this version does not take")]
-    Unsupported,
+    /// A write that names one entity was said to name another too: no honest replica makes such.
+    #[error("the write {dot:?} cannot be of both {} and {}", entities[0], entities[1])]
+    TwoEntities {
+        /// The write.
+        dot: grapevine_crdt::Dot,
+        /// The entity that it names here, and the one that it was said to name.
+        entities: Box<[crate::model::EntityId; 2]>,
+    },
+    /// A rejoin whose writer gave no names for what is written anew.
+    #[error("a rejoin without names for what is written anew")]
+    NotIssued,
     /// The edit panicked.
     #[error("the edit panicked")]
     Panicked,

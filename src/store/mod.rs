@@ -38,7 +38,7 @@ pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
 pub use delta::{DeltaBudget, read_delta};
 pub use error::StoreError;
 pub use handle::{Store, WriteError};
-pub use kernel::{Changes, Edit, Group, Workspace};
+pub use kernel::{Changes, Edit, Group, MAX_ENTITY_BYTES, MAX_MERGED_BYTES, Workspace};
 pub use layout::{entity_hash, read_entity};
 pub use listing::{Listing, list_entities};
 pub use options::{Identity, StoreOptions};

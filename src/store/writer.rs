@@ -143,6 +143,14 @@ impl Writer {
             }
         }
         Counters::add(&self.publication.counters.steps, steps.len() as u64);
+        if workspace.clashes() > 0 {
+            let clashes = workspace.clashes();
+            Counters::add(&self.publication.counters.clashes, clashes);
+            tracing::error!(
+                clashes,
+                "a peer holds other cells under the names of held ones"
+            );
+        }
         let result = if workspace.is_empty() {
             Ok(None)
         } else {

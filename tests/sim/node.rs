@@ -169,7 +169,7 @@ impl Node {
                 Job::Apply(ticket, mut op, announced) => {
                     issue(&mut op, &workspace, self.life, wall_ms);
                     let outcome = workspace
-                        .apply(op, announced)
+                        .apply_as(op, announced, wall_ms, || self.life)
                         .expect("rows in memory can be read");
                     answers.push(Answer::Applied(ticket, outcome));
                 }

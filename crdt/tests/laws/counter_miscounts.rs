@@ -36,7 +36,7 @@ proptest! {
                 .map_while(|write| match write.deed {
                     Deed::Add(by) => Some(i128::from(by)),
                     Deed::Take(by) => Some(-i128::from(by)),
-                    Deed::Reset | Deed::Discard | Deed::Put(_) | Deed::Edit(..) | Deed::Remove(_) => None,
+                    Deed::Reset | Deed::Discard | Deed::Put(_) | Deed::Edit(..) | Deed::Replace(..) | Deed::Remove(_) => None,
                 })
                 .collect();
             // Without a reset nothing is forgotten.

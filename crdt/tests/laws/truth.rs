@@ -73,6 +73,14 @@ impl World {
         removed
     }
 
+    /// Whether `replica`, having everything, must show `entity`: something was set that nobody replaced,
+    /// deleted or removed.
+    pub(crate) fn visible(&self, replica: &Replica, entity: usize) -> bool {
+        let removed = self.removed(replica, entity);
+        let mut outliving = self.outliving(replica, entity).into_iter();
+        outliving.any(|(key, dot)| !removed.contains(&dot) && !self.is_tombstone(dot, &key))
+    }
+
     /// Whether `replica`, having everything, must say that `entity` was brought back unaware.
     pub(crate) fn revived(&self, replica: &Replica, entity: usize) -> bool {
         let removed = self.removed(replica, entity);
@@ -91,7 +99,7 @@ impl World {
             .removals(replica, entity)
             .filter(|removal| !self.removed_by(removal).is_empty())
             .any(|removal| outliving.iter().all(|edit| !knew(edit, removal.dot)));
-        !outliving.is_empty() && (unaware || self.shows_removed(replica, entity, &removed))
+        self.visible(replica, entity) && (unaware || self.shows_removed(replica, entity, &removed))
     }
 
     fn shows_removed(&self, replica: &Replica, entity: usize, removed: &BTreeSet<Dot>) -> bool {
@@ -136,7 +144,9 @@ impl World {
                 Deed::Add(by) => i128::from(by),
                 Deed::Take(by) => -i128::from(by),
                 Deed::Reset | Deed::Discard => 0,
-                Deed::Edit(..) | Deed::Remove(_) | Deed::Put(_) => panic!("not on a counter"),
+                Deed::Edit(..) | Deed::Replace(..) | Deed::Remove(_) | Deed::Put(_) => {
+                    panic!("not on a counter")
+                }
             })
             .sum()
     }
