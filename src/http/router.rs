@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     http::{Method, Uri},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 
 use super::{
@@ -57,6 +57,7 @@ pub fn router(state: HttpState) -> Router {
         .route("/v1/changes", get(changes::get).post(changes::post))
         .route("/v1/merge", post(merge::post))
         .route("/v1/cluster", get(cluster::get))
+        .route("/v1/cluster/members/{id}", delete(cluster::forget))
         .route("/v1/cluster/convergence", get(cluster::convergence))
         .route("/ping", get(health::ping))
         .route("/healthz", get(health::live))

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::SystemClock,
-        cluster::{MemberStatus, NodeStatus},
+        cluster::{ForgetError, Health, MemberStatus, NodeStatus},
         model::{
             Claim, Collection, ContactDraft, EntityCells, MAX_CONFLICTS_PER_FIELD, Op, Root,
             WriteStamp, contact_conflict::conflicts, contact_edit,
@@ -190,6 +190,14 @@ mod tests {
         }
 
         fn ask_peers(&self) {}
+
+        async fn health(&self) -> Health {
+            Health::default()
+        }
+
+        async fn forget(&self, _replica: ReplicaId) -> Result<(), ForgetError> {
+            Err(ForgetError::Unknown)
+        }
 
         async fn members(&self) -> Vec<MemberStatus> {
             let alive = self.0.lock().expect("nobody panicked").clone();

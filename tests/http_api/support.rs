@@ -12,11 +12,12 @@ use std::{
 
 use grapevine::{
     clock::SystemClock,
-    cluster::{ClusterView, MemberStatus, NodeStatus},
+    cluster::{ClusterView, ForgetError, Health, MemberStatus, NodeStatus},
     http::{HttpLimits, HttpState, serve},
     model::Root,
     store::{Store, StoreOptions},
 };
+use grapevine_crdt::ReplicaId;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -164,6 +165,7 @@ pub(crate) const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;
 #[derive(Default)]
 pub(crate) struct FakeCluster {
     pub(crate) members: Mutex<Vec<MemberStatus>>,
+    pub(crate) health: Mutex<Health>,
     /// Never answers whether the members agree.
     pub(crate) stuck: Mutex<bool>,
     pub(crate) asked: tokio::sync::Notify,
@@ -192,6 +194,21 @@ impl ClusterView for FakeCluster {
 
     async fn members(&self) -> Vec<MemberStatus> {
         self.members.lock().expect("no holder panics").clone()
+    }
+
+    async fn health(&self) -> Health {
+        self.health.lock().expect("no holder panics").clone()
+    }
+
+    async fn forget(&self, replica: ReplicaId) -> Result<(), ForgetError> {
+        let mut members = self.members.lock().expect("no holder panics");
+        let place = members.iter().position(|member| member.replica == replica);
+        let place = place.ok_or(ForgetError::Unknown)?;
+        if members[place].alive {
+            return Err(ForgetError::Alive);
+        }
+        members.remove(place);
+        Ok(())
     }
 
     async fn converged(&self, _wait: Duration) -> Result<(), Vec<MemberStatus>> {

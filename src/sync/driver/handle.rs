@@ -22,6 +22,7 @@ use super::{
     serve,
     session::MAX_ROOM_OF_ALL_BYTES,
     shared::{Shared, UpPeers},
+    tasks,
     warnings::Warnings,
 };
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
     store::{Edit, Store},
     sync::{
         PeerInfo,
-        engine::{Engine, PeerStatus},
+        engine::{CollectionStatus, Divergence, Engine, PeerStatus},
         transport::{Connector, Listener, Traffic},
     },
 };
@@ -55,6 +56,15 @@ pub struct PeerReport {
     pub waiting_bytes: usize,
     /// What the engine knows of it.
     pub status: PeerStatus,
+}
+
+/// How well the partitions are.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// How far collection is.
+    pub collection: CollectionStatus,
+    /// The partitions that differ from a peer's although both took in the same writes.
+    pub divergences: Vec<Divergence>,
 }
 
 /// Sync that runs. Cheap to clone; all clones are one driver.
@@ -100,6 +110,7 @@ impl Driver {
         });
         let tasks = TaskTracker::new();
         let (steps, applied) = apply::start(&shared, &tasks);
+        let (work, done) = tasks::start(&shared, &tasks);
         let event_loop = EventLoop {
             shared: Arc::clone(&shared),
             engine,
@@ -108,6 +119,7 @@ impl Driver {
             steps,
             backlog: VecDeque::new(),
             requests: serve::start(&shared, &tasks),
+            tasks: work,
             probed: BTreeMap::new(),
             epochs: 0,
             changes: changes_sender,
@@ -118,6 +130,7 @@ impl Driver {
             inbound,
             commits,
             applied,
+            done,
         }));
         tasks.spawn(listening::run(Arc::clone(&shared), listener, tasks.clone()));
         tasks.spawn(dialer::run(
@@ -163,6 +176,21 @@ impl Driver {
             return Vec::new();
         }
         reports.await.unwrap_or_default()
+    }
+
+    /// Who belongs to the cluster, as the roster says, and whether this node was given no seeds. Nothing is
+    /// collected before. Waits for the driver, for the word must not be lost.
+    pub async fn set_roster(&self, members: Arc<BTreeSet<ReplicaId>>, alone: bool) {
+        let _stopped = self.control.send(Control::Roster(members, alone)).await;
+    }
+
+    /// How well the partitions are; the best once the driver stopped.
+    pub async fn health(&self) -> Health {
+        let (answer, health) = oneshot::channel();
+        if self.control.send(Control::Health(answer)).await.is_err() {
+            return Health::default();
+        }
+        health.await.unwrap_or_default()
     }
 
     /// Changes whenever a peer comes, goes, or tells its root.
