@@ -118,7 +118,7 @@ impl ClusterView for Neighbours {
         Health::default()
     }
 
-    async fn forget(&self, _replica: ReplicaId) -> Result<(), ForgetError> {
+    async fn forget(&self, _replica: grapevine_crdt::ReplicaId) -> Result<(), ForgetError> {
         Err(ForgetError::Unknown)
     }
 
