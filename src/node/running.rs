@@ -18,6 +18,7 @@ use super::{
     addresses::Addresses,
     http,
     membership::{Known, Membership, read_roster},
+    trimming::{Trimming, TrimmingTask},
     view::View,
 };
 use crate::{
@@ -45,6 +46,7 @@ pub struct Node {
     http: JoinHandle<()>,
     membership_stopping: CancellationToken,
     membership: JoinHandle<()>,
+    trimming: TrimmingTask,
 }
 
 impl Node {
@@ -111,6 +113,7 @@ impl Node {
         let _panicked = self.http.await;
         self.membership_stopping.cancel();
         let _panicked = self.membership.await;
+        self.trimming.stop().await;
         self.driver.shutdown().await;
         self.gossip.shutdown().await;
         self.store.close().await;
@@ -160,7 +163,11 @@ impl Node {
             seeds: config.seeds.clone(),
             interval: period,
         };
-        let gossip = Arc::new(Gossip::start(gossip_config, clock, addresses.gossip));
+        let gossip = Arc::new(Gossip::start(
+            gossip_config,
+            clock.clone(),
+            addresses.gossip,
+        ));
         let (known_sender, known) = watch::channel(Arc::new(Known::default()));
         let membership = Membership {
             ourselves: member,
@@ -182,6 +189,7 @@ impl Node {
             driver: driver.clone(),
             known,
         });
+        let trimming = Trimming::start(store.clone(), Arc::clone(&cluster), clock);
         let http_stopping = CancellationToken::new();
         let name = config.name.clone();
         let http = tokio::spawn(http::serve(http::Parts {
@@ -210,6 +218,7 @@ impl Node {
             http,
             membership_stopping,
             membership,
+            trimming,
         })
     }
 }
