@@ -7,6 +7,7 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
+use grapevine_crdt::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
@@ -15,7 +16,10 @@ use super::{
     problem::{Problem, ProblemKind},
     query::Parameters,
 };
-use crate::cluster::{MemberStatus, NodeStatus};
+use crate::{
+    cluster::{MemberStatus, NodeStatus, RefusedStatus},
+    model::rfc3339,
+};
 
 /// The longest that a request may wait for agreement.
 pub(super) const MAX_CONVERGENCE_WAIT: Duration = Duration::from_secs(60);
@@ -26,7 +30,12 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     Parameters::read(request.uri(), &[])?;
     let members: Vec<Value> = state.cluster.members().await.iter().map(member).collect();
-    let body = json!({ "node": node(&state.cluster.node()), "members": members });
+    let refused: Vec<Value> = state.cluster.refused().iter().map(refused).collect();
+    let body = json!({
+        "node": node(&state.cluster.node(), state.cluster.clock_fault()),
+        "members": members,
+        "refused": refused,
+    });
     json(StatusCode::OK, &body)
 }
 
@@ -49,7 +58,7 @@ pub(super) async fn convergence(
     }
 }
 
-fn node(node: &NodeStatus) -> Value {
+fn node(node: &NodeStatus, clock_fault: Option<String>) -> Value {
     json!({
         "name": node.name,
         "cluster": node.cluster,
@@ -57,6 +66,7 @@ fn node(node: &NodeStatus) -> Value {
         "http": node.http,
         "peer": node.peer,
         "root": node.root.to_string(),
+        "clock_fault": clock_fault,
         "uptime_ms": milliseconds(node.uptime),
         "version": env!("CARGO_PKG_VERSION"),
     })
@@ -72,6 +82,18 @@ fn member(member: &MemberStatus) -> Value {
         "agrees": member.agrees,
         "lag": member.lag,
         "last_heard_ms": member.last_heard.map(milliseconds),
+        "clock_offset_ms": member.clock_offset_ms,
+    })
+}
+
+fn refused(peer: &RefusedStatus) -> Value {
+    json!({
+        "name": peer.name,
+        "replica": peer.replica.to_string(),
+        "address": peer.address,
+        "reason": peer.reason,
+        "offset_ms": peer.offset_ms,
+        "since": rfc3339(Timestamp::from_unix_ms(peer.since_unix_ms)),
     })
 }
 

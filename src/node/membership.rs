@@ -79,7 +79,9 @@ impl Membership {
         reading: &mut Option<Reading>,
         uptime: Duration,
     ) -> Result<(), RosterError> {
-        if self.store.replica() != Some(self.replica) {
+        // What is written while the clock is off has a time that is off.
+        let may_write = self.driver.clock_fault().is_none();
+        if may_write && self.store.replica() != Some(self.replica) {
             self.replica = self.roster.enter(&self.ourselves).await?;
             tracing::warn!(replica = %self.replica, "this node began a new life");
         }
@@ -105,7 +107,7 @@ impl Membership {
         self.driver.set_addresses(self.addresses(&known));
         let known = Arc::new(known);
         self.known.send_replace(Arc::clone(&known));
-        if read_again {
+        if read_again && may_write {
             self.tidy(&known, uptime).await?;
         }
         Ok(())

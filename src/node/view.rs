@@ -14,7 +14,7 @@ use tokio::{
 
 use super::membership::{Known, read_roster};
 use crate::{
-    cluster::{ClusterView, GossipPeer, MemberStatus, NodeStatus, Roster},
+    cluster::{ClusterView, GossipPeer, MemberStatus, NodeStatus, RefusedStatus, Roster},
     model::Root,
     store::Store,
     sync::driver::{Driver, LocalPeer, PeerReport, Probed},
@@ -60,6 +60,24 @@ impl ClusterView for View {
             }
         };
         self.compose(&known, &self.driver.peers().await)
+    }
+
+    fn refused(&self) -> Vec<RefusedStatus> {
+        let refused = self.driver.refused().into_iter();
+        refused
+            .map(|peer| RefusedStatus {
+                name: peer.name,
+                replica: peer.replica,
+                address: peer.address,
+                reason: peer.reason,
+                offset_ms: peer.offset_ms,
+                since_unix_ms: peer.since_unix_ms,
+            })
+            .collect()
+    }
+
+    fn clock_fault(&self) -> Option<String> {
+        self.driver.clock_fault()
     }
 
     async fn converged(&self, wait: Duration) -> Result<(), Vec<MemberStatus>> {
@@ -144,6 +162,7 @@ impl View {
             let told = report.probed.and_then(|probed| probed.told());
             member.agrees = told.map_or(status.agrees, |told| told == root);
             member.lag = status.lag;
+            member.clock_offset_ms = report.clock_offset_ms;
             member.last_heard = Some(Duration::from_millis(status.last_heard_ms));
         }
         if let Some(replica) = self.store.replica() {
@@ -155,6 +174,7 @@ impl View {
                 agrees: true,
                 lag: Some(0),
                 last_heard: Some(Duration::ZERO),
+                clock_offset_ms: Some(0),
                 ..silent(replica, name, http, peer)
             };
             members.insert(replica, ourselves);
@@ -190,5 +210,6 @@ fn silent(replica: ReplicaId, name: &str, http: &str, peer: &str) -> MemberStatu
         agrees: false,
         lag: None,
         last_heard: None,
+        clock_offset_ms: None,
     }
 }

@@ -17,6 +17,7 @@
 //! It must not know gossip, the roster, HTTP, or what a message means.
 
 mod apply;
+mod clocks;
 mod config;
 mod counters;
 mod dialer;
@@ -30,6 +31,7 @@ mod session;
 mod shared;
 mod warnings;
 
+pub use clocks::{MAX_REFUSED, RefusedPeer};
 pub use config::{DriverConfig, LocalPeer};
 pub use counters::DriverTotals;
 pub use handle::{Driver, PeerReport};
