@@ -41,6 +41,7 @@ pub(super) enum ProblemKind {
     Unavailable,
     NoSpace,
     Overloaded,
+    ClockOff,
     Timeout,
     NotConverged,
     /// What the client is known to have written is not here yet.
@@ -109,6 +110,11 @@ impl ProblemKind {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "overloaded",
                 "The node has more to do than it can",
+            ),
+            Self::ClockOff => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "clock-off",
+                "The clock of the node is off",
             ),
             Self::Timeout => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -179,6 +185,11 @@ impl Problem {
     /// 503: nothing happened, and the same request may succeed in a moment.
     pub(super) fn overloaded(detail: impl Into<String>) -> Self {
         Self::new(ProblemKind::Overloaded, detail)
+    }
+
+    /// 503: a write now would have a time that is wrong.
+    pub(super) fn clock_off(detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::ClockOff, detail)
     }
 
     #[cfg(test)]

@@ -28,6 +28,7 @@ use super::{
     room::{MAX_BODIES_BYTES, Rooms},
     router,
 };
+use crate::cluster::ClusterView;
 
 /// The most connections at once; others wait in the listener's backlog.
 pub const MAX_CONNECTIONS: usize = 8_192;
@@ -48,6 +49,7 @@ const CONVERGENCE: &str = "/v1/cluster/convergence";
 /// and returns; those that take longer than ten seconds are cut off.
 pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Future<Output = ()>) {
     let request_timeout = state.limits.request_timeout;
+    let cluster = state.cluster.clone();
     let router = router(state);
     let rooms = Rooms::new(MAX_BODIES_BYTES);
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -74,6 +76,7 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
         };
         let answering = Answering {
             router: router.clone(),
+            cluster: cluster.clone(),
             rooms: rooms.clone(),
             request_timeout,
         };
@@ -101,6 +104,7 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
 #[derive(Clone)]
 struct Answering {
     router: Router,
+    cluster: Arc<dyn ClusterView>,
     rooms: Rooms,
     request_timeout: Duration,
 }
@@ -138,9 +142,15 @@ async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     let Answering {
         mut router,
+        cluster,
         rooms,
         request_timeout,
     } = answering;
+    if !request.method().is_safe()
+        && let Some(fault) = cluster.clock_fault()
+    {
+        return Ok(Problem::clock_off(fault).into_response());
+    }
     let limit = if request.uri().path() == CONVERGENCE {
         request_timeout + MAX_CONVERGENCE_WAIT
     } else {

@@ -53,9 +53,16 @@ pub struct Node {
 impl Node {
     /// Starts a node: binds its addresses, opens its store, and serves. Waits for no other node.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        Self::start_with_clock(config, Arc::new(SystemClock)).await
+    }
+
+    /// As [`Self::start`], with a wall clock other than the system's.
+    pub async fn start_with_clock(
+        config: NodeConfig,
+        clock: Arc<dyn WallClock>,
+    ) -> Result<Self, NodeError> {
         config.validate()?;
         let addresses = Addresses::bind(&config).await?;
-        let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
         let store = open_store(&config, Arc::clone(&clock)).await?;
         match Self::run(config, addresses, store.clone(), clock).await {
             Ok(node) => Ok(node),

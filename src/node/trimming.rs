@@ -239,6 +239,7 @@ mod tests {
                 agrees: true,
                 lag: None,
                 last_heard: None,
+                clock_offset_ms: None,
             };
             alive.into_iter().map(member).collect()
         }

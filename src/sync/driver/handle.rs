@@ -13,7 +13,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    DriverConfig, DriverTotals, Probed, apply,
+    DriverConfig, DriverTotals, Probed, RefusedPeer, apply,
+    clocks::Clocks,
     counters::Counters,
     dialer,
     event_loop::{Control, EventLoop, Sources},
@@ -52,6 +53,8 @@ pub struct PeerReport {
     pub info: Option<PeerInfo>,
     /// What was asked of it and what it told; `None` while it is down.
     pub probed: Option<Probed>,
+    /// How far its clock is ahead of ours (negative: behind), in milliseconds; `None` while it is down.
+    pub clock_offset_ms: Option<i64>,
     /// How many bytes wait to be sent to it.
     pub waiting_bytes: usize,
     /// What the engine knows of it.
@@ -94,6 +97,7 @@ impl Driver {
         let (changes_sender, changes) = watch::channel(0);
         let engine = Engine::new(config.engine.clone());
         let commits = store.subscribe(MAX_COMMITS_WAITING);
+        let clocks = Clocks::new(config.max_clock_skew_ms);
         let shared = Arc::new(Shared {
             config,
             store,
@@ -102,6 +106,7 @@ impl Driver {
             traffic: Arc::new(Traffic::default()),
             counters: Counters::default(),
             warnings: Warnings::default(),
+            clocks,
             inbound: inbound_sender,
             room: Arc::new(Semaphore::new(MAX_ROOM_OF_ALL_BYTES)),
             up: watch::Sender::new(Arc::new(UpPeers::new())),
@@ -124,6 +129,7 @@ impl Driver {
             epochs: 0,
             changes: changes_sender,
             commands: Vec::new(),
+            clock_is_off: false,
         };
         tasks.spawn(event_loop.run(Sources {
             control,
@@ -191,6 +197,19 @@ impl Driver {
             return Health::default();
         }
         health.await.unwrap_or_default()
+    }
+
+    /// The peers that were refused at the handshake within the last minutes, [`MAX_REFUSED`](super::MAX_REFUSED)
+    /// at most, in the order of their addresses.
+    #[must_use]
+    pub fn refused(&self) -> Vec<RefusedPeer> {
+        self.shared.clocks.refused(self.shared.now())
+    }
+
+    /// Why this node should make no writes now, if it is its clock that is off.
+    #[must_use]
+    pub fn clock_fault(&self) -> Option<String> {
+        self.shared.clocks.fault(self.shared.now())
     }
 
     /// Changes whenever a peer comes, goes, or tells its root.

@@ -17,6 +17,7 @@
 //! It must not know gossip, the roster, HTTP, or what a message means.
 
 mod apply;
+mod clocks;
 mod config;
 mod counters;
 mod dialer;
@@ -31,6 +32,7 @@ mod shared;
 mod tasks;
 mod warnings;
 
+pub use clocks::{MAX_REFUSED, RefusedPeer};
 pub use config::{DriverConfig, LocalPeer};
 pub use counters::DriverTotals;
 pub use handle::{Driver, Health, PeerReport};

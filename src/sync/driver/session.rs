@@ -11,10 +11,13 @@ use std::{
 use grapevine_crdt::ReplicaId;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::shared::{Inbound, LinkId, Shared};
+use super::{
+    clocks::base_ms,
+    shared::{Inbound, LinkId, Shared},
+};
 use crate::sync::{
     MAX_FRAME_BYTES, Message, PeerInfo,
-    engine::{Refusal, check_hello},
+    engine::{MAX_HELLO_TEXT_BYTES, Refusal, check_hello},
     transport::{Connection, Frame, FrameError, Link, LinkReceiver, LinkSender, Received},
 };
 
@@ -73,16 +76,18 @@ pub(super) async fn run(shared: &Shared, connection: Connection) -> Ending {
         () = shared.stopping.cancelled() => return Ending::Refused,
         handshake = handshake(shared, &sender, &mut receiver) => handshake,
     };
-    let (ours, theirs) = match handshake {
-        Ok(both) => both,
+    let Met {
+        ours,
+        theirs,
+        base_ms,
+    } = match handshake {
+        Ok(met) => met,
         Err(HandshakeError::Refused(Refusal::Ourselves)) => return Ending::Ourselves,
         Err(error) => {
             shared.counters.refusals.increment();
             let warning = format!("no sync with {remote}: {error}");
             match error {
-                HandshakeError::Refused(_) if shared.warnings.is_due(&warning) => {
-                    tracing::warn!("{warning}");
-                }
+                // Those that said who they are were named already.
                 HandshakeError::Refused(_)
                 | HandshakeError::NotReady
                 | HandshakeError::Silent
@@ -102,6 +107,7 @@ pub(super) async fn run(shared: &Shared, connection: Connection) -> Ending {
     let up = Inbound::Up {
         link,
         ours: ours.replica,
+        base_ms,
         info: theirs,
         sender: sender.clone(),
     };
@@ -122,11 +128,18 @@ pub(super) async fn run(shared: &Shared, connection: Connection) -> Ending {
     }
 }
 
+/// A handshake that was passed.
+struct Met {
+    ours: PeerInfo,
+    theirs: PeerInfo,
+    base_ms: i64,
+}
+
 async fn handshake(
     shared: &Shared,
     sender: &LinkSender,
     receiver: &mut LinkReceiver,
-) -> Result<(PeerInfo, PeerInfo), HandshakeError> {
+) -> Result<Met, HandshakeError> {
     let said = shared.hello().ok_or(HandshakeError::NotReady)?;
     sender.reply(Frame::encode(&Message::Hello(said.clone()))?);
     let first = timeout(shared.config.handshake_timeout, receiver.receive())
@@ -137,12 +150,47 @@ async fn handshake(
         return Err(HandshakeError::NoHello);
     };
     // Clocks are compared as they are now, not as they were before the peer took its time.
+    let now = shared.now();
     let ours = PeerInfo {
-        unix_ms: shared.clock.unix_ms(),
+        unix_ms: now.unix_ms,
         ..said
     };
-    check_hello(&ours, &theirs, shared.config.max_clock_skew_ms)?;
-    Ok((ours, theirs))
+    let checked = check_hello(&ours, &theirs, shared.config.max_clock_skew_ms);
+    shared.clocks.heard(&theirs, checked.as_ref().err(), now);
+    if let Err(refusal) = checked {
+        tell(shared, &theirs, &refusal);
+        return Err(refusal.into());
+    }
+    Ok(Met {
+        ours,
+        theirs,
+        base_ms: base_ms(now),
+    })
+}
+
+/// Logs a refusal, once in a while for each peer and kind.
+fn tell(shared: &Shared, theirs: &PeerInfo, refusal: &Refusal) {
+    let kind = match refusal {
+        Refusal::Ourselves => return,
+        Refusal::TooLong(_) => {
+            // What it says of itself is not repeated.
+            tracing::debug!("a peer is refused: {refusal}");
+            return;
+        }
+        Refusal::Version { .. } if theirs.name.len() > MAX_HELLO_TEXT_BYTES => return,
+        Refusal::Version { .. } => "version",
+        Refusal::Cluster { .. } => "cluster",
+        Refusal::WallClock { .. } => "wall clock",
+        Refusal::LogicalClock { .. } => "logical clock",
+    };
+    let PeerInfo { name, peer, .. } = theirs;
+    if shared
+        .warnings
+        .is_due(&format!("refused {name} {peer}: {kind}"))
+    {
+        let replica = theirs.replica;
+        tracing::warn!("the peer {name} ({replica}, {peer}) is refused: {refusal}");
+    }
 }
 
 /// Hands on what comes until the link ends; when the node stops, only waits for the peer to end its side.

@@ -6,7 +6,7 @@ use grapevine_crdt::ReplicaId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{DriverConfig, counters::Counters, warnings::Warnings};
+use super::{DriverConfig, clocks::Clocks, counters::Counters, warnings::Warnings};
 use crate::{
     clock::WallClock,
     store::Store,
@@ -32,6 +32,8 @@ pub(super) enum Inbound {
         link: LinkId,
         /// The life that we introduced ourselves as.
         ours: ReplicaId,
+        /// How far our wall clock was ahead of the monotonic one when clocks were compared.
+        base_ms: i64,
         info: PeerInfo,
         sender: LinkSender,
     },
@@ -57,6 +59,7 @@ pub(super) struct Shared {
     pub(super) traffic: Arc<Traffic>,
     pub(super) counters: Counters,
     pub(super) warnings: Warnings,
+    pub(super) clocks: Clocks,
     pub(super) inbound: mpsc::Sender<Inbound>,
     /// The room of all messages between socket and store.
     pub(super) room: Arc<Semaphore>,
