@@ -23,6 +23,7 @@ use tower::Service;
 
 use super::{
     HttpState,
+    bundle::MAX_IMPORT_TIME,
     cluster::MAX_CONVERGENCE_WAIT,
     problem::{Problem, ProblemKind},
     router,
@@ -42,6 +43,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
 const CONVERGENCE: &str = "/v1/cluster/convergence";
+const BUNDLE: &str = "/v1/bundle";
 
 /// Serves the API until `shutdown` is ready, then takes no more connections, answers the requests under way
 /// and returns; those that take longer than ten seconds are cut off.
@@ -127,10 +129,10 @@ async fn answer(
     request: Request<Incoming>,
     request_timeout: Duration,
 ) -> Result<Response<Body>, Infallible> {
-    let limit = if request.uri().path() == CONVERGENCE {
-        request_timeout + MAX_CONVERGENCE_WAIT
-    } else {
-        request_timeout
+    let limit = match request.uri().path() {
+        CONVERGENCE => request_timeout + MAX_CONVERGENCE_WAIT,
+        BUNDLE => request_timeout + MAX_IMPORT_TIME,
+        _ => request_timeout,
     };
     match timeout(limit, router.call(request)).await {
         Ok(answered) => answered,
