@@ -39,14 +39,14 @@ pub fn export(
         if base == held.vector && held.unclaimed == 0 {
             continue;
         }
-        let head = PartitionHead {
+        let about = PartitionHead {
             partition: id,
             base: base.clone(),
             vector: held.vector.clone(),
             floor: held.floor.as_ref().clone(),
             clock: snapshot.state().clock(),
         };
-        writer.section(&Section::Partition(head))?;
+        writer.section(&Section::Partition(about))?;
         partitions += 1;
         let mut cursor = None;
         loop {

@@ -69,13 +69,13 @@ fn exported(store: &Store, since: &ChangesToken) -> Vec<u8> {
 }
 
 async fn import(store: &Store, bytes: &[u8]) -> Result<Imported, BundleError> {
-    let importer = Importer {
+    let reader = Importer {
         store: store.clone(),
         cluster: "fleet".to_owned(),
         now_unix_ms: SystemClock.unix_ms(),
     };
     let bytes = bytes.to_vec();
-    let imported = spawn_blocking(move || importer.import(Cursor::new(bytes)));
+    let imported = spawn_blocking(move || reader.import(Cursor::new(bytes)));
     imported.await.expect("it does not panic")
 }
 
@@ -200,8 +200,8 @@ async fn a_whole_bundle_with_impossible_contents_is_refused() {
         clock: time,
     };
     let late = Timestamp::from_unix_ms(SystemClock.unix_ms() + 3_600_000);
-    let elsewhere = (0..)
-        .map(|number: u32| number.to_string())
+    let elsewhere = (0..10_000_u32)
+        .map(|number| number.to_string())
         .find(|key| id(key).partition() != head.partition)
         .expect("keys are spread");
     let covered = PartitionHead {

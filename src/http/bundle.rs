@@ -92,12 +92,12 @@ pub(super) async fn post(
         return Err(Problem::new(ProblemKind::Unavailable, detail));
     };
     let file = spool(&state, body).await?;
-    let importer = Importer {
+    let reader = Importer {
         store: state.store.clone(),
         cluster: state.cluster.node().cluster,
         now_unix_ms: state.clock.unix_ms(),
     };
-    let import = move || importer.import(BufReader::new(file));
+    let import = move || reader.import(BufReader::new(file));
     let imported = tokio::task::spawn_blocking(import)
         .await
         .map_err(|error| Problem::internal(&error))??;
