@@ -27,6 +27,7 @@ mod lww_map;
 mod malformed;
 mod outside;
 mod pn_counter;
+mod request_key;
 mod version_vector;
 
 pub use cell::{Cell, Rank, Value};
@@ -38,5 +39,8 @@ pub use hlc::{ClockError, HybridClock, Timestamp};
 pub use lww_map::LwwMap;
 pub use malformed::Malformed;
 pub use outside::{OutsideEdit, Verdict};
-pub use pn_counter::{CounterError, PnCounter};
+pub use pn_counter::{
+    CounterError, MAX_COUNT, MAX_REQUESTS, MAX_TALLIES, MAX_WRITER_BYTES, PnCounter, TallyCount,
+};
+pub use request_key::RequestKey;
 pub use version_vector::VersionVector;

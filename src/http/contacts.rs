@@ -66,7 +66,13 @@ pub(super) async fn create(
             id.clone(),
             tracked(id.clone(), move |edit| {
                 let cells = match &request_hash {
-                    None => contact_edit::put(edit.entity, &draft, stamp(&edit)).0,
+                    None => {
+                        let stamp = WriteStamp {
+                            collected: None,
+                            ..stamp(&edit)
+                        };
+                        contact_edit::put(edit.entity, &draft, stamp).0
+                    }
                     Some(hash) => create_once(&edit, &draft, hash.as_bytes())?,
                 };
                 let contact = show(&key, &edit, &cells)?;
@@ -205,10 +211,12 @@ pub(super) async fn delete(
     Ok(session.answer(written).put(empty(StatusCode::NO_CONTENT)))
 }
 
-pub(super) const fn stamp(edit: &Edit<'_>) -> WriteStamp {
+/// The stamp of a write to a contact that may have existed before.
+pub(super) fn stamp<'a>(edit: &Edit<'a>) -> WriteStamp<'a> {
     WriteStamp {
         dot: edit.dot,
         time: edit.time,
+        collected: Some(&edit.floor.vector),
     }
 }
 
@@ -216,13 +224,16 @@ pub(super) fn entity_id(key: String) -> Result<EntityId, Problem> {
     EntityId::new(Collection::Contacts, key).map_err(|error| invalid_key("id", error))
 }
 
-fn read_id(path: IdPath) -> Result<EntityId, Problem> {
-    let text = path_text("id", path)?;
-    let key = contact_key(&text).map_err(|error| Problem::malformed("id", error.to_string()))?;
+pub(super) fn read_id(path: IdPath) -> Result<EntityId, Problem> {
+    contact_id(&path_text("id", path)?)
+}
+
+pub(super) fn contact_id(text: &str) -> Result<EntityId, Problem> {
+    let key = contact_key(text).map_err(|error| Problem::malformed("id", error.to_string()))?;
     entity_id(key)
 }
 
-fn absent() -> Problem {
+pub(super) fn absent() -> Problem {
     Problem::not_found("there is no contact with this id")
 }
 
@@ -232,7 +243,7 @@ fn show(key: &str, edit: &Edit<'_>, cells: &[FieldCell]) -> Result<Contact, Prob
         .ok_or_else(|| Problem::internal(&"an edit left its contact hidden"))
 }
 
-fn check(conditions: &Conditions, key: &str, entity: &Entity) -> Result<(), Problem> {
+pub(super) fn check(conditions: &Conditions, key: &str, entity: &Entity) -> Result<(), Problem> {
     if conditions.is_empty() {
         return Ok(());
     }
@@ -242,7 +253,7 @@ fn check(conditions: &Conditions, key: &str, entity: &Entity) -> Result<(), Prob
     conditions.check_write(tag.as_ref())
 }
 
-fn answer(status: StatusCode, contact: &Contact) -> Result<Response, Problem> {
+pub(super) fn answer(status: StatusCode, contact: &Contact) -> Result<Response, Problem> {
     let bytes = to_json(contact)?;
     let tag = ETag::of(&bytes);
     let mut response = json_bytes(status, bytes);

@@ -79,7 +79,7 @@ async fn count(
     let id = read_id(path)?;
     let (parts, body) = request.into_parts();
     Parameters::read(&parts.uri, &[])?;
-    idempotency::refuse(&parts.headers)?;
+    let request = idempotency::key(&parts.headers)?.map(idempotency::request_key);
     let body = read_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let by = body.as_ref().map_or(Ok(1), read_by)?;
     let name = id.key().to_owned();
@@ -89,7 +89,11 @@ async fn count(
         .write(
             id.clone(),
             tracked(id, move |edit| {
-                let cells = Counter::count(edit.entity, direction, by, edit.dot)?;
+                let (entity, dot) = (edit.entity, edit.dot);
+                let cells = match request {
+                    None => Counter::count(entity, direction, by, dot),
+                    Some(request) => Counter::count_once(entity, direction, by, request, dot),
+                }?;
                 let counter = Counter::after(&name, edit.entity, &cells);
                 Ok::<_, Problem>((cells, counter))
             }),
@@ -157,7 +161,10 @@ pub(super) async fn delete(
 }
 
 fn read_id(path: NamePath) -> Result<EntityId, Problem> {
-    let name = path_text("name", path)?;
+    counter_id(path_text("name", path)?)
+}
+
+pub(super) fn counter_id(name: String) -> Result<EntityId, Problem> {
     EntityId::new(Collection::Counters, name).map_err(|error| invalid_key("name", error))
 }
 
@@ -173,7 +180,7 @@ fn read_by(body: &Value) -> Result<u64, Problem> {
     }
 }
 
-fn only_fields(body: &Value, known: &[&str]) -> Result<(), Problem> {
+pub(super) fn only_fields(body: &Value, known: &[&str]) -> Result<(), Problem> {
     let object = body
         .as_object()
         .ok_or_else(|| Problem::invalid("body", "the body is a JSON object, or empty"))?;

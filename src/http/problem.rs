@@ -14,6 +14,7 @@ use axum::{
 use grapevine_crdt::CounterError;
 use serde_json::{Map, Value, json};
 
+use super::idempotency;
 use crate::{
     model::{InvalidContact, InvalidKey, kv::InvalidValue},
     store::{StoreError, WriteError},
@@ -38,6 +39,8 @@ pub(super) enum ProblemKind {
     UnsupportedMediaType,
     Internal,
     Unavailable,
+    NoSpace,
+    Overloaded,
     Timeout,
     NotConverged,
     /// What the client is known to have written is not here yet.
@@ -96,6 +99,16 @@ impl ProblemKind {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
                 "The node cannot do this now",
+            ),
+            Self::NoSpace => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "insufficient-storage",
+                "The disk of the node is full",
+            ),
+            Self::Overloaded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "The node has more to do than it can",
             ),
             Self::Timeout => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -163,6 +176,16 @@ impl Problem {
         Self::new(ProblemKind::TooLarge, detail)
     }
 
+    /// 503: nothing happened, and the same request may succeed in a moment.
+    pub(super) fn overloaded(detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Overloaded, detail)
+    }
+
+    #[cfg(test)]
+    pub(super) const fn status(&self) -> StatusCode {
+        self.kind.parts().0
+    }
+
     pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "a request failed");
         Self::new(
@@ -228,7 +251,12 @@ impl From<InvalidValue> for Problem {
 
 impl From<CounterError> for Problem {
     fn from(error: CounterError) -> Self {
-        Self::new(ProblemKind::Conflict, error.to_string()).about("by")
+        let field = match error {
+            CounterError::KeyReused | CounterError::TooManyRequests => idempotency::FIELD,
+            CounterError::TooManyTallies => "writer",
+            _ => "by",
+        };
+        Self::new(ProblemKind::Conflict, error.to_string()).about(field)
     }
 }
 
@@ -250,6 +278,13 @@ impl From<StoreError> for Problem {
         }
         if matches!(error, StoreError::EntityTooLarge { .. }) {
             return Self::new(ProblemKind::TooLarge, error.to_string());
+        }
+        if matches!(error, StoreError::Overloaded) {
+            return Self::overloaded(error.to_string());
+        }
+        if matches!(error, StoreError::NoSpace(_)) {
+            // The store has logged it; every client that writes would repeat it.
+            return Self::new(ProblemKind::NoSpace, error.to_string());
         }
         tracing::warn!(%error, "the store refused a request");
         Self::new(ProblemKind::Unavailable, error.to_string())
@@ -277,4 +312,12 @@ pub(super) fn path_text(
 ) -> Result<String, Problem> {
     path.map(|axum::extract::Path(text)| text)
         .map_err(|rejection| Problem::malformed(field, rejection.body_text()))
+}
+
+/// Both parts of a path that has two, or why they cannot be read.
+pub(super) fn path_texts(
+    path: Result<axum::extract::Path<(String, String)>, PathRejection>,
+) -> Result<(String, String), Problem> {
+    path.map(|axum::extract::Path(texts)| texts)
+        .map_err(|rejection| Problem::malformed("path", rejection.body_text()))
 }

@@ -122,7 +122,11 @@ impl OfflineEdit {
             Action::Create(draft, hash) => {
                 let name = FieldKey::Attribute("name".to_owned());
                 let time = outside.rank(&name).time();
-                let stamp = WriteStamp { dot, time };
+                let stamp = WriteStamp {
+                    dot,
+                    time,
+                    collected: None,
+                };
                 match contact_edit::create(outside.entity, draft, hash, stamp) {
                     Creation::Made(cells) => (cells, Fate::Applied(Vec::new())),
                     Creation::Repeated => (Vec::new(), Fate::AlreadyThere),

@@ -15,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     NodeError,
+    absence::Absence,
     addresses::Addresses,
     http,
     membership::{Known, Membership, read_roster},
+    trimming::Trimming,
     view::View,
 };
 use crate::{
@@ -45,6 +47,8 @@ pub struct Node {
     http: JoinHandle<()>,
     membership_stopping: CancellationToken,
     membership: JoinHandle<()>,
+    trimming_stopping: CancellationToken,
+    trimming: JoinHandle<()>,
 }
 
 impl Node {
@@ -111,6 +115,8 @@ impl Node {
         let _panicked = self.http.await;
         self.membership_stopping.cancel();
         let _panicked = self.membership.await;
+        self.trimming_stopping.cancel();
+        let _panicked = self.trimming.await;
         self.driver.shutdown().await;
         self.gossip.shutdown().await;
         self.store.close().await;
@@ -160,7 +166,11 @@ impl Node {
             seeds: config.seeds.clone(),
             interval: period,
         };
-        let gossip = Arc::new(Gossip::start(gossip_config, clock, addresses.gossip));
+        let gossip = Arc::new(Gossip::start(
+            gossip_config,
+            clock.clone(),
+            addresses.gossip,
+        ));
         let (known_sender, known) = watch::channel(Arc::new(Known::default()));
         let membership = Membership {
             ourselves: member,
@@ -171,6 +181,8 @@ impl Node {
             gossip: Arc::clone(&gossip),
             driver: driver.clone(),
             known: known_sender,
+            max_offline: Duration::from_secs(config.max_offline_s),
+            absence: Absence::default(),
         };
         let membership_stopping = CancellationToken::new();
         let membership = tokio::spawn(membership.run(period, membership_stopping.clone()));
@@ -182,6 +194,13 @@ impl Node {
             driver: driver.clone(),
             known,
         });
+        let trimming = Trimming {
+            store: store.clone(),
+            cluster: Arc::clone(&cluster),
+            clock,
+        };
+        let trimming_stopping = CancellationToken::new();
+        let trimming = tokio::spawn(trimming.run(trimming_stopping.clone()));
         let http_stopping = CancellationToken::new();
         let name = config.name.clone();
         let http = tokio::spawn(http::serve(http::Parts {
@@ -210,6 +229,8 @@ impl Node {
             http,
             membership_stopping,
             membership,
+            trimming_stopping,
+            trimming,
         })
     }
 }
@@ -252,6 +273,8 @@ fn driver_config(config: &NodeConfig, local: LocalPeer) -> DriverConfig {
     };
     DriverConfig {
         engine,
+        scrub_pause: (config.scrub_pause_ms > 0)
+            .then(|| Duration::from_millis(config.scrub_pause_ms)),
         ..DriverConfig::new(local, config.max_clock_skew_ms)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -11,11 +12,12 @@ use std::{
 
 use grapevine::{
     clock::SystemClock,
-    cluster::{ClusterView, MemberStatus, NodeStatus},
+    cluster::{ClusterView, ForgetError, Health, MemberStatus, NodeStatus},
     http::{HttpLimits, HttpState, serve},
     model::Root,
     store::{Store, StoreOptions},
 };
+use grapevine_crdt::ReplicaId;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -30,7 +32,7 @@ pub(crate) struct TestServer {
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl TestServer {
@@ -39,8 +41,16 @@ impl TestServer {
     }
 
     pub(crate) async fn start_with(request_timeout: Duration) -> Self {
+        Self::start_tuned(request_timeout, |_| {}).await
+    }
+
+    pub(crate) async fn start_tuned(
+        request_timeout: Duration,
+        tune: impl FnOnce(&mut StoreOptions),
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let options = StoreOptions::new(directory.path());
+        let mut options = StoreOptions::new(directory.path());
+        tune(&mut options);
         let store = Store::open(options, Arc::new(SystemClock)).expect("a new store opens");
         let cluster = Arc::new(FakeCluster::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -62,8 +72,12 @@ impl TestServer {
             client: reqwest::Client::new(),
             stop: Some(stop),
             served,
-            _directory: directory,
+            directory,
         }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
@@ -151,6 +165,7 @@ pub(crate) const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;
 #[derive(Default)]
 pub(crate) struct FakeCluster {
     pub(crate) members: Mutex<Vec<MemberStatus>>,
+    pub(crate) health: Mutex<Health>,
     /// Never answers whether the members agree.
     pub(crate) stuck: Mutex<bool>,
     pub(crate) asked: tokio::sync::Notify,
@@ -179,6 +194,21 @@ impl ClusterView for FakeCluster {
 
     async fn members(&self) -> Vec<MemberStatus> {
         self.members.lock().expect("no holder panics").clone()
+    }
+
+    async fn health(&self) -> Health {
+        self.health.lock().expect("no holder panics").clone()
+    }
+
+    async fn forget(&self, replica: ReplicaId) -> Result<(), ForgetError> {
+        let mut members = self.members.lock().expect("no holder panics");
+        let place = members.iter().position(|member| member.replica == replica);
+        let place = place.ok_or(ForgetError::Unknown)?;
+        if members[place].alive {
+            return Err(ForgetError::Alive);
+        }
+        members.remove(place);
+        Ok(())
     }
 
     async fn converged(&self, _wait: Duration) -> Result<(), Vec<MemberStatus>> {

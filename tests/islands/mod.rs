@@ -12,7 +12,7 @@ use std::{
 
 use grapevine::{
     clock::SystemClock,
-    cluster::{ClusterView, Member, MemberStatus, NodeStatus, Roster},
+    cluster::{ClusterView, ForgetError, Health, Member, MemberStatus, NodeStatus, Roster},
     http::{HttpLimits, HttpState, serve},
     model::Root,
     store::{Store, StoreOptions},
@@ -112,6 +112,14 @@ impl ClusterView for Neighbours {
 
     async fn converged(&self, _wait: Duration) -> Result<(), Vec<MemberStatus>> {
         Ok(())
+    }
+
+    async fn health(&self) -> Health {
+        Health::default()
+    }
+
+    async fn forget(&self, _replica: grapevine_crdt::ReplicaId) -> Result<(), ForgetError> {
+        Err(ForgetError::Unknown)
     }
 
     fn ask_peers(&self) {

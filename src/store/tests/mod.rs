@@ -2,6 +2,7 @@
 
 mod changes;
 mod copies;
+mod crash;
 mod faults;
 mod fixture;
 mod formats;
