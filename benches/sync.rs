@@ -206,6 +206,8 @@ impl Pair {
             Command::Push(..)
             | Command::Serve(..)
             | Command::Collect { .. }
+            | Command::Compare(_)
+            | Command::Warn(_)
             | Command::NewLife
             | Command::Disconnect(..)
             | Command::Diverged(..) => {

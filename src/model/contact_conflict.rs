@@ -75,7 +75,7 @@ pub fn conflicts(entity: &Entity) -> Vec<Conflict> {
         let shown = Version::read(name, field.shown());
         for cell in field.conflicts() {
             let lost = Version::read(name, cell);
-            if lost.value == shown.value || is_marker(cell) {
+            if lost.value == shown.value || cell.is_marker() {
                 continue;
             }
             let place = Place {
@@ -132,11 +132,6 @@ pub fn settle(
         ]
         .concat(),
     })
-}
-
-/// Whether a cell of an attribute only remembers what was trimmed; see [`trim`](super::trim).
-pub(super) fn is_marker(cell: &Cell) -> bool {
-    cell.rank == Rank::default() && cell.value == Value::Tombstone
 }
 
 impl Place {

@@ -13,7 +13,7 @@ use super::{
     Conflict, Contact, ContactDraft, MAX_CONFLICT_AGE_MS, MAX_CONFLICTS_PER_FIELD, Settlement,
     WriteStamp,
     contact::is_bookkeeping,
-    contact_conflict::{conflicts, is_marker, settle},
+    contact_conflict::{conflicts, settle},
     contact_edit, trim,
 };
 
@@ -184,7 +184,7 @@ proptest! {
             });
             let shown = all.field(&cell.field).expect("it was written").shown();
             let same = shown.value == cell.cell.value;
-            if seen || same || is_marker(&cell.cell) || !all.is_visible() {
+            if seen || same || cell.cell.is_marker() || !all.is_visible() {
                 continue;
             }
             let value_is_listed = listed.iter().any(|conflict| {

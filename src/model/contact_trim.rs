@@ -17,8 +17,6 @@ use grapevine_crdt::{
     Value,
 };
 
-use super::contact_conflict::is_marker;
-
 /// How many conflicts of one field are kept, the latest.
 pub const MAX_CONFLICTS_PER_FIELD: usize = 16;
 /// How long a conflict is kept after it was written, in milliseconds: 90 days.
@@ -60,7 +58,7 @@ fn trimmed(field: &Field, now: Timestamp) -> Option<CausalContext> {
     let mut markers = Vec::new();
     let mut live: usize = 0;
     for cell in field.conflicts() {
-        if is_marker(cell) {
+        if cell.is_marker() {
             markers.push(cell);
         } else if live < MAX_CONFLICTS_PER_FIELD && !is_old(cell) {
             live += 1;

@@ -19,7 +19,7 @@ use super::{
     addresses::Addresses,
     http,
     membership::{Known, Membership, read_roster},
-    trimming::Trimming,
+    trimming::{Trimming, TrimmingTask},
     view::View,
 };
 use crate::{
@@ -47,8 +47,7 @@ pub struct Node {
     http: JoinHandle<()>,
     membership_stopping: CancellationToken,
     membership: JoinHandle<()>,
-    trimming_stopping: CancellationToken,
-    trimming: JoinHandle<()>,
+    trimming: TrimmingTask,
 }
 
 impl Node {
@@ -115,8 +114,7 @@ impl Node {
         let _panicked = self.http.await;
         self.membership_stopping.cancel();
         let _panicked = self.membership.await;
-        self.trimming_stopping.cancel();
-        let _panicked = self.trimming.await;
+        self.trimming.stop().await;
         self.driver.shutdown().await;
         self.gossip.shutdown().await;
         self.store.close().await;
@@ -194,13 +192,7 @@ impl Node {
             driver: driver.clone(),
             known,
         });
-        let trimming = Trimming {
-            store: store.clone(),
-            cluster: Arc::clone(&cluster),
-            clock,
-        };
-        let trimming_stopping = CancellationToken::new();
-        let trimming = tokio::spawn(trimming.run(trimming_stopping.clone()));
+        let trimming = Trimming::start(store.clone(), Arc::clone(&cluster), clock);
         let http_stopping = CancellationToken::new();
         let name = config.name.clone();
         let http = tokio::spawn(http::serve(http::Parts {
@@ -229,7 +221,6 @@ impl Node {
             http,
             membership_stopping,
             membership,
-            trimming_stopping,
             trimming,
         })
     }

@@ -7,7 +7,7 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use grapevine_crdt::{Dot, ReplicaId, Seq, Timestamp};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,9 +26,23 @@ const STEP_PERIOD: Duration = Duration::from_millis(100);
 
 /// The loop that trims.
 pub(super) struct Trimming {
-    pub(super) store: Store,
-    pub(super) cluster: Arc<dyn ClusterView>,
-    pub(super) clock: Arc<dyn WallClock>,
+    store: Store,
+    cluster: Arc<dyn ClusterView>,
+    clock: Arc<dyn WallClock>,
+}
+
+/// The task in which the loop runs.
+pub(super) struct TrimmingTask {
+    stopping: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl TrimmingTask {
+    /// Ends the loop, in the middle of a round if need be.
+    pub(super) async fn stop(self) {
+        self.stopping.cancel();
+        let _panicked = self.running.await;
+    }
 }
 
 /// What one step found.
@@ -40,8 +54,23 @@ struct Found {
 }
 
 impl Trimming {
-    /// Runs until `stopping`.
-    pub(super) async fn run(self, stopping: CancellationToken) {
+    /// Starts the loop.
+    pub(super) fn start(
+        store: Store,
+        cluster: Arc<dyn ClusterView>,
+        clock: Arc<dyn WallClock>,
+    ) -> TrimmingTask {
+        let trimming = Self {
+            store,
+            cluster,
+            clock,
+        };
+        let stopping = CancellationToken::new();
+        let running = tokio::spawn(trimming.run(stopping.clone()));
+        TrimmingTask { stopping, running }
+    }
+
+    async fn run(self, stopping: CancellationToken) {
         let rounds = async {
             loop {
                 tokio::time::sleep(TRIM_PERIOD).await;

@@ -234,6 +234,7 @@ async fn the_conflicts_of_all_contacts_are_one_list() {
             let page = expect(server.get(&path).await, 200).await;
             let items = page["items"].as_array().expect("items");
             assert!(items.len() <= limit);
+            assert!(paged.len() < all.len(), "the list ends");
             paged.extend(items.iter().cloned());
             let Some(next) = page["next"].as_str() else {
                 break;
