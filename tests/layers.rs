@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 8] = [
     &["model", "codec", "config", "clock"],
     &["sync::messages", "sync::engine"],
     &["store"],
-    &["cluster", "sync::transport"],
+    &["cluster", "sync::transport", "bundle"],
     &["sync::driver", "http"],
     &["node"],
     &["logging", "cli"],

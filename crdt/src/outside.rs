@@ -9,7 +9,8 @@
 //! known again when it is brought twice, though two clocks never agree on its time to the millisecond.
 
 use crate::{
-    CausalContext, Cell, Dot, Entity, FieldCell, FieldKey, Rank, Timestamp, Value, VersionVector,
+    CausalContext, Cell, Dot, Entity, Field, FieldCell, FieldKey, Rank, Timestamp, Value,
+    VersionVector,
 };
 
 /// How far apart two replicas may put one edit: what their clocks and the network's delays amount to.
@@ -69,7 +70,7 @@ impl<'a> OutsideEdit<'a> {
     #[must_use]
     pub fn rank(&self, field: &FieldKey) -> Rank {
         let seen = self.entity.field(field).into_iter();
-        let seen = seen.flat_map(|field| field.cells());
+        let seen = seen.flat_map(Field::cells);
         let greatest = seen
             .filter(|cell| self.seen.covers(cell.dot))
             .map(|cell| cell.rank)
@@ -170,7 +171,7 @@ impl<'a> OutsideEdit<'a> {
         let mut seen = CausalContext::default();
         if matches!(field, FieldKey::Attribute(_)) {
             let held = self.entity.field(&field).into_iter();
-            for cell in held.flat_map(|field| field.cells()) {
+            for cell in held.flat_map(Field::cells) {
                 if self.seen.covers(cell.dot) {
                     seen.merge(&cell.seen);
                     seen.insert(cell.dot);

@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-use super::{dev, failure, serve};
+use super::{bundle, dev, failure, serve};
 
 /// How long the process waits for threads that do not end when the command has ended.
 const THREADS_ABANDONED_AFTER: Duration = Duration::from_secs(2);
@@ -25,6 +25,7 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Dev(dev::Dev),
+    Bundle(bundle::Bundle),
 }
 
 /// Runs the command that the arguments of this process name, until it ends.
@@ -42,6 +43,7 @@ pub fn run() -> ExitCode {
         match cli.command {
             Command::Serve(serve) => serve.run().await,
             Command::Dev(dev) => dev.run().await,
+            Command::Bundle(bundle) => bundle.run().await,
         }
     });
     runtime.shutdown_timeout(THREADS_ABANDONED_AFTER);

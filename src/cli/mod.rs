@@ -4,13 +4,16 @@
 //! command line or a setting is wrong, in which case nothing was opened.
 //!
 //! What a command answers goes to standard output, everything else to standard error. An error is one line
-//! with its causes. It must not know how a node works: it starts nodes and shuts them down.
+//! with its causes. It must not know how a node works: it starts nodes and shuts them down, and asks those that run
+//! over HTTP.
 
+mod bundle;
 mod command;
 mod dev;
 mod failure;
 mod flags;
 mod listen;
+mod node_client;
 mod serve;
 mod stop;
 

@@ -56,7 +56,8 @@ pub(super) async fn read(mut body: Body, max_bytes: usize) -> Result<Bytes, Prob
     Err(too_large())
 }
 
-async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
+/// The next bytes of a body; `None` at its end.
+pub(super) async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
     loop {
         let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
         match frame {

@@ -77,12 +77,12 @@ pub(super) async fn post(
                 edits.push((index, edit));
             }
             Ok(edit) => {
-                let result = rejected(json!(edit.id), "its id is there twice");
+                let result = rejected(&json!(edit.id), "its id is there twice");
                 results.insert(index, result);
             }
             Err(why) => {
                 let id = json.get("id").cloned().unwrap_or_default();
-                results.insert(index, rejected(id, &why));
+                results.insert(index, rejected(&id, &why));
             }
         }
     }
@@ -228,6 +228,6 @@ fn told(fate: Fate) -> Value {
     }
 }
 
-fn rejected(id: Value, why: &str) -> Value {
+fn rejected(id: &Value, why: &str) -> Value {
     json!({ "id": id, "status": "rejected", "why": why })
 }

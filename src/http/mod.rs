@@ -8,6 +8,7 @@
 //! It must not know peers, how the store keeps anything, or how cells merge.
 
 mod body;
+mod bundle;
 mod changes;
 mod cluster;
 mod conditions;

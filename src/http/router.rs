@@ -9,7 +9,7 @@ use axum::{
 };
 
 use super::{
-    HttpState, changes, cluster, conflicts, contacts, counters, health, import, kv, merge,
+    HttpState, bundle, changes, cluster, conflicts, contacts, counters, health, import, kv, merge,
     problem::{Problem, ProblemKind},
     tallies,
 };
@@ -49,6 +49,9 @@ pub fn router(state: HttpState) -> Router {
         .route("/v1/counters/{name}/increment", post(counters::increment))
         .route("/v1/counters/{name}/decrement", post(counters::decrement))
         .route("/v1/counters/{name}/reset", post(counters::reset))
+        .route("/v1/bundle", get(bundle::get).post(bundle::post))
+        .route("/v1/bundle/export", post(bundle::post_export))
+        .route("/v1/bundle/token", get(bundle::token))
         .route("/v1/counters/{name}/tallies", get(tallies::list))
         .route(
             "/v1/counters/{name}/tallies/{writer}",

@@ -23,6 +23,7 @@ use tower::Service;
 
 use super::{
     HttpState,
+    bundle::MAX_IMPORT_TIME,
     cluster::MAX_CONVERGENCE_WAIT,
     problem::{Problem, ProblemKind},
     room::{MAX_BODIES_BYTES, Rooms},
@@ -44,6 +45,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
 const CONVERGENCE: &str = "/v1/cluster/convergence";
+const BUNDLE: &str = "/v1/bundle";
 
 /// Serves the API until `shutdown` is ready, then takes no more connections, answers the requests under way
 /// and returns; those that take longer than ten seconds are cut off.
@@ -151,12 +153,14 @@ async fn answer(
     {
         return Ok(Problem::clock_off(fault).into_response());
     }
-    let limit = if request.uri().path() == CONVERGENCE {
-        request_timeout + MAX_CONVERGENCE_WAIT
-    } else {
-        request_timeout
+    let is_bundle = request.uri().path() == BUNDLE;
+    let limit = match request.uri().path() {
+        CONVERGENCE => request_timeout + MAX_CONVERGENCE_WAIT,
+        BUNDLE => request_timeout + MAX_IMPORT_TIME,
+        _ => request_timeout,
     };
-    let answered = if request.body().is_end_stream() {
+    // A bundle is never held in memory.
+    let answered = if request.body().is_end_stream() || is_bundle {
         timeout(limit, router.call(request)).await
     } else {
         let (parts, body) = request.into_parts();

@@ -242,11 +242,14 @@ impl Written {
     }
 }
 
+/// What an edit decides: its cells, and its answer.
+type Decided<T, E> = Result<(Vec<FieldCell>, T), E>;
+
 /// Makes of `edit` an edit that also yields what must be held to see it.
 pub(super) fn tracked<T, E>(
     id: EntityId,
-    edit: impl FnOnce(Edit<'_>) -> Result<(Vec<FieldCell>, T), E> + Send + 'static,
-) -> impl FnOnce(Edit<'_>) -> Result<(Vec<FieldCell>, (T, Written)), E> + Send + 'static {
+    edit: impl FnOnce(Edit<'_>) -> Decided<T, E> + Send + 'static,
+) -> impl FnOnce(Edit<'_>) -> Decided<(T, Written), E> + Send + 'static {
     move |context| {
         let again = Edit { ..context };
         let (cells, value) = edit(context)?;

@@ -1,6 +1,8 @@
 //! What every handler is given.
 
-use std::{sync::Arc, time::Duration};
+use std::{env, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::Semaphore;
 
 use super::session::Waiting;
 use crate::{
@@ -40,6 +42,10 @@ pub struct HttpState {
     pub cluster: Arc<dyn ClusterView>,
     /// The bounds.
     pub limits: HttpLimits,
+    /// Where a bundle that comes in is kept until it is whole.
+    pub(super) spool: PathBuf,
+    /// One bundle is taken in at a time.
+    pub(super) importing: Arc<Semaphore>,
     /// The time of day.
     pub(super) clock: Arc<dyn WallClock>,
     /// The reads that wait for other nodes' writes.
@@ -54,8 +60,17 @@ impl HttpState {
             store,
             cluster,
             limits,
+            spool: env::temp_dir(),
+            importing: Arc::new(Semaphore::new(1)),
             clock: Arc::new(SystemClock),
             waiting: Arc::default(),
         }
+    }
+
+    /// Keeps bundles that come in in `directory` until they are whole, not where temporary files are kept.
+    #[must_use]
+    pub fn spooling_in(mut self, directory: PathBuf) -> Self {
+        self.spool = directory;
+        self
     }
 }

@@ -96,6 +96,7 @@ async fn what_lost_is_listed_with_who_wrote_it_and_when_beside_what_is_shown() {
             agrees: false,
             lag: None,
             last_heard: None,
+            clock_offset_ms: None,
         });
     let items = listed(&server, "/v1/contacts/ada/conflicts").await;
     let contact = expect(server.get("/v1/contacts/ada").await, 200).await;

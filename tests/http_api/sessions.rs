@@ -186,6 +186,7 @@ async fn a_full_token_is_emptied_of_what_every_member_holds_or_the_write_is_refu
         agrees: false,
         lag: Some(1),
         last_heard: None,
+        clock_offset_ms: None,
     };
     *server.cluster.members.lock().expect("no holder panics") = vec![member.clone()];
     let refused = put(&full).await;
