@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use grapevine_crdt::ReplicaId;
+use grapevine_crdt::{ReplicaId, VersionVector};
 use tokio::{
     sync::watch,
     task::spawn_blocking,
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::absence::Absence;
 use crate::{
     cluster::{Gossip, GossipPeer, Member, Roster, RosterError},
-    model::Root,
+    model::{PartitionId, Root},
     store::Store,
     sync::driver::Driver,
 };
@@ -101,11 +101,16 @@ impl Membership {
             roster: self.known.borrow().roster.clone(),
             gossip: peers,
         };
+        let mut read = VersionVector::default();
         if read_again {
             *reading = Some(Reading {
                 at: Instant::now(),
                 root,
             });
+            // Before the entries are: they may say more than this, and never less.
+            let state = self.store.snapshot();
+            let roster = state.state().partition(PartitionId::of_roster());
+            read.clone_from(&roster.vector);
             known.roster = read_roster(&self.roster).await?;
         }
         self.driver.set_addresses(self.addresses(&known));
@@ -115,7 +120,7 @@ impl Membership {
         if read_again {
             let members = known.roster.keys().copied().collect();
             let alone = self.seeds.is_empty();
-            self.driver.set_roster(Arc::new(members), alone).await;
+            self.driver.set_roster(Arc::new(members), read, alone).await;
             if may_write {
                 self.tidy(&known, &alive, uptime).await?;
             }

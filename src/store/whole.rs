@@ -154,6 +154,17 @@ fn for_each_entity<R: Rows + ?Sized>(
     upto: Option<&EntityId>,
     visit: &mut dyn FnMut(EntityId, &[u8]) -> Result<ControlFlow<()>, StoreError>,
 ) -> Result<(), StoreError> {
+    for_each(rows, Table::Entities, partition, (after, upto), visit)
+}
+
+/// Calls `visit` for the rows of a table with keys of entities, behind the first end and up to the second.
+fn for_each<R: Rows + ?Sized>(
+    rows: &R,
+    table: Table,
+    partition: PartitionId,
+    (after, upto): (Option<&EntityId>, Option<&EntityId>),
+    visit: &mut dyn FnMut(EntityId, &[u8]) -> Result<ControlFlow<()>, StoreError>,
+) -> Result<(), StoreError> {
     let from = after.map_or_else(
         || Bytes::copy_from_slice(&[partition.get()]),
         |after| layout::entity_key(partition, after),
@@ -167,12 +178,8 @@ fn for_each_entity<R: Rows + ?Sized>(
         },
     );
     let mut failed = None;
-    rows.scan(
-        Table::Entities,
-        &from,
-        after.is_some(),
-        &end,
-        &mut |key, row| match parse_entity_key(key).and_then(|id| visit(id, row)) {
+    rows.scan(table, &from, after.is_some(), &end, &mut |key, row| {
+        match parse_entity_key(key).and_then(|id| visit(id, row)) {
             Ok(flow) => flow,
             Err(error) => {
                 failed = Some(error);
@@ -191,7 +198,7 @@ pub fn read_garbage<R: Rows + ?Sized>(
     limit: usize,
 ) -> Result<Vec<EntityId>, StoreError> {
     let mut ids = Vec::new();
-    for_each_entity(rows, partition, after, None, &mut |id, _| {
+    for_each(rows, Table::Garbage, partition, (after, None), &mut |id, _| {
         if ids.len() >= limit {
             return Ok(ControlFlow::Break(()));
         }

@@ -75,7 +75,9 @@ impl Change {
         let counter = PnCounter::new(edit.entity);
         // Whoever holds nothing of an entity cannot tell what others hold of it that was collected here.
         let mut cells = match self {
-            Self::Set(..) | Self::Rewrite(_) | Self::Put(_) if edit.entity.is_empty() => Vec::new(),
+            Self::Set(..) | Self::Rewrite(_) | Self::Put(_) if edit.entity.is_empty() => {
+                map.clear(&edit.floor.vector, edit.dot)
+            }
             Self::Set(..)
             | Self::Rewrite(_)
             | Self::Unset(_)
@@ -87,16 +89,11 @@ impl Change {
             | Self::Reset => Vec::new(),
         };
         cells.extend(match self {
+            // What was removed does not come back with what is made under its name.
+            Self::Set(name, value) if !edit.entity.is_visible() => rewrite(edit, name, *value),
             Self::Set(name, value) => map.set(name, &value.to_be_bytes(), edit.dot, edit.time),
-            Self::Rewrite(value) => {
-                let held = edit.entity.fields().filter_map(|(key, _)| match key {
-                    FieldKey::Attribute(name) if name != ATTRIBUTES[0] => Some(name),
-                    _ => None,
-                });
-                let mut cells = map.set(ATTRIBUTES[0], &value.to_be_bytes(), edit.dot, edit.time);
-                cells.extend(held.flat_map(|name| map.unset(name, edit.dot, edit.time)));
-                cells
-            }
+            Self::Rewrite(value) => rewrite(edit, ATTRIBUTES[0], *value),
+            Self::Unset(_) if !edit.entity.is_visible() => Vec::new(),
             Self::Unset(name) => map.unset(name, edit.dot, edit.time),
             Self::Remove if edit.entity.is_visible() => map.remove(edit.dot),
             Self::Remove => Vec::new(),
@@ -109,6 +106,20 @@ impl Change {
         });
         Ok(cells)
     }
+}
+
+/// One attribute, and no other.
+fn rewrite(edit: &Edit<'_>, name: &str, value: u32) -> Vec<FieldCell> {
+    let map = LwwMap::new(edit.entity);
+    let mut cells = map.set(name, &value.to_be_bytes(), edit.dot, edit.time);
+    for (key, _) in edit.entity.fields() {
+        if let FieldKey::Attribute(other) = key
+            && other != name
+        {
+            cells.extend(map.unset(other, edit.dot, edit.time));
+        }
+    }
+    cells
 }
 
 fn register(edit: &Edit<'_>, value: Value) -> FieldCell {

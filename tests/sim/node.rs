@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use grapevine::{
     model::{
-        Claim, CommitRecord, EntityId, Issue, Op, Outcome, PartitionId, PartitionState,
-        PartitionSummary, Root,
+        Claim, CommitRecord, EntityId, Op, Outcome, PartitionId, PartitionState, PartitionSummary,
+        Root,
     },
     store::{Changes, Group, MemoryRows, State, Workspace, read_garbage},
     sync::engine::{Engine, Ticket, View},
 };
-use grapevine_crdt::{Dot, HybridClock, ReplicaId, Timestamp, VersionVector};
+use grapevine_crdt::{Dot, ReplicaId, Timestamp, VersionVector};
 
 use crate::{client::Change, fault::Fault, history::is_local, roster::entry_id};
 
@@ -37,6 +37,8 @@ pub(crate) enum Answer {
 /// A group on its way to the disk.
 #[derive(Debug)]
 pub(crate) struct Staged {
+    /// Tells it from every other.
+    pub(crate) serial: u64,
     pub(crate) group: Group,
     pub(crate) changes: Changes,
     pub(crate) answers: Vec<Answer>,
@@ -85,6 +87,8 @@ pub(crate) struct Node {
     pub(crate) life: ReplicaId,
     /// Which store it is, through all its lives. Copies of a directory share it.
     pub(crate) store: u32,
+    /// How often it was started.
+    pub(crate) run: u64,
     pub(crate) up: bool,
     pub(crate) engine: Engine,
     pub(crate) rows: MemoryRows,
@@ -94,6 +98,8 @@ pub(crate) struct Node {
     pub(crate) copy: Option<(Disk, ReplicaId)>,
     pub(crate) jobs: VecDeque<Job>,
     pub(crate) staged: Option<Staged>,
+    /// How many groups were staged.
+    pub(crate) serial: u64,
     /// How far its wall clock is off.
     pub(crate) skew_ms: i64,
     /// The peers it believes to be up, with their numbers.
@@ -132,6 +138,7 @@ impl Node {
         Self {
             life,
             store,
+            run: 0,
             up: true,
             engine,
             rows: MemoryRows::default(),
@@ -140,6 +147,7 @@ impl Node {
             copy: None,
             jobs: VecDeque::new(),
             staged: None,
+            serial: 0,
             skew_ms: 0,
             sees: BTreeMap::new(),
             rolled_back: false,
@@ -155,7 +163,8 @@ impl Node {
         let mut answers = Vec::new();
         let mut edits = Vec::new();
         let size = size.min(self.jobs.len());
-        for job in self.jobs.drain(..size) {
+        let jobs: Vec<Job> = self.jobs.drain(..size).collect();
+        for job in jobs {
             match job {
                 Job::Write(id, change) => {
                     let written = workspace
@@ -166,8 +175,7 @@ impl Node {
                         edits.push((id, change));
                     }
                 }
-                Job::Apply(ticket, mut op, announced) => {
-                    issue(&mut op, &workspace, self.life, wall_ms);
+                Job::Apply(ticket, op, announced) => {
                     let outcome = workspace
                         .apply_as(op, announced, wall_ms, || self.life)
                         .expect("rows in memory can be read");
@@ -192,7 +200,9 @@ impl Node {
             return answers;
         }
         let (group, changes) = workspace.finish(self.disk.number + 1);
+        self.serial += 1;
         self.staged = Some(Staged {
+            serial: self.serial,
             group,
             changes,
             answers,
@@ -258,6 +268,7 @@ impl Node {
     /// A new life on the old disk.
     pub(crate) fn restart(&mut self, life: ReplicaId, engine: Engine, fault: Option<Fault>) {
         self.up = true;
+        self.run += 1;
         self.engine = engine;
         self.life = life;
         if fault == Some(Fault::ReusesLife)
@@ -285,17 +296,5 @@ impl Node {
             state.set(partition, restored);
         }
         self.state = state;
-    }
-}
-
-/// Names what a rejoin writes anew, as the writer does.
-fn issue(op: &mut Op, workspace: &Workspace<'_, MemoryRows>, life: ReplicaId, wall_ms: u64) {
-    if let Claim::Rejoin(rejoin) = &mut op.claim {
-        let mut clock = HybridClock::resume(workspace.state().clock());
-        let time = clock.tick(wall_ms).expect("time has not run out");
-        rejoin.issue = Some(Issue {
-            replica: life,
-            time,
-        });
     }
 }

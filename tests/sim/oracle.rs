@@ -47,6 +47,29 @@ impl World {
         self.compare_sums()
     }
 
+    /// Where nodes differ, for who has to find out why.
+    pub(crate) fn differences(&self) -> String {
+        let mut told = String::new();
+        for (number, node) in self.nodes.iter().enumerate() {
+            let (jobs, sees) = (node.jobs.len(), node.sees.len());
+            let (up, staged) = (node.up, node.staged.is_some());
+            told += &format!("node {number}: up {up}, staged {staged}, {jobs} jobs, sees {sees}");
+            for partition in PartitionId::all() {
+                let ours = node.state.partition(partition);
+                let first = self.nodes[0].state.partition(partition);
+                if ours.summary() != first.summary() {
+                    let (vector, unclaimed, floor) = (&ours.vector, ours.unclaimed, &ours.floor);
+                    told += &format!(
+                        "; {partition}: {vector:?}, {unclaimed} unclaimed, floor {:?} instead of {:?}, {} unclaimed, floor {:?}",
+                        floor.vector, first.vector, first.unclaimed, first.floor.vector
+                    );
+                }
+            }
+            told += "\n";
+        }
+        told
+    }
+
     /// Whether a write is on no disk any more because a node lost a part of its past.
     fn is_lost(&self, partition: PartitionId, dot: Dot) -> bool {
         if !self.history.lost.contains(&(partition, dot)) {

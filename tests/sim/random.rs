@@ -39,7 +39,10 @@ fn run(seed: u64) -> Result<u64, String> {
         return Err(complaint.clone());
     }
     if !world.converged() {
-        return Err(format!("not the same after {MAX_HEALING_MS} ms"));
+        return Err(format!(
+            "not the same after {MAX_HEALING_MS} ms: {}",
+            world.differences()
+        ));
     }
     if !world.knows_it() {
         return Err(format!("not known to be the same after {MAX_ASKING_MS} ms"));

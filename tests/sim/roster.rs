@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 
 use grapevine::{
-    model::{Collection, EntityId},
+    model::{Collection, EntityId, PartitionId},
     store::{Listing, list_entities},
     sync::engine::Event,
 };
@@ -71,10 +71,13 @@ impl World {
         let (life, store) = (self.nodes[number].life, self.nodes[number].store);
         let entered = lives.contains(&life);
         let alone = self.nodes.len() == 1;
+        let roster = PartitionId::of_roster();
+        let read = self.nodes[number].state.partition(roster).vector.clone();
         self.feed(
             number,
             Event::Roster {
                 members: Arc::new(lives),
+                read,
                 alone,
             },
         );

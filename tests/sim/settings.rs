@@ -50,8 +50,8 @@ impl Settings {
             duplication: if chaos { rng.random_range(0..=20) } else { 0 },
             reorders: chaos,
             gossips: rng.random_bool(0.7),
-            collects: false,
-            disturbs: rng.random_bool(0.0),
+            collects: true,
+            disturbs: std::env::var_os("DISTURB").is_some(),
             full_check_period: 64,
             budget: DeltaBudget {
                 entities: 1 << rng.random_range(0..=6),

@@ -32,15 +32,15 @@ const TICK_PERIOD_MS: u64 = 100;
 pub(crate) enum Happening {
     Tick(usize),
     Client,
-    /// A node's group reaches the disk, if it still lives that life.
-    Synced(usize, ReplicaId),
+    /// A node's group with this serial reaches the disk, if it was not given up.
+    Synced(usize, u64),
     /// Steps that needed no sync are answered.
-    Answered(usize, ReplicaId, Vec<Answer>),
+    Answered(usize, u64, Vec<Answer>),
     Arrives(Packet),
     /// A node reads the page that a peer asked for.
     Serves(usize, ReplicaId, ReplicaId, Request),
     /// A node compares a peer's listing with what it holds.
-    Compares(usize, ReplicaId, Comparison),
+    Compares(usize, u64, Comparison),
     Roster(usize),
     Expel(usize),
     Dial,
@@ -210,9 +210,9 @@ impl World {
                 self.after(TICK_PERIOD_MS - jitter, Happening::Tick(number));
             }
             Happening::Client => self.client(),
-            Happening::Synced(number, life) => self.synced(number, life),
-            Happening::Answered(number, life, answers) => {
-                if self.lives(number, life) {
+            Happening::Synced(number, serial) => self.synced(number, serial),
+            Happening::Answered(number, run, answers) => {
+                if self.nodes[number].up && self.nodes[number].run == run {
                     self.answer(number, answers);
                     self.kick(number);
                 }
@@ -223,8 +223,8 @@ impl World {
                     self.serves(number, peer, request);
                 }
             }
-            Happening::Compares(number, life, comparison) => {
-                if self.lives(number, life) {
+            Happening::Compares(number, run, comparison) => {
+                if self.nodes[number].up && self.nodes[number].run == run {
                     self.compares(number, &comparison);
                 }
             }
@@ -331,8 +331,8 @@ impl World {
                 self.kick(number);
             }
             Command::Compare(comparison) => {
-                let life = self.nodes[number].life;
-                self.after(1, Happening::Compares(number, life, comparison));
+                let run = self.nodes[number].run;
+                self.after(1, Happening::Compares(number, run, comparison));
             }
             Command::Warn(warning) => self.complaints.push(warning),
         }

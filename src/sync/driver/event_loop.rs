@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use grapevine_crdt::{ReplicaId, Timestamp};
+use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
 use rand::rngs::StdRng;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -48,7 +48,7 @@ pub(super) enum Control {
     Peers(oneshot::Sender<Vec<PeerReport>>),
     ProbeAll,
     Gossiped(Vec<(ReplicaId, Root)>),
-    Roster(Arc<BTreeSet<ReplicaId>>, bool),
+    Roster(Arc<BTreeSet<ReplicaId>>, VersionVector, bool),
     Health(oneshot::Sender<Health>),
 }
 
@@ -183,8 +183,13 @@ impl EventLoop {
             Control::Peers(answer) => {
                 let _asker_gone = answer.send(self.reports());
             }
-            Control::Roster(members, alone) => {
-                self.step(Event::Roster { members, alone }, None);
+            Control::Roster(members, read, alone) => {
+                let event = Event::Roster {
+                    members,
+                    read,
+                    alone,
+                };
+                self.step(event, None);
             }
             Control::Health(answer) => {
                 let (view, now) = (self.view(), self.shared.now());

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use grapevine_crdt::ReplicaId;
+use grapevine_crdt::{ReplicaId, VersionVector};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -184,10 +184,17 @@ impl Driver {
         reports.await.unwrap_or_default()
     }
 
-    /// Who belongs to the cluster, as the roster says, and whether this node was given no seeds. Nothing is
-    /// collected before. Waits for the driver, for the word must not be lost.
-    pub async fn set_roster(&self, members: Arc<BTreeSet<ReplicaId>>, alone: bool) {
-        let _stopped = self.control.send(Control::Roster(members, alone)).await;
+    /// Who belongs to the cluster, as the roster says, what of the roster's partition had been taken in when it
+    /// was read, and whether this node was given no seeds. Nothing is collected before. Waits for the driver, for
+    /// the word must not be lost.
+    pub async fn set_roster(
+        &self,
+        members: Arc<BTreeSet<ReplicaId>>,
+        read: VersionVector,
+        alone: bool,
+    ) {
+        let word = Control::Roster(members, read, alone);
+        let _stopped = self.control.send(word).await;
     }
 
     /// How well the partitions are; the best once the driver stopped.

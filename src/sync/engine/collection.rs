@@ -6,6 +6,9 @@
 //! they wrote before is here). "All have it" is not enough: a member may hold an older edit of a third that
 //! we do not.
 //!
+//! Who the members are is known only as far as the roster was taken in; so our vector must include what every
+//! member told of the roster's partition as well, or one of them may listen to somebody we never heard of.
+//!
 //! A report counts only if its speaker held nothing that its vector does not cover: of such cells the report
 //! says nothing.
 //!
@@ -26,8 +29,12 @@ use super::{
 use crate::model::{PARTITIONS, PartitionId, PartitionState};
 
 /// What is known of collection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Collecting {
+    /// Where the roster is.
+    roster: PartitionId,
+    /// What of it had been taken in when it was read.
+    read: VersionVector,
     /// The members of the roster; nobody is known before the first word from above.
     members: Option<Arc<BTreeSet<ReplicaId>>>,
     /// Whether there is nobody to agree with before the first round.
@@ -48,10 +55,34 @@ pub(super) struct Collecting {
     found: BTreeMap<ReplicaId, Blocked>,
 }
 
+impl Default for Collecting {
+    fn default() -> Self {
+        Self {
+            roster: PartitionId::of_roster(),
+            read: VersionVector::default(),
+            members: None,
+            alone: false,
+            met: false,
+            under_way: None,
+            next: 0,
+            due_ms: 0,
+            done: BTreeMap::new(),
+            blocked: BTreeMap::new(),
+            found: BTreeMap::new(),
+        }
+    }
+}
+
 impl Engine {
     /// Who belongs to the cluster, as the roster says, and whether this node is its only seed.
-    pub(super) fn roster(&mut self, members: Arc<BTreeSet<ReplicaId>>, alone: bool) {
+    pub(super) fn roster(
+        &mut self,
+        members: Arc<BTreeSet<ReplicaId>>,
+        read: VersionVector,
+        alone: bool,
+    ) {
         self.collecting.members = Some(members);
+        self.collecting.read = read;
         self.collecting.alone = alone;
     }
 
@@ -154,10 +185,12 @@ impl Engine {
                 continue;
             }
             let report = self.peers.report(*member, partition);
+            let knows_more = !self.knows_roster_of(*member);
             let why = match report.vector() {
                 None if !rules.waits_for_absent => continue,
                 None => Some(Blocked::Silent),
                 Some(_) if report.unclaimed => Some(Blocked::Open),
+                Some(_) if rules.covers_reports && knows_more => Some(Blocked::Ahead),
                 Some(vector) if rules.covers_reports && !state.vector.includes(vector) => {
                     Some(Blocked::Ahead)
                 }
@@ -173,6 +206,13 @@ impl Engine {
             }
         }
         clear.then_some(stable)
+    }
+
+    /// Whether we have read all of the roster that a member told of.
+    fn knows_roster_of(&self, member: ReplicaId) -> bool {
+        let report = self.peers.report(member, self.collecting.roster);
+        let told = report.vector();
+        told.is_some_and(|told| self.collecting.read.includes(told))
     }
 
     /// What has been collected, what could be, and who is in the way.

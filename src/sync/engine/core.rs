@@ -147,7 +147,11 @@ impl Engine {
                     self.probe(step, peer);
                 }
             }
-            Event::Roster { members, alone } => self.roster(members, alone),
+            Event::Roster {
+                members,
+                read,
+                alone,
+            } => self.roster(members, read, alone),
             Event::Collected(partition) => self.collected(step, partition),
             Event::Compared(repair, ids) => self.compared(step, repair, ids),
             Event::Tick => self.tick(step, rng),

@@ -100,6 +100,8 @@ pub enum Event {
     Roster {
         /// The lives in it.
         members: Arc<BTreeSet<ReplicaId>>,
+        /// What of the roster's partition had been taken in when it was read.
+        read: VersionVector,
         /// Whether this node knows of nobody to ask before it collects: it was given no seeds.
         alone: bool,
     },

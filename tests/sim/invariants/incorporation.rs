@@ -2,7 +2,7 @@
 //! collected.
 
 use grapevine::{model::PartitionId, store::read_entity};
-use grapevine_crdt::{Dot, Entity, FieldCell};
+use grapevine_crdt::{Entity, FieldCell};
 
 use super::{Observed, to_check};
 use crate::{history::Writes, world::World};
@@ -29,10 +29,14 @@ fn check_partition(world: &World, number: usize, partition: PartitionId) -> Resu
     }
     for (id, writes) in &writes.entities {
         let held = read_entity(&node.rows, id).expect("rows in memory can be read");
-        let held = held.unwrap_or_default();
-        // What the floor covers may have been collected, and is looked at then.
-        let promised = |dot: &&Dot| vector.covers(**dot) && !floor.covers(**dot);
-        for (dot, cells) in writes.iter().filter(|(dot, _)| promised(dot)) {
+        let mut held = held.unwrap_or_default();
+        // What the floor covers may have been collected, after it had replaced something. What may be collected is
+        // looked at when it is.
+        let collected = writes.iter().filter(|(dot, _)| floor.covers(**dot));
+        for cell in collected.flat_map(|(_, cells)| cells) {
+            held.merge_cell(cell.clone());
+        }
+        for (dot, cells) in writes.iter().filter(|(dot, _)| vector.covers(**dot)) {
             if let Some(cell) = cells.iter().find(|cell| !holds(&held, cell)) {
                 return Err(format!("covers {dot:?} but not its cell {cell:?} of {id}"));
             }

@@ -7,6 +7,7 @@ use super::*;
 fn roster(members: &[ReplicaId]) -> Event {
     Event::Roster {
         members: Arc::new(members.iter().copied().collect::<BTreeSet<_>>()),
+        read: VersionVector::default(),
         alone: false,
     }
 }
@@ -21,7 +22,16 @@ impl Bench {
     }
 
     fn tells(&mut self, peer: ReplicaId, entries: &[(ReplicaId, u64)]) {
+        self.tells_roster(peer, &[]);
         self.hear(peer, not_fresh(pull(0, entries, entries, None)));
+    }
+
+    fn tells_roster(&mut self, peer: ReplicaId, entries: &[(ReplicaId, u64)]) {
+        let mut told = not_fresh(pull(0, entries, entries, None));
+        if let Message::Pull { partition, .. } = &mut told {
+            *partition = PartitionId::of_roster();
+        }
+        self.hear(peer, told);
     }
 
     fn blocked(&self) -> Vec<(ReplicaId, Blocked)> {
@@ -95,6 +105,7 @@ fn a_member_with_cells_that_it_does_not_cover_is_in_the_way() {
     if let Message::Pull { unclaimed, .. } = &mut open {
         *unclaimed = true;
     }
+    bench.tells_roster(ANN, &[]);
     bench.hear(ANN, open);
     bench.tells(BOB, &[(US, 5)]);
     assert_eq!(bench.round(), []);
@@ -120,6 +131,7 @@ fn nothing_goes_before_this_node_has_met_anybody_unless_there_is_nobody() {
     assert_eq!(bench.round(), []);
     bench.step(Event::Roster {
         members: Arc::new(BTreeSet::from([US])),
+        read: VersionVector::default(),
         alone: true,
     });
     assert_eq!(bench.round(), collect(&[(US, 5)]));
@@ -148,4 +160,14 @@ fn nothing_goes_while_its_partition_is_being_pulled() {
     bench.tells(ANN, &[(US, 5), (ANN, 1)]);
     bench.hold(&[(ANN, 1)]);
     assert_eq!(bench.round(), []);
+}
+
+#[test]
+fn a_member_that_knows_of_members_that_we_do_not_is_in_the_way() {
+    let mut bench = met();
+    bench.tells(ANN, &[(US, 5)]);
+    bench.tells(BOB, &[(US, 5)]);
+    bench.tells_roster(BOB, &[(BOB, 1)]);
+    assert_eq!(bench.round(), []);
+    assert_eq!(bench.blocked(), [(BOB, Blocked::Ahead)]);
 }
