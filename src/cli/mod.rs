@@ -6,12 +6,16 @@
 //! What a command answers goes to standard output, everything else to standard error. An error is one line
 //! with its causes. It must not know how a node works: it starts nodes and shuts them down.
 
+mod closed;
 mod command;
+mod compact;
 mod dev;
 mod failure;
 mod flags;
 mod listen;
+mod mend_clock;
 mod serve;
 mod stop;
+mod verify;
 
 pub use command::run;

@@ -22,6 +22,9 @@ pub struct StoreOptions {
     /// How long nothing was committed before a smaller batch is written to `data.redb`, in milliseconds.
     /// Default 500.
     pub idle_apply_after_ms: u64,
+    /// Whether a start compacts `data.redb` when more than half of it is free. That copies what is held, and the
+    /// node does not serve before it is done. Default false.
+    pub compact_at_start: bool,
 }
 
 impl StoreOptions {
@@ -35,6 +38,7 @@ impl StoreOptions {
             batch_bytes: 64 * 1024 * 1024,
             queue_length: 4_096,
             idle_apply_after_ms: 500,
+            compact_at_start: false,
         }
     }
 

@@ -3,9 +3,11 @@
 mod copies;
 mod faults;
 mod fixture;
+mod floors;
 mod formats;
 mod group;
 mod kernel;
 mod model;
+mod offline;
 mod readers;
 mod restart;
