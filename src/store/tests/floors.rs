@@ -246,6 +246,8 @@ struct World {
     lives: u8,
     value: u64,
     counted: i128,
+    /// How often a difference had to be repaired.
+    repairs: usize,
 }
 
 impl World {
@@ -258,6 +260,7 @@ impl World {
             lives: 0,
             value: 0,
             counted: 0,
+            repairs: 0,
         };
         for _ in 0..NODES {
             let replica = world.mint();
@@ -393,6 +396,7 @@ impl World {
         }
         if theirs.digest != ours.digest {
             to.repair(from);
+            self.repairs += 1;
         }
     }
 
@@ -495,6 +499,42 @@ proptest! {
         }
         world.heal();
         world.agree();
+        world.collect_all();
+        world.agree();
+        prop_assert_eq!(world.repairs, 0);
+    }
+
+    /// One member of each half collects. These two meet first, and each takes the other in whole; then the members
+    /// that have not collected follow, by whatever way their vectors ask for.
+    #[test]
+    fn who_returns_to_one_that_collected_differs_from_one_that_has_not(
+        together in steps(25),
+        apart in steps(50),
+        two_sided in any::<bool>(),
+    ) {
+        let mut world = World::new();
+        for step in together {
+            let step = if let Step::Collect(_) = step { Step::Gather } else { step };
+            world.take(step, false);
+        }
+        for step in apart {
+            let step = match step {
+                Step::Collect(node) if node < 2 || two_sided => Step::Collect(node / 2 * 2),
+                Step::Collect(_) => Step::Gather,
+                step => step,
+            };
+            world.take(step, true);
+        }
+        world.take(Step::Gather, true);
+        world.take(Step::Gather, true);
+        for _ in 0..2 {
+            world.now += 1;
+            world.meet(0, 2);
+            world.meet(2, 0);
+        }
+        world.heal();
+        world.agree();
+        prop_assert_eq!(world.repairs, 0);
         world.collect_all();
         world.agree();
     }
