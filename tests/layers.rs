@@ -25,7 +25,7 @@ const LAYERS: [&[&str]; 8] = [
 const SHARED: [usize; 4] = [0, 1, 6, 7];
 
 /// What is pure: it is told the time, and handed its randomness.
-const PURE: [&str; 12] = [
+const PURE: [&str; 14] = [
     "model",
     "codec",
     "sync::messages",
@@ -35,6 +35,8 @@ const PURE: [&str; 12] = [
     "store::delta",
     "store::changes",
     "store::whole",
+    "store::index",
+    "store::check",
     "store::listing",
     "store::rows",
     "store::state",

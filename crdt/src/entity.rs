@@ -367,11 +367,16 @@ impl Entity {
         passing || (!self.is_empty() && !self.is_visible())
     }
 
-    /// Whether some attribute remembers a cell that lost unseen.
+    /// Whether some attribute remembers a value that lost unseen. Lost tombstones do not count: they are
+    /// collected by each replica in its own time.
     #[must_use]
     pub fn has_conflicts(&self) -> bool {
         self.fields.iter().any(|(key, field)| {
-            matches!(key, FieldKey::Attribute(_)) && !field.conflicts().is_empty()
+            matches!(key, FieldKey::Attribute(_))
+                && field
+                    .conflicts()
+                    .iter()
+                    .any(|cell| cell.value != Value::Tombstone)
         })
     }
 

@@ -8,13 +8,17 @@
 //! over HTTP.
 
 mod bundle;
+mod closed;
 mod command;
+mod compact;
 mod dev;
 mod failure;
 mod flags;
 mod listen;
+mod mend_clock;
 mod node_client;
 mod serve;
 mod stop;
+mod verify;
 
 pub use command::run;

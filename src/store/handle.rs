@@ -72,7 +72,8 @@ impl Store {
             disk,
             alarm: alarm.clone(),
         };
-        let files = opener.open()?;
+        let mut files = opener.open()?;
+        opener.compact_if_asked(&mut files)?;
         let Recovered { held, base } = opener.recover(&files)?;
         let Files { journal, data } = files;
         let identity = Identity {

@@ -27,6 +27,9 @@ pub struct StoreOptions {
     pub idle_apply_after_ms: u64,
     /// How long writes are refused before files that failed are tried again, in milliseconds. Default 1,000.
     pub reopen_period_ms: u64,
+    /// Whether a start compacts `data.redb` when more than half of it is free. That copies what is held, and the
+    /// node does not serve before it is done. Default false.
+    pub compact_at_start: bool,
 }
 
 impl StoreOptions {
@@ -42,6 +45,7 @@ impl StoreOptions {
             queue_wait_ms: 1_000,
             idle_apply_after_ms: 500,
             reopen_period_ms: 1_000,
+            compact_at_start: false,
         }
     }
 

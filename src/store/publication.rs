@@ -94,6 +94,11 @@ impl Held {
         }
     }
 
+    /// The last group in it.
+    pub(super) const fn mark(&self) -> Mark {
+        self.mark
+    }
+
     /// What a reader sees of it.
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::new(Snapshot {

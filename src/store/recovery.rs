@@ -24,6 +24,9 @@ const DATA: &str = "data.redb";
 /// The journal is only appended to and trimmed; this much of the cache is enough for it.
 const MAX_JOURNAL_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
+/// A start compacts `data.redb`, if it is asked to, when more than this share of it is free.
+const COMPACT_ABOVE_FREE_PERCENT: u64 = 50;
+
 /// How the files of one store are opened, again and again.
 pub(super) struct Opener {
     pub(super) options: StoreOptions,
@@ -74,6 +77,29 @@ impl Opener {
         sync_directory(directory).map_err(|source| self.directory_error(source))?;
         check_same_store(&journal, &data)?;
         Ok(Files { journal, data })
+    }
+
+    /// Opens both files, neither of which is made.
+    pub(super) fn open_existing(&self) -> Result<Files, StoreError> {
+        let directory = &self.options.directory;
+        let is_there = |name| {
+            let there = directory.join(name).try_exists();
+            there.map_err(|source| self.directory_error(source))
+        };
+        for (name, other) in [(JOURNAL, DATA), (DATA, JOURNAL)] {
+            if is_there(name)? {
+                continue;
+            }
+            return Err(if is_there(other)? {
+                StoreError::FileMissing {
+                    missing: name,
+                    present: other,
+                }
+            } else {
+                self.directory_error(std::io::ErrorKind::NotFound.into())
+            });
+        }
+        self.open()
     }
 
     /// Opens `journal.redb` again, and `data.redb` unless `data` is still good.
@@ -176,6 +202,20 @@ impl Opener {
             held: Held::new(active, view, state, mark, applied),
             base,
         })
+    }
+
+    /// Compacts `data.redb` if that is asked for and more than half of it is free.
+    pub(super) fn compact_if_asked(&self, files: &mut Files) -> Result<(), StoreError> {
+        if !self.options.compact_at_start {
+            return Ok(());
+        }
+        let path = self.options.directory.join(DATA);
+        let free_percent = files.data.free_percent(&path)?;
+        if free_percent > COMPACT_ABOVE_FREE_PERCENT {
+            tracing::info!(free_percent, "compacting data.redb");
+            files.data.compact()?;
+        }
+        Ok(())
     }
 
     fn open_journal(&self) -> Result<Journal, StoreError> {

@@ -119,8 +119,10 @@ impl World {
         for other in 0..self.nodes.len() {
             self.disconnect(other, old);
         }
-        if self.nodes[number].staged.is_some() {
-    X
+        if let Some(staged) = self.nodes[number].staged.take() {
+            self.fail(number, &staged.answers);
+        }
+        self.kick(number);
     }
 
     /// The disk refuses a group.
