@@ -156,10 +156,11 @@ async fn count(node: &Node, direction: Direction, by: u64) -> Result<(), Failure
     Ok(())
 }
 
-fn stamp(edit: &Edit<'_>) -> WriteStamp {
+fn stamp<'a>(edit: &Edit<'a>) -> WriteStamp<'a> {
     WriteStamp {
         dot: edit.dot,
         time: edit.time,
+        collected: Some(&edit.floor.vector),
     }
 }
 

@@ -25,7 +25,7 @@ const LAYERS: [&[&str]; 8] = [
 const SHARED: [usize; 4] = [0, 1, 6, 7];
 
 /// What is pure: it is told the time, and handed its randomness.
-const PURE: [&str; 10] = [
+const PURE: [&str; 12] = [
     "model",
     "codec",
     "sync::messages",
@@ -33,6 +33,8 @@ const PURE: [&str; 10] = [
     "store::kernel",
     "store::layout",
     "store::delta",
+    "store::changes",
+    "store::whole",
     "store::listing",
     "store::rows",
     "store::state",

@@ -52,7 +52,8 @@ pub enum Value {
     Tombstone,
     /// Opaque bytes; their meaning is the collection's.
     Bytes(#[serde(with = "raw_bytes")] Vec<u8>),
-    /// The dots that a remover held of the entity. Only removals hold it.
+    /// Dots: those that a remover held of the entity, or those that a clearing keeps away. Only these two
+    /// hold it.
     Dots(CausalContext),
     /// Nothing: the rank says it all (slots and baselines of counters).
     Counted,

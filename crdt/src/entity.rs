@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CausalContext, Cell, Dot, Field, FieldKey, MAX_WRITER_BYTES, Malformed, MergeRule, Rank, Seq,
-    Value, VersionVector, field::CounterPart,
+    CausalContext, Cell, Dot, Field, FieldKey, MAX_WRITER_BYTES, Malformed, MergeRule, Rank,
+    ReplicaId, Seq, Value, VersionVector, field::CounterPart,
 };
 
 /// One cell with the field it belongs to: the unit of a delta.
@@ -55,17 +55,21 @@ impl FieldCell {
             return Err(Malformed::OwnWriteSeen);
         }
         match (field, &cell.value) {
-            (FieldKey::Removal(_), Value::Dots(dots)) if dots.covers(cell.dot) => {
+            (FieldKey::Removal(_) | FieldKey::Clearing(_), Value::Dots(dots))
+                if dots.covers(cell.dot) =>
+            {
                 Err(Malformed::OwnWriteSeen)
             }
-            (FieldKey::Removal(_), Value::Dots(_)) if cell.rank.get() != cell.dot.seq.get() => {
+            (FieldKey::Removal(_) | FieldKey::Clearing(_), Value::Dots(_))
+                if cell.rank.get() != cell.dot.seq.get() =>
+            {
                 Err(Malformed::ForeignRank)
             }
             (
                 FieldKey::Register(_) | FieldKey::Attribute(_),
                 Value::Bytes(_) | Value::Tombstone,
             )
-            | (FieldKey::Removal(_), Value::Dots(_))
+            | (FieldKey::Removal(_) | FieldKey::Clearing(_), Value::Dots(_))
             | (
                 FieldKey::Increments(_)
                 | FieldKey::Decrements(_)
@@ -140,16 +144,59 @@ impl Entity {
         self.cells().map(|(_, cell)| cell.dot).collect()
     }
 
-    /// Takes one cell in; says whether anything changed.
+    /// Takes one cell in; says whether anything changed. A cell that a held clearing covers is not taken in,
+    /// and a clearing drops the held cells that it covers.
     ///
     /// Law: the result of any set of cells is the same in whatever order, grouping or repetition they come.
+    /// It holds with clearings because what one covers is closed: with a cell it covers all that this cell
+    /// had seen, and with another clearing all that this one covers.
     pub fn merge_cell(&mut self, FieldCell { field: key, cell }: FieldCell) -> bool {
-        let rule = key.rule();
-        if let Some(field) = self.fields.get_mut(&key) {
-            return field.merge(rule, cell);
+        if self.is_cleared(cell.dot) {
+            return false;
         }
-        self.fields.insert(key, Field::new(cell));
-        true
+        let cleared = match (&key, &cell.value) {
+            (FieldKey::Clearing(_), Value::Dots(dots)) => Some(dots.clone()),
+            _ => None,
+        };
+        let rule = key.rule();
+        let changed = match self.fields.get_mut(&key) {
+            Some(field) => field.merge(rule, cell),
+            None => {
+                self.fields.insert(key, Field::new(cell));
+                true
+            }
+        };
+        if let (true, Some(cleared)) = (changed, cleared) {
+            self.retain(|_, cell| !cleared.covers(cell.dot));
+        }
+        changed
+    }
+
+    /// Keeps only the cells that `keep` keeps.
+    pub fn retain(&mut self, mut keep: impl FnMut(&FieldKey, &Cell) -> bool) {
+        let fields = core::mem::take(&mut self.fields).into_iter();
+        self.fields = fields
+            .filter_map(|(key, field)| {
+                let field = field.filter(|cell| keep(&key, cell))?;
+                Some((key, field))
+            })
+            .collect();
+    }
+
+    /// Whether the cells of the write `dot` were collected somewhere before a write that is held was made:
+    /// they must not come back.
+    fn is_cleared(&self, dot: Dot) -> bool {
+        self.clearings().any(|dots| dots.covers(dot))
+    }
+
+    /// What the held clearings cover, each.
+    pub fn clearings(&self) -> impl Iterator<Item = &CausalContext> {
+        let first = FieldKey::Clearing(ReplicaId::from_bytes([0; 16]));
+        let held = self.fields.range(first..);
+        held.filter_map(|(key, field)| match (key, &field.shown().value) {
+            (FieldKey::Clearing(_), Value::Dots(dots)) => Some(dots),
+            _ => None,
+        })
     }
 
     /// Takes all cells of `other` in; says whether anything changed.
@@ -291,14 +338,113 @@ impl Entity {
                 .any(|(removal, dots)| !dots.is_empty() && is_unknown(removal))
     }
 
-    /// The cells that the digest counts: none if hidden, else all but tombstones and removals, for those
-    /// are collected by each replica in its own time.
+    /// The cells that the digest counts: none if hidden, else all but removals, clearings and tombstones, for
+    /// those are collected by each replica in its own time. A tombstone that is shown over a value counts: it
+    /// is not collected, and who lacked it would show that value.
     pub fn digested(&self) -> impl Iterator<Item = (&FieldKey, &Cell)> {
         let visible = self.is_visible();
-        self.cells().filter(move |(key, cell)| {
-            visible && cell.value != Value::Tombstone && !matches!(key, FieldKey::Removal(_))
+        self.fields
+            .iter()
+            .filter(move |(key, _)| {
+                visible && !matches!(key, FieldKey::Removal(_) | FieldKey::Clearing(_))
+            })
+            .flat_map(|(key, field)| {
+                let digested = field.cells().enumerate().filter(|(place, cell)| {
+                    cell.value != Value::Tombstone || (*place == 0 && field.hides_a_value())
+                });
+                digested.map(move |(_, cell)| (key, cell))
+            })
+    }
+
+    /// Whether it holds what can be collected some day: all of a hidden entity; a removal, a clearing, a
+    /// tombstone.
+    #[must_use]
+    pub fn is_garbage(&self) -> bool {
+        let passing = self.cells().any(|(key, cell)| {
+            cell.value == Value::Tombstone
+                || matches!(key, FieldKey::Removal(_) | FieldKey::Clearing(_))
+        });
+        passing || (!self.is_empty() && !self.is_visible())
+    }
+
+    /// Whether some attribute remembers a cell that lost unseen.
+    #[must_use]
+    pub fn has_conflicts(&self) -> bool {
+        self.fields.iter().any(|(key, field)| {
+            matches!(key, FieldKey::Attribute(_)) && !field.conflicts().is_empty()
         })
     }
+
+    /// Takes away what everybody has taken in and nobody needs, and says what went. `stable` is what every
+    /// member of the cluster has taken in.
+    ///
+    /// A hidden entity goes whole or not at all. Of a visible one clearings go, and removals that cover no
+    /// value held (else the entity could be hidden again by who still holds the removal, and by nobody else);
+    /// tombstones only if no removal is left, and not one that is shown over a value. What goes is covered by
+    /// `stable` with all that it had seen, removed or cleared.
+    ///
+    /// Laws: what [`Self::digested`] yields stays; so does whether the entity is visible, as long as anything
+    /// is held.
+    pub fn collect(&mut self, stable: &VersionVector) -> Vec<FieldCell> {
+        let mut gone = Vec::new();
+        let mut retain = |entity: &mut Self, goes: &dyn Fn(&FieldKey, &Cell) -> bool| {
+            entity.retain(|field, cell| {
+                let goes = goes(field, cell) && is_stable(cell, stable);
+                if goes {
+                    gone.push(FieldCell {
+                        field: field.clone(),
+                        cell: cell.clone(),
+                    });
+                }
+                !goes
+            });
+        };
+        if !self.is_visible() {
+            if self.cells().all(|(_, cell)| is_stable(cell, stable)) {
+                retain(self, &|_, _| true);
+            }
+            return gone;
+        }
+        let values: Vec<Dot> = self
+            .cells()
+            .filter(|(key, cell)| is_content(key) && cell.value != Value::Tombstone)
+            .map(|(_, cell)| cell.dot)
+            .collect();
+        retain(self, &|key, cell| match (key, &cell.value) {
+            (FieldKey::Clearing(_), _) => true,
+            (FieldKey::Removal(_), Value::Dots(dots)) => {
+                !values.iter().any(|value| dots.covers(*value))
+            }
+            _ => false,
+        });
+        if self.removals().next().is_none() {
+            let needed = self
+                .fields
+                .iter()
+                .filter(|(_, field)| field.hides_a_value());
+            let needed: BTreeSet<(FieldKey, Dot)> = needed
+                .map(|(key, field)| (key.clone(), field.shown().dot))
+                .collect();
+            retain(self, &|key, cell| {
+                cell.value == Value::Tombstone && !needed.contains(&(key.clone(), cell.dot))
+            });
+        }
+        gone
+    }
+}
+
+/// Whether everybody has taken in the write of `cell` and all writes that it names.
+fn is_stable(cell: &Cell, stable: &VersionVector) -> bool {
+    let named: Option<&CausalContext> = match &cell.value {
+        Value::Dots(dots) => Some(dots),
+        Value::Bytes(_) | Value::Tombstone | Value::Counted => None,
+    };
+    stable.covers(cell.dot)
+        && cell
+            .seen
+            .iter()
+            .chain(named.into_iter().flat_map(CausalContext::iter))
+            .all(|dot| stable.covers(dot))
 }
 
 /// Whether cells of this field are what a user wrote, and not bookkeeping about it.
@@ -316,6 +462,7 @@ const fn is_content(key: &FieldKey) -> bool {
         | FieldKey::DecrementsBaseline(_)
         | FieldKey::KeyedIncrementsBaseline(_)
         | FieldKey::KeyedDecrementsBaseline(_)
-        | FieldKey::TallyBaseline(_) => false,
+        | FieldKey::TallyBaseline(_)
+        | FieldKey::Clearing(_) => false,
     }
 }

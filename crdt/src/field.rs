@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CausalContext, Cell, Malformed, ReplicaId, RequestKey};
+use crate::{CausalContext, Cell, Malformed, ReplicaId, RequestKey, Value};
 
 /// How the cells of a field merge. Each rule is commutative, associative and idempotent.
 ///
@@ -63,6 +63,9 @@ pub enum FieldKey {
     KeyedDecrementsBaseline(RequestKey),
     /// How much of a writer's tally was reset away.
     TallyBaseline(String),
+    /// What was collected, as one replica knew it when it wrote to an entity of which it held nothing: the
+    /// dots whose cells are not to come back.
+    Clearing(ReplicaId),
 }
 
 /// What a field says about a counter.
@@ -83,7 +86,7 @@ impl FieldKey {
         match self {
             Self::Register(_) => MergeRule::Latest,
             Self::Attribute(_) => MergeRule::LatestWithMemory,
-            Self::Removal(_) | Self::Increments(_) | Self::Decrements(_) => {
+            Self::Removal(_) | Self::Increments(_) | Self::Decrements(_) | Self::Clearing(_) => {
                 MergeRule::SingleWriterSlot
             }
             Self::IncrementsBaseline(_)
@@ -107,9 +110,10 @@ impl FieldKey {
     #[must_use]
     pub const fn only_writer(&self) -> Option<ReplicaId> {
         match self {
-            Self::Removal(replica) | Self::Increments(replica) | Self::Decrements(replica) => {
-                Some(*replica)
-            }
+            Self::Removal(replica)
+            | Self::Increments(replica)
+            | Self::Decrements(replica)
+            | Self::Clearing(replica) => Some(*replica),
             Self::Register(_)
             | Self::Attribute(_)
             | Self::IncrementsBaseline(_)
@@ -139,7 +143,8 @@ impl FieldKey {
             | Self::Tally(_)
             | Self::KeyedIncrementsBaseline(_)
             | Self::KeyedDecrementsBaseline(_)
-            | Self::TallyBaseline(_) => None,
+            | Self::TallyBaseline(_)
+            | Self::Clearing(_) => None,
         }
     }
 
@@ -157,7 +162,8 @@ impl FieldKey {
             | Self::KeyedIncrements(_)
             | Self::KeyedDecrements(_)
             | Self::KeyedIncrementsBaseline(_)
-            | Self::KeyedDecrementsBaseline(_) => 0,
+            | Self::KeyedDecrementsBaseline(_)
+            | Self::Clearing(_) => 0,
         }
     }
 
@@ -174,7 +180,9 @@ impl FieldKey {
             | Self::KeyedIncrementsBaseline(_)
             | Self::KeyedDecrementsBaseline(_)
             | Self::TallyBaseline(_) => CounterPart::Baseline,
-            Self::Register(_) | Self::Attribute(_) | Self::Removal(_) => return None,
+            Self::Register(_) | Self::Attribute(_) | Self::Removal(_) | Self::Clearing(_) => {
+                return None;
+            }
         };
         Some(part)
     }
@@ -259,6 +267,12 @@ impl Field {
         core::iter::once(&self.shown).chain(&self.conflicts)
     }
 
+    /// Whether it shows that it was deleted although a value is held that lost to the deletion unseen.
+    pub(crate) fn hides_a_value(&self) -> bool {
+        let is_value = |cell: &Cell| cell.value != Value::Tombstone;
+        !is_value(&self.shown) && self.conflicts.iter().any(is_value)
+    }
+
     /// What a writer that holds this field has seen of it. An edit records
     /// [`Entity::seen`](crate::Entity::seen), which also tells which removals it knew of.
     #[must_use]
@@ -269,6 +283,22 @@ impl Field {
             seen.insert(cell.dot);
         }
         seen
+    }
+
+    /// The field with only the cells that `keep` keeps; `None` if that is none.
+    pub(crate) fn filter(self, mut keep: impl FnMut(&Cell) -> bool) -> Option<Self> {
+        let Self {
+            shown,
+            mut conflicts,
+        } = self;
+        let shown = Some(shown).filter(&mut keep);
+        conflicts.retain(keep);
+        let shown = match shown {
+            Some(shown) => shown,
+            None if conflicts.is_empty() => return None,
+            None => conflicts.remove(0),
+        };
+        Some(Self { shown, conflicts })
     }
 
     /// Takes `cell` in by `rule`; says whether the field changed.

@@ -25,6 +25,7 @@ mod field;
 mod hlc;
 mod lww_map;
 mod malformed;
+mod outside;
 mod pn_counter;
 mod request_key;
 mod version_vector;
@@ -37,6 +38,7 @@ pub use field::{Field, FieldKey, MergeRule};
 pub use hlc::{ClockError, HybridClock, Timestamp};
 pub use lww_map::LwwMap;
 pub use malformed::Malformed;
+pub use outside::{OutsideEdit, Verdict};
 pub use pn_counter::{
     CounterError, MAX_COUNT, MAX_REQUESTS, MAX_TALLIES, MAX_WRITER_BYTES, PnCounter, TallyCount,
 };

@@ -4,7 +4,10 @@
 //! It is a view over an [`Entity`]; every edit is returned as the cells of one write, so that the caller
 //! stores and sends exactly what it merged.
 
-use crate::{CausalContext, Cell, Dot, Entity, Field, FieldCell, FieldKey, Rank, Timestamp, Value};
+use crate::{
+    CausalContext, Cell, Dot, Entity, Field, FieldCell, FieldKey, Rank, Timestamp, Value,
+    VersionVector,
+};
 
 /// A view of an entity as a map from names to bytes.
 ///
@@ -75,7 +78,8 @@ impl<'a> LwwMap<'a> {
         vec![self.edit(name, Value::Tombstone, dot, time)]
     }
 
-    /// The cells of the write `dot` that removes the whole map as it is seen here.
+    /// The cells of the write `dot` that removes the whole map as it is seen here. A map that is not visible
+    /// must not be removed: who has collected it would forget, in its own slot, what it removed before.
     #[must_use]
     pub fn remove(self, dot: Dot) -> Vec<FieldCell> {
         vec![FieldCell {
@@ -87,6 +91,39 @@ impl<'a> LwwMap<'a> {
                 value: Value::Dots(self.entity.removal()),
             },
         }]
+    }
+
+    /// The cells, to be written along with those of the write `dot`, by which whatever `collected` covers of
+    /// this map stays away; none if anything is held, for then its edits tell what they have seen, or if
+    /// nothing was collected.
+    ///
+    /// A replica that has collected a removed map knows none of its fields. Another that has not still holds
+    /// them and would show them beside the new ones.
+    #[must_use]
+    pub fn clear(self, collected: &VersionVector, dot: Dot) -> Vec<FieldCell> {
+        if !self.entity.is_empty() || collected.is_empty() {
+            return Vec::new();
+        }
+        let dots = collected
+            .iter()
+            .map(|(replica, seq)| Dot::new(replica, seq))
+            .collect();
+        vec![Self::clearing(dots, dot)]
+    }
+
+    /// The cell of the write `dot` that keeps the cells of the writes `dots` away. `dots` must be closed: with
+    /// a cell it covers all that this cell had seen, removed or cleared.
+    #[must_use]
+    pub fn clearing(dots: CausalContext, dot: Dot) -> FieldCell {
+        FieldCell {
+            field: FieldKey::Clearing(dot.replica),
+            cell: Cell {
+                rank: Rank::new(dot.seq.get()),
+                dot,
+                seen: CausalContext::default(),
+                value: Value::Dots(dots),
+            },
+        }
     }
 
     fn field(self, name: &str) -> Option<&'a Field> {

@@ -21,9 +21,9 @@ pub enum Malformed {
     ForeignValue,
     /// A memory of writes seen in a field that keeps none.
     UnwantedMemory,
-    /// A cell that claims to have seen, or removed, its own write.
+    /// A cell that claims to have seen, removed or cleared its own write.
     OwnWriteSeen,
-    /// A removal whose rank is not its `seq`.
+    /// A removal or a clearing whose rank is not its `seq`.
     ForeignRank,
     /// The name of an outside writer that is longer than any that is taken.
     LongWriter,
@@ -38,7 +38,7 @@ impl fmt::Display for Malformed {
             Self::ForeignValue => "a field holds a value of the wrong kind",
             Self::UnwantedMemory => "a field without memory holds what was seen",
             Self::OwnWriteSeen => "a cell claims to have seen its own write",
-            Self::ForeignRank => "the rank of a removal is not its number",
+            Self::ForeignRank => "the rank of a removal or a clearing is not its number",
             Self::LongWriter => "the name of an outside writer is too long",
         })
     }

@@ -54,6 +54,14 @@ impl VersionVector {
         }
     }
 
+    /// The greatest vector that both include: per replica the lower `seq`.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Self {
+        self.iter()
+            .map(|(replica, seq)| (replica, seq.min(other.get(replica))))
+            .collect()
+    }
+
     /// Whether everything that `other` covers is covered here.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {

@@ -167,6 +167,7 @@ fn field_keys() {
         "0bcccccccccccccccccccccccccccccccc",
     );
     check(&FieldKey::TallyBaseline("kiosk".into()), "0c056b696f736b");
+    check(&FieldKey::Clearing(B), "0dbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb");
 }
 
 /// Two edits that did not see each other.

@@ -9,7 +9,10 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::problem::{Problem, ProblemKind};
+use super::{
+    problem::{Problem, ProblemKind},
+    room::NoRoom,
+};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -59,6 +62,10 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
         match frame {
             None => return Ok(None),
             Some(Err(error)) => {
+                let error = error.into_inner();
+                if let Some(no_room) = error.downcast_ref::<NoRoom>() {
+                    return Err(Problem::overloaded(no_room.to_string()));
+                }
                 return Err(Problem::malformed(
                     "body",
                     format!("the body ended early: {error}"),

@@ -3,19 +3,23 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    extract::{Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     http::StatusCode,
-    response::Response,
+    response::{IntoResponse, Response},
 };
+use grapevine_crdt::ReplicaId;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{
     HttpState,
     body::json,
-    problem::{Problem, ProblemKind},
+    problem::{Problem, ProblemKind, path_text},
     query::Parameters,
 };
-use crate::cluster::{MemberStatus, NodeStatus};
+use crate::cluster::{
+    BlockedWhy, Blocker, Collection, Divergence, ForgetError, MemberStatus, NodeStatus,
+};
 
 /// The longest that a request may wait for agreement.
 pub(super) const MAX_CONVERGENCE_WAIT: Duration = Duration::from_secs(60);
@@ -26,7 +30,14 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     Parameters::read(request.uri(), &[])?;
     let members: Vec<Value> = state.cluster.members().await.iter().map(member).collect();
-    let body = json!({ "node": node(&state.cluster.node()), "members": members });
+    let health = state.cluster.health().await;
+    let divergences: Vec<Value> = health.divergences.iter().map(divergence).collect();
+    let body = json!({
+        "node": node(&state.cluster.node()),
+        "members": members,
+        "collection": collection(&health.collection),
+        "divergences": divergences,
+    });
     json(StatusCode::OK, &body)
 }
 
@@ -47,6 +58,59 @@ pub(super) async fn convergence(
                 .with("disagreeing", Value::Array(disagreeing)))
         }
     }
+}
+
+/// Takes a member off the roster that will not come back.
+pub(super) async fn forget(
+    State(state): State<Arc<HttpState>>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    Parameters::read(request.uri(), &[])?;
+    let id = path_text("id", path)?;
+    let replica = Uuid::parse_str(&id)
+        .map_err(|_| Problem::malformed("id", format!("{id:?} is not the replica of a member")))?;
+    let replica = ReplicaId::from_bytes(*replica.as_bytes());
+    match state.cluster.forget(replica).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(error @ ForgetError::Unknown) => Err(Problem::not_found(error.to_string())),
+        Err(error @ ForgetError::Alive) => {
+            Err(Problem::new(ProblemKind::Conflict, error.to_string()))
+        }
+        Err(error @ ForgetError::Roster(_)) => {
+            Err(Problem::new(ProblemKind::Unavailable, error.to_string()))
+        }
+    }
+}
+
+fn collection(collection: &Collection) -> Value {
+    let blocker = |blocker: &Blocker| {
+        json!({
+            "name": blocker.name,
+            "replica": blocker.replica.to_string(),
+            "why": match blocker.why {
+                BlockedWhy::Silent => "silent",
+                BlockedWhy::Open => "open",
+                BlockedWhy::Ahead => "ahead",
+            },
+            "blocked_ms": milliseconds(blocker.lasted),
+        })
+    };
+    let blocked_by: Vec<Value> = collection.blocked_by.iter().map(blocker).collect();
+    json!({
+        "partitions_collected": collection.partitions_collected,
+        "garbage": collection.garbage,
+        "blocked_by": blocked_by,
+    })
+}
+
+fn divergence(divergence: &Divergence) -> Value {
+    json!({
+        "name": divergence.name,
+        "replica": divergence.replica.to_string(),
+        "partition": divergence.partition,
+        "lasted_ms": milliseconds(divergence.lasted),
+    })
 }
 
 fn node(node: &NodeStatus) -> Value {

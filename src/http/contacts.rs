@@ -18,6 +18,7 @@ use super::{
     page::{self, PageRequest},
     problem::{Problem, ProblemKind, invalid_key, path_text},
     query::Parameters,
+    session::{Session, tracked},
 };
 use crate::{
     model::{
@@ -33,6 +34,7 @@ pub(super) async fn list(
     State(state): State<Arc<HttpState>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    Session::of_read(request.headers(), &state).await?;
     let request = PageRequest::read(request.uri(), Collection::Contacts, false)?;
     page::answer(&state.store, request, |id, entity| {
         Contact::read(id.key(), entity)
@@ -57,22 +59,32 @@ pub(super) async fn create(
     let id = entity_id(uuid.hyphenated().to_string())?;
     let request_hash = key.map(|_| blake3::hash(json.to_string().as_bytes()));
     let key = id.key().to_owned();
-    let contact = state
+    let session = Session::of_write(&parts.headers, &state).await?;
+    let (contact, written) = state
         .store
-        .write(id.clone(), move |edit| {
-            let cells = match &request_hash {
-                None => contact_edit::put(edit.entity, &draft, stamp(&edit)).0,
-                Some(hash) => create_once(&edit, &draft, hash.as_bytes())?,
-            };
-            let contact = show(&key, &edit, &cells)?;
-            Ok::<_, Problem>((cells, contact))
-        })
+        .write(
+            id.clone(),
+            tracked(id.clone(), move |edit| {
+                let cells = match &request_hash {
+                    None => {
+                        let stamp = WriteStamp {
+                            collected: None,
+                            ..stamp(&edit)
+                        };
+                        contact_edit::put(edit.entity, &draft, stamp).0
+                    }
+                    Some(hash) => create_once(&edit, &draft, hash.as_bytes())?,
+                };
+                let contact = show(&key, &edit, &cells)?;
+                Ok::<_, Problem>((cells, contact))
+            }),
+        )
         .await?;
     let mut response = answer(StatusCode::CREATED, &contact)?;
     let location = HeaderValue::try_from(format!("/v1/contacts/{}", id.key()))
         .map_err(|error| Problem::internal(&error))?;
     response.headers_mut().insert(header::LOCATION, location);
-    Ok(response)
+    Ok(session.answer(written).put(response))
 }
 
 fn create_once(
@@ -97,6 +109,7 @@ pub(super) async fn get(
     let id = read_id(path)?;
     Parameters::read(request.uri(), &[])?;
     let conditions = Conditions::read(request.headers())?;
+    Session::of_read(request.headers(), &state).await?;
     let contact = state
         .store
         .snapshot()
@@ -120,20 +133,24 @@ pub(super) async fn put(
     let json = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let draft = ContactDraft::from_json(Some(id.key()), &json)?;
     let key = id.key().to_owned();
-    let (contact, change) = state
+    let session = Session::of_write(&parts.headers, &state).await?;
+    let ((contact, change), written) = state
         .store
-        .write(id, move |edit| {
-            check(&conditions, &key, edit.entity)?;
-            let (cells, change) = contact_edit::put(edit.entity, &draft, stamp(&edit));
-            let contact = show(&key, &edit, &cells)?;
-            Ok::<_, Problem>((cells, (contact, change)))
-        })
+        .write(
+            id.clone(),
+            tracked(id, move |edit| {
+                check(&conditions, &key, edit.entity)?;
+                let (cells, change) = contact_edit::put(edit.entity, &draft, stamp(&edit));
+                let contact = show(&key, &edit, &cells)?;
+                Ok::<_, Problem>((cells, (contact, change)))
+            }),
+        )
         .await?;
     let status = match change {
         Change::Created => StatusCode::CREATED,
         Change::Updated | Change::Unchanged => StatusCode::OK,
     };
-    answer(status, &contact)
+    Ok(session.answer(written).put(answer(status, &contact)?))
 }
 
 pub(super) async fn patch(
@@ -147,18 +164,24 @@ pub(super) async fn patch(
     let conditions = Conditions::read(&parts.headers)?;
     let json = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let key = id.key().to_owned();
-    let contact = state
+    let session = Session::of_write(&parts.headers, &state).await?;
+    let (contact, written) = state
         .store
-        .write(id, move |edit| {
-            check(&conditions, &key, edit.entity)?;
-            let current = Contact::read(&key, edit.entity).ok_or_else(absent)?;
-            let draft = ContactDraft::patched(&current, &json)?;
-            let (cells, _) = contact_edit::put(edit.entity, &draft, stamp(&edit));
-            let contact = show(&key, &edit, &cells)?;
-            Ok::<_, Problem>((cells, contact))
-        })
+        .write(
+            id.clone(),
+            tracked(id, move |edit| {
+                check(&conditions, &key, edit.entity)?;
+                let current = Contact::read(&key, edit.entity).ok_or_else(absent)?;
+                let draft = ContactDraft::patched(&current, &json)?;
+                let (cells, _) = contact_edit::put(edit.entity, &draft, stamp(&edit));
+                let contact = show(&key, &edit, &cells)?;
+                Ok::<_, Problem>((cells, contact))
+            }),
+        )
         .await?;
-    answer(StatusCode::OK, &contact)
+    Ok(session
+        .answer(written)
+        .put(answer(StatusCode::OK, &contact)?))
 }
 
 pub(super) async fn delete(
@@ -170,24 +193,30 @@ pub(super) async fn delete(
     Parameters::read(request.uri(), &[])?;
     let conditions = Conditions::read(request.headers())?;
     let key = id.key().to_owned();
-    state
+    let session = Session::of_write(request.headers(), &state).await?;
+    let ((), written) = state
         .store
-        .write(id, move |edit| {
-            check(&conditions, &key, edit.entity)?;
-            let cells = contact_edit::delete(edit.entity, edit.dot);
-            if cells.is_empty() {
-                return Err(absent());
-            }
-            Ok((cells, ()))
-        })
+        .write(
+            id.clone(),
+            tracked(id, move |edit| {
+                check(&conditions, &key, edit.entity)?;
+                let cells = contact_edit::delete(edit.entity, edit.dot);
+                if cells.is_empty() {
+                    return Err(absent());
+                }
+                Ok((cells, ()))
+            }),
+        )
         .await?;
-    Ok(empty(StatusCode::NO_CONTENT))
+    Ok(session.answer(written).put(empty(StatusCode::NO_CONTENT)))
 }
 
-pub(super) const fn stamp(edit: &Edit<'_>) -> WriteStamp {
+/// The stamp of a write to a contact that may have existed before.
+pub(super) fn stamp<'a>(edit: &Edit<'a>) -> WriteStamp<'a> {
     WriteStamp {
         dot: edit.dot,
         time: edit.time,
+        collected: Some(&edit.floor.vector),
     }
 }
 

@@ -8,6 +8,7 @@
 //! It must not know peers, how the store keeps anything, or how cells merge.
 
 mod body;
+mod changes;
 mod cluster;
 mod conditions;
 mod conflicts;
@@ -18,15 +19,19 @@ mod health;
 mod idempotency;
 mod import;
 mod kv;
+mod merge;
 mod page;
 mod problem;
 mod query;
+mod room;
 mod router;
 mod server;
+mod session;
 mod state;
 mod tallies;
 
 pub use import::MAX_CARDS_PER_IMPORT;
+pub use merge::MAX_EDITS_PER_MERGE;
 pub use page::{MAX_PAGE_LIMIT, MAX_SCANNED_PER_PAGE};
 pub use router::router;
 pub use server::{MAX_CONNECTIONS, serve};

@@ -39,8 +39,16 @@ pub(super) enum ProblemKind {
     UnsupportedMediaType,
     Internal,
     Unavailable,
+    NoSpace,
+    Overloaded,
     Timeout,
     NotConverged,
+    /// What the client is known to have written is not here yet.
+    Behind,
+    /// What would be needed to answer is forgotten.
+    Gone,
+    /// No room for another write in the token of the session.
+    TokenFull,
 }
 
 impl ProblemKind {
@@ -92,6 +100,16 @@ impl ProblemKind {
                 "unavailable",
                 "The node cannot do this now",
             ),
+            Self::NoSpace => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "insufficient-storage",
+                "The disk of the node is full",
+            ),
+            Self::Overloaded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "The node has more to do than it can",
+            ),
             Self::Timeout => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "timeout",
@@ -101,6 +119,21 @@ impl ProblemKind {
                 StatusCode::GATEWAY_TIMEOUT,
                 "not-converged",
                 "Live members do not agree yet",
+            ),
+            Self::Behind => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "behind",
+                "This node does not hold what you have written yet",
+            ),
+            Self::Gone => (
+                StatusCode::GONE,
+                "gone",
+                "What was deleted since is forgotten",
+            ),
+            Self::TokenFull => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "token-full",
+                "The token can name no more writes",
             ),
         }
     }
@@ -141,6 +174,16 @@ impl Problem {
 
     pub(super) fn too_large(detail: impl Into<String>) -> Self {
         Self::new(ProblemKind::TooLarge, detail)
+    }
+
+    /// 503: nothing happened, and the same request may succeed in a moment.
+    pub(super) fn overloaded(detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Overloaded, detail)
+    }
+
+    #[cfg(test)]
+    pub(super) const fn status(&self) -> StatusCode {
+        self.kind.parts().0
     }
 
     pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
@@ -235,6 +278,13 @@ impl From<StoreError> for Problem {
         }
         if matches!(error, StoreError::EntityTooLarge { .. }) {
             return Self::new(ProblemKind::TooLarge, error.to_string());
+        }
+        if matches!(error, StoreError::Overloaded) {
+            return Self::overloaded(error.to_string());
+        }
+        if matches!(error, StoreError::NoSpace(_)) {
+            // The store has logged it; every client that writes would repeat it.
+            return Self::new(ProblemKind::NoSpace, error.to_string());
         }
         tracing::warn!(%error, "the store refused a request");
         Self::new(ProblemKind::Unavailable, error.to_string())

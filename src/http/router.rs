@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::{
     Router,
     http::{Method, Uri},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 
 use super::{
-    HttpState, cluster, conflicts, contacts, counters, health, import, kv,
+    HttpState, changes, cluster, conflicts, contacts, counters, health, import, kv, merge,
     problem::{Problem, ProblemKind},
     tallies,
 };
@@ -54,7 +54,10 @@ pub fn router(state: HttpState) -> Router {
             "/v1/counters/{name}/tallies/{writer}",
             get(tallies::get).put(tallies::put),
         )
+        .route("/v1/changes", get(changes::get).post(changes::post))
+        .route("/v1/merge", post(merge::post))
         .route("/v1/cluster", get(cluster::get))
+        .route("/v1/cluster/members/{id}", delete(cluster::forget))
         .route("/v1/cluster/convergence", get(cluster::convergence))
         .route("/ping", get(health::ping))
         .route("/healthz", get(health::live))

@@ -20,10 +20,11 @@ use super::{
 const ID: &str = "ada";
 const REPLICAS: usize = 3;
 
-fn stamp(replica: u8, seq: u64) -> WriteStamp {
+fn stamp(replica: u8, seq: u64) -> WriteStamp<'static> {
     WriteStamp {
         dot: Dot::new(ReplicaId::from_bytes([replica; 16]), Seq::new(seq)),
         time: Timestamp::from_unix_ms(1_000 + seq),
+        collected: None,
     }
 }
 
@@ -134,7 +135,7 @@ fn run(steps: Vec<Step>) -> ([Entity; REPLICAS], Vec<Vec<FieldCell>>) {
     (entities, writes)
 }
 
-fn written(who: usize, seq: u64) -> WriteStamp {
+fn written(who: usize, seq: u64) -> WriteStamp<'static> {
     stamp(u8::try_from(who).expect("there are few") + 1, seq)
 }
 

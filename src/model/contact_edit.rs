@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use grapevine_crdt::{Dot, Entity, FieldCell, FieldKey, LwwMap, Timestamp, Value};
+use grapevine_crdt::{Dot, Entity, FieldCell, FieldKey, LwwMap, Timestamp, Value, VersionVector};
 
 use super::{
     contact::{
@@ -23,11 +23,14 @@ pub(super) type Attributes = BTreeMap<String, Vec<u8>>;
 
 /// The write that an edit is.
 #[derive(Clone, Copy, Debug)]
-pub struct WriteStamp {
+pub struct WriteStamp<'a> {
     /// Its name.
     pub dot: Dot,
     /// Its time.
     pub time: Timestamp,
+    /// What was collected of the partition, if the contact may have existed before: then what was collected
+    /// of it must not come back with the write. `None` under an id that was never used.
+    pub collected: Option<&'a VersionVector>,
 }
 
 /// What an edit did.
@@ -56,7 +59,11 @@ pub enum Creation {
 
 /// Makes the contact read as `draft`. What an imported card left in it stays, unless it was removed.
 #[must_use]
-pub fn put(entity: &Entity, draft: &ContactDraft, stamp: WriteStamp) -> (Vec<FieldCell>, Change) {
+pub fn put(
+    entity: &Entity,
+    draft: &ContactDraft,
+    stamp: WriteStamp<'_>,
+) -> (Vec<FieldCell>, Change) {
     let mut wanted = wanted(entity, draft);
     if entity.is_visible() {
         keep(entity, &mut wanted, &[KEPT_PREFIX, SOURCE, REQUEST]);
@@ -70,7 +77,7 @@ pub fn create(
     entity: &Entity,
     draft: &ContactDraft,
     request_hash: &[u8],
-    stamp: WriteStamp,
+    stamp: WriteStamp<'_>,
 ) -> Creation {
     if entity.is_visible() {
         return if request(entity) == Some(request_hash) {
@@ -138,7 +145,7 @@ pub(super) fn keep(entity: &Entity, wanted: &mut Attributes, prefixes: &[&str]) 
 pub(super) fn diff(
     entity: &Entity,
     mut wanted: Attributes,
-    stamp: WriteStamp,
+    stamp: WriteStamp<'_>,
 ) -> (Vec<FieldCell>, Change) {
     let map = LwwMap::new(entity);
     let visible = entity.is_visible();
@@ -160,6 +167,9 @@ pub(super) fn diff(
     if !any_set && !cells.is_empty() {
         // Tombstones are collected; that the contact was edited must stay known.
         cells.extend(map.set(TOUCHED, &[], stamp.dot, stamp.time));
+    }
+    if let (false, Some(collected)) = (cells.is_empty(), stamp.collected) {
+        cells.extend(map.clear(collected, stamp.dot));
     }
     let change = match (visible, cells.is_empty()) {
         (false, _) => Change::Created,

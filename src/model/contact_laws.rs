@@ -1,6 +1,6 @@
 //! The laws of edits of contacts, as properties.
 
-use grapevine_crdt::{Dot, Entity, FieldCell, ReplicaId, Seq, Timestamp};
+use grapevine_crdt::{Dot, Entity, FieldCell, FieldKey, ReplicaId, Seq, Timestamp, VersionVector};
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::{Value, json};
 
@@ -8,10 +8,11 @@ use super::{Change, Contact, ContactDraft, WriteStamp, contact_edit};
 
 const ID: &str = "ada";
 
-fn stamp(replica: u8, seq: u64) -> WriteStamp {
+fn stamp(replica: u8, seq: u64) -> WriteStamp<'static> {
     WriteStamp {
         dot: Dot::new(ReplicaId::from_bytes([replica; 16]), Seq::new(seq)),
         time: Timestamp::from_unix_ms(1_000 + seq),
+        collected: None,
     }
 }
 
@@ -25,7 +26,7 @@ fn draft(json: &Value) -> ContactDraft {
     ContactDraft::from_json(Some(ID), json).expect("the strategies stay within the bounds")
 }
 
-fn put(entity: &mut Entity, json: &Value, stamp: WriteStamp) -> Change {
+fn put(entity: &mut Entity, json: &Value, stamp: WriteStamp<'_>) -> Change {
     let (cells, change) = contact_edit::put(entity, &draft(json), stamp);
     assert!(cells.iter().all(|cell| cell.cell.dot == stamp.dot));
     merge(entity, &cells);
@@ -201,4 +202,42 @@ fn deleting_a_field_is_an_edit_whose_time_outlives_its_tombstone() {
     let after = read(&entity);
     assert_ne!(before["updated_at"], after["updated_at"]);
     assert_eq!(before["created_at"], after["created_at"]);
+}
+
+/// One node has collected the removed contact, another has not yet.
+#[test]
+fn a_contact_put_again_after_its_collection_shows_its_old_fields_elsewhere() {
+    let mut here = Entity::default();
+    put(
+        &mut here,
+        &json!({"name": "Ada", "note": "old"}),
+        stamp(1, 1),
+    );
+    let removal = contact_edit::delete(&here, stamp(1, 2).dot);
+    merge(&mut here, &removal);
+    let mut there = here.clone();
+    let collected = VersionVector::from_iter([(stamp(1, 2).dot.replica, Seq::new(2))]);
+    assert!(!here.collect(&collected).is_empty());
+    assert!(here.is_empty());
+    let again = WriteStamp {
+        collected: Some(&collected),
+        ..stamp(1, 3)
+    };
+    let (cells, change) = contact_edit::put(&here, &draft(&json!({"name": "Bob"})), again);
+    assert_eq!(change, Change::Created);
+    merge(&mut here, &cells);
+    merge(&mut there, &cells);
+    assert_eq!(read(&there), read(&here));
+    assert!(there.digested().eq(here.digested()));
+    // What is held tells by itself what was seen.
+    let again = WriteStamp {
+        collected: Some(&collected),
+        ..stamp(1, 4)
+    };
+    let (cells, _) = contact_edit::put(&here, &draft(&json!({"name": "Eva"})), again);
+    assert!(
+        cells
+            .iter()
+            .all(|cell| !matches!(cell.field, FieldKey::Clearing(_)))
+    );
 }

@@ -1,15 +1,16 @@
 //! What is known of a partition as a whole: its vector, its digest, whether it is open; and the hashes by
 //! which peers compare them.
 
-use grapevine_crdt::{ReplicaId, Seq, VersionVector};
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
-use super::{PartitionId, PartitionSummary};
+use grapevine_crdt::{ReplicaId, Seq, VersionVector};
+
+use super::{Floor, PartitionId, PartitionSummary};
 
 const HASH_BYTES: usize = 16;
 
 /// One partition: how far it is taken in, and what it adds up to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartitionState {
     /// What has been taken in without a gap.
     pub vector: VersionVector,
@@ -22,6 +23,10 @@ pub struct PartitionState {
     /// How many steps that changed something have been taken. Equal counts of one open store mean equal
     /// content: the pages of a delta are told apart by it. It is compared with no other store's.
     pub steps: u64,
+    /// What has been collected. No part of what is compared with a peer: each collects in its own time.
+    pub floor: Arc<Floor>,
+    /// How many entities have a row in `garbage`: they hold something that may be collected some day.
+    pub garbage: u64,
 }
 
 impl PartitionState {

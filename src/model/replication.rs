@@ -6,7 +6,7 @@ use core::fmt;
 use grapevine_crdt::{Dot, FieldCell, Malformed, ReplicaId, Seq, Timestamp, VersionVector};
 use serde::{Deserialize, Serialize};
 
-use super::{EntityId, InvalidKey, PartitionId};
+use super::{EntityId, Floor, InvalidKey, PartitionId, Rejoin};
 
 /// Some cells of one entity. In frames an entity is never split.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,28 @@ pub enum Claim {
         upto: Seq,
     },
     /// Everything this vector covers: the delta against it is complete.
-    Absorb(VersionVector),
+    Absorb {
+        /// What is covered then.
+        vector: VersionVector,
+        /// What the peer has collected of it; joins ours.
+        floor: Floor,
+    },
+    /// Nothing: the cells are merged whether the vector covers their dots or not, for what was held of them
+    /// may be damaged. Only adds.
+    Repair,
+    /// Nothing, and no cells are merged: hashes and index rows of the entities of this step are made anew from
+    /// the cells held, so that the digest tells the truth about them.
+    Recount,
+    /// Nothing: of these entities everything goes that everybody has taken in and nobody needs.
+    Collect {
+        /// What every member has taken in of the partition.
+        stable: VersionVector,
+        /// Where to look; the step has no other entities.
+        ids: Vec<EntityId>,
+    },
+    /// The whole state of a peer whose floor our vector did not include, or the other way round. The step has
+    /// no other entities.
+    Rejoin(Box<Rejoin>),
 }
 
 /// One step of a partition: cells, and the claim that moves with them in one journal row.
@@ -116,6 +137,8 @@ pub struct DeltaPage {
     pub stamp: u64,
     /// Where the next page starts; `None` if this was the last.
     pub next: Option<Cursor>,
+    /// What the server has collected of the partition; only on the last page.
+    pub floor: Option<Floor>,
 }
 
 /// What is compared before anything is exchanged.
@@ -195,15 +218,22 @@ impl EntityCells {
                 partition,
             });
         }
-        for held in &self.cells {
-            held.check().map_err(|source| Invalid::Cell {
-                id: self.id.clone(),
-                source,
-            })?;
-            let FieldCell { field, cell } = held;
-            if field.is_timed() && cell.rank.time() > announced {
-                return Err(Invalid::Time(self.id.clone()));
-            }
+        let mut cells = self.cells.iter();
+        cells.try_for_each(|held| Self::check_cell(&self.id, held, announced))
+    }
+
+    /// Whether this cell of `id` can be: well-formed, no time above `announced`.
+    pub fn check_cell(
+        id: &EntityId,
+        held: &FieldCell,
+        announced: Timestamp,
+    ) -> Result<(), Invalid> {
+        held.check().map_err(|source| Invalid::Cell {
+            id: id.clone(),
+            source,
+        })?;
+        if held.field.is_timed() && held.cell.rank.time() > announced {
+            return Err(Invalid::Time(id.clone()));
         }
         Ok(())
     }

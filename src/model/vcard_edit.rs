@@ -36,7 +36,7 @@ pub fn import(
     card: &Card,
     source: Source,
     last: Source,
-    stamp: WriteStamp,
+    stamp: WriteStamp<'_>,
 ) -> Result<(Vec<FieldCell>, Change), InvalidContact> {
     if LwwMap::new(entity).get(SOURCE) == Some(&last.0[..]) {
         return Ok((Vec::new(), Change::Unchanged));

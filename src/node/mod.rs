@@ -6,6 +6,7 @@
 //!
 //! It must not know what a request or a message means: it only knows who needs whom.
 
+mod absence;
 mod addresses;
 mod error;
 mod http;

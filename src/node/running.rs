@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     NodeError,
+    absence::Absence,
     addresses::Addresses,
     http,
     membership::{Known, Membership, read_roster},
@@ -178,6 +179,8 @@ impl Node {
             gossip: Arc::clone(&gossip),
             driver: driver.clone(),
             known: known_sender,
+            max_offline: Duration::from_secs(config.max_offline_s),
+            absence: Absence::default(),
         };
         let membership_stopping = CancellationToken::new();
         let membership = tokio::spawn(membership.run(period, membership_stopping.clone()));
@@ -261,6 +264,8 @@ fn driver_config(config: &NodeConfig, local: LocalPeer) -> DriverConfig {
     };
     DriverConfig {
         engine,
+        scrub_pause: (config.scrub_pause_ms > 0)
+            .then(|| Duration::from_millis(config.scrub_pause_ms)),
         ..DriverConfig::new(local, config.max_clock_skew_ms)
     }
 }

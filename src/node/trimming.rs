@@ -173,7 +173,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::SystemClock,
-        cluster::{MemberStatus, NodeStatus},
+        cluster::{ForgetError, Health, MemberStatus, NodeStatus},
         model::{
             Claim, Collection, ContactDraft, EntityCells, MAX_CONFLICTS_PER_FIELD, Op, Root,
             WriteStamp, contact_conflict::conflicts, contact_edit,
@@ -218,6 +218,16 @@ mod tests {
             }
         }
 
+        fn ask_peers(&self) {}
+
+        async fn health(&self) -> Health {
+            Health::default()
+        }
+
+        async fn forget(&self, _replica: ReplicaId) -> Result<(), ForgetError> {
+            Err(ForgetError::Unknown)
+        }
+
         async fn members(&self) -> Vec<MemberStatus> {
             let alive = self.0.lock().expect("nobody panicked").clone();
             let member = |replica| MemberStatus {
@@ -244,6 +254,7 @@ mod tests {
         let stamp = WriteStamp {
             dot: Dot::new(replica(number), Seq::new(1)),
             time: Timestamp::from_unix_ms(SystemClock.unix_ms() - u64::from(number)),
+            collected: None,
         };
         contact_edit::put(&grapevine_crdt::Entity::default(), &draft, stamp).0
     }
@@ -289,6 +300,7 @@ mod tests {
             let stamp = WriteStamp {
                 dot: edit.dot,
                 time: edit.time,
+                collected: None,
             };
             let cells = contact_edit::put(edit.entity, &draft, stamp).0;
             Ok::<_, std::convert::Infallible>((cells, ()))

@@ -21,6 +21,7 @@ type Bytewise = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 const VECTORS: Bytewise = TableDefinition::new("vectors_v1");
 const PARTITIONS: Bytewise = TableDefinition::new("partitions_v1");
+const FLOORS: Bytewise = TableDefinition::new("floors_v1");
 const META: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("meta_v1");
 const IDENTITY: &str = "identity";
 const MARK: &str = "mark";
@@ -48,6 +49,7 @@ struct StoredPartition {
     digest: u128,
     unclaimed: u64,
     steps: u64,
+    garbage: u64,
 }
 
 /// The open file.
@@ -69,7 +71,13 @@ impl Data {
         let transaction = data.begin()?;
         for table in transaction.list_tables().map_err(StoreError::storage)? {
             let known = Table::ALL.iter().any(|known| known.name() == table.name())
-                || [VECTORS.name(), PARTITIONS.name(), META.name()].contains(&table.name());
+                || [
+                    VECTORS.name(),
+                    PARTITIONS.name(),
+                    FLOORS.name(),
+                    META.name(),
+                ]
+                .contains(&table.name());
             if !known {
                 return Err(StoreError::UnknownTable {
                     file: "data.redb",
@@ -87,7 +95,7 @@ impl Data {
                     .open_table(definition(table))
                     .map_err(StoreError::storage)?;
             }
-            for table in [VECTORS, PARTITIONS] {
+            for table in [VECTORS, PARTITIONS, FLOORS] {
                 transaction.open_table(table).map_err(StoreError::storage)?;
             }
             let identity = StoredIdentity {
@@ -124,6 +132,16 @@ impl Data {
         Ok(identity.boots)
     }
 
+    /// Writes the mark again, durably: if the commit before failed, reads may show it without the disk having
+    /// it, and the journal must not be trimmed for it. Its rows are not in doubt: quick repair makes a commit
+    /// sync them before what names them.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        let mark: Mark = self.meta(MARK)?;
+        let transaction = self.begin()?;
+        put_meta(&transaction, MARK, &mark)?;
+        transaction.commit().map_err(StoreError::storage)
+    }
+
     /// How far it is, and the state there.
     pub(super) fn load(&self) -> Result<(Mark, State), StoreError> {
         let mark: Mark = self.meta(MARK)?;
@@ -136,14 +154,21 @@ impl Data {
             .map_err(StoreError::storage)?;
         for row in table.iter().map_err(StoreError::storage)? {
             let (key, value) = row.map_err(StoreError::storage)?;
-            let [partition] = key.value() else {
-                return Err(StoreError::Key(PARTITIONS_NAME));
-            };
+            let partition = parse_partition_key(PARTITIONS_NAME, key.value())?;
             let stored: StoredPartition = decode(PARTITIONS_NAME, value.value())?;
-            let state = &mut partitions[usize::from(*partition)];
+            let state = &mut partitions[partition.index()];
             state.digest = stored.digest;
             state.unclaimed = stored.unclaimed;
             state.steps = stored.steps;
+            state.garbage = stored.garbage;
+        }
+        let table = transaction
+            .open_table(FLOORS)
+            .map_err(StoreError::storage)?;
+        for row in table.iter().map_err(StoreError::storage)? {
+            let (key, value) = row.map_err(StoreError::storage)?;
+            let partition = parse_partition_key(FLOORS_NAME, key.value())?;
+            partitions[partition.index()].floor = Arc::new(decode(FLOORS_NAME, value.value())?);
         }
         let table = transaction
             .open_table(VECTORS)
@@ -198,8 +223,12 @@ impl Data {
                 .map_err(StoreError::storage)
         };
         Ok(Arc::new(DataView {
-            entities: open(Table::Entities)?,
-            log: open(Table::Log)?,
+            tables: [
+                open(Table::Entities)?,
+                open(Table::Log)?,
+                open(Table::Garbage)?,
+                open(Table::Conflicts)?,
+            ],
             alarm: self.alarm.clone(),
         }))
     }
@@ -230,6 +259,7 @@ impl Data {
 
 const META_NAME: &str = "meta_v1";
 const PARTITIONS_NAME: &str = "partitions_v1";
+const FLOORS_NAME: &str = "floors_v1";
 const VECTORS_NAME: &str = "vectors_v1";
 
 const fn definition(table: Table) -> Bytewise {
@@ -264,6 +294,9 @@ fn put_state(
     let mut vectors = transaction
         .open_table(VECTORS)
         .map_err(StoreError::storage)?;
+    let mut floors = transaction
+        .open_table(FLOORS)
+        .map_err(StoreError::storage)?;
     for (id, state) in after.partitions() {
         let old = before.partition(id);
         if Arc::ptr_eq(old, state) {
@@ -273,11 +306,18 @@ fn put_state(
             digest: state.digest,
             unclaimed: state.unclaimed,
             steps: state.steps,
+            garbage: state.garbage,
         };
         let bytes = codec::encode_versioned(FORMAT, &stored)?;
         partitions
             .insert([id.get()].as_slice(), bytes.as_slice())
             .map_err(StoreError::storage)?;
+        if old.floor != state.floor {
+            let bytes = codec::encode_versioned(FORMAT, &*state.floor)?;
+            floors
+                .insert([id.get()].as_slice(), bytes.as_slice())
+                .map_err(StoreError::storage)?;
+        }
         for (replica, seq) in state.vector.iter() {
             if old.vector.get(replica) == seq {
                 continue;
@@ -298,6 +338,13 @@ fn vector_key(partition: PartitionId, replica: ReplicaId) -> [u8; 17] {
     key
 }
 
+fn parse_partition_key(table: &'static str, key: &[u8]) -> Result<PartitionId, StoreError> {
+    match key {
+        [partition] => Ok(PartitionId::new(*partition)),
+        _ => Err(StoreError::Key(table)),
+    }
+}
+
 fn parse_vector_key(key: &[u8]) -> Result<(PartitionId, ReplicaId), StoreError> {
     let malformed = || StoreError::Key(VECTORS_NAME);
     let (partition, replica) = key.split_first().ok_or_else(malformed)?;
@@ -309,8 +356,8 @@ type OpenTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// The rows of `data.redb` at one mark: the open tables of one read transaction.
 pub(super) struct DataView {
-    entities: OpenTable,
-    log: OpenTable,
+    /// In the order of [`Table::ALL`].
+    tables: [OpenTable; Table::ALL.len()],
     alarm: Arc<Alarm>,
 }
 
@@ -322,10 +369,7 @@ impl core::fmt::Debug for DataView {
 
 impl DataView {
     const fn table(&self, table: Table) -> &OpenTable {
-        match table {
-            Table::Entities => &self.entities,
-            Table::Log => &self.log,
-        }
+        &self.tables[table.index()]
     }
 
     pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {

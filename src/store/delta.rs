@@ -12,7 +12,7 @@ use super::{
     Rows, StoreError, Table,
     layout::{self, parse_log_key, parse_log_value},
 };
-use crate::model::{Cursor, DeltaPage, EntityCells, PartitionId, PartitionState};
+use crate::model::{Cursor, DeltaPage, EntityCells, Floor, PartitionId, PartitionState};
 
 /// The bounds of one page. An entity is never split, so a page may exceed them by one entity.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,7 @@ pub fn read_delta<R: Rows + ?Sized>(
         vector: state.vector.clone(),
         stamp: state.steps,
         next: None,
+        floor: None,
     };
     let mut sent = BTreeSet::new();
     let mut bytes = 0;
@@ -71,6 +72,7 @@ pub fn read_delta<R: Rows + ?Sized>(
         });
         sent.insert(id);
     }
+    page.floor = Some(Floor::clone(&state.floor));
     Ok(page)
 }
 

@@ -11,6 +11,7 @@ use crate::{
 
 const ENTITY_FORMAT: u8 = 1;
 const LOG_FORMAT: u8 = 1;
+const INDEX_FORMAT: u8 = 1;
 const HASH_BYTES: usize = 16;
 
 /// (partition, collection, key).
@@ -79,7 +80,13 @@ pub(super) fn parse_log_value(bytes: &[u8]) -> Result<EntityId, StoreError> {
     }
 }
 
+/// What a row of an index holds whose key says it all.
+pub(super) fn index_value() -> Bytes {
+    Bytes::from_static(&[INDEX_FORMAT])
+}
+
 /// A stored entity: its contribution to the digest, then its cells.
+#[derive(Default)]
 pub(super) struct StoredEntity {
     pub(super) hash: u128,
     pub(super) entity: Entity,
@@ -114,6 +121,22 @@ pub(super) fn decode_entity(bytes: &[u8]) -> Result<StoredEntity, StoreError> {
         hash: u128::from_be_bytes(*hash),
         entity: codec::decode(rest).map_err(row)?,
     })
+}
+
+/// The hash in an entity's row, read without its cells; 0 if the row is too short to have one.
+pub(super) fn stored_hash(row: &[u8]) -> u128 {
+    row.get(1..=HASH_BYTES)
+        .and_then(|hash| <[u8; HASH_BYTES]>::try_from(hash).ok())
+        .map_or(0, u128::from_be_bytes)
+}
+
+/// The row with another hash; as it is if it is too short to have one.
+pub(super) fn with_hash(row: &[u8], hash: u128) -> Bytes {
+    let mut row = row.to_vec();
+    if let Some(place) = row.get_mut(1..=HASH_BYTES) {
+        place.copy_from_slice(&hash.to_be_bytes());
+    }
+    row.into()
 }
 
 /// The stored cells of an entity, if any are held; it may be hidden.

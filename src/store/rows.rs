@@ -16,17 +16,23 @@ pub enum Table {
     Entities,
     /// (partition, replica, seq) -> entity id; the index from which a delta is read in order.
     Log,
+    /// (partition, collection, key): the entities, but counters, that hold what may be collected some day.
+    Garbage,
+    /// (partition, collection, key): the entities of which some attribute remembers a cell that lost unseen.
+    Conflicts,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 2] = [Self::Entities, Self::Log];
+    pub const ALL: [Self; 4] = [Self::Entities, Self::Log, Self::Garbage, Self::Conflicts];
 
     /// Its place in an array with one entry a table.
     pub(super) const fn index(self) -> usize {
         match self {
             Self::Entities => 0,
             Self::Log => 1,
+            Self::Garbage => 2,
+            Self::Conflicts => 3,
         }
     }
 
@@ -36,6 +42,8 @@ impl Table {
         match self {
             Self::Entities => "entities_v1",
             Self::Log => "log_v1",
+            Self::Garbage => "garbage_v1",
+            Self::Conflicts => "conflicts_v1",
         }
     }
 }

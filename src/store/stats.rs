@@ -12,6 +12,7 @@ pub(super) struct Counters {
     pub(super) applied_rows: AtomicU64,
     pub(super) waits_for_space: AtomicU64,
     pub(super) recoveries: AtomicU64,
+    pub(super) clashes: AtomicU64,
 }
 
 impl Counters {
@@ -29,6 +30,7 @@ impl Counters {
             applied_rows: read(&self.applied_rows),
             waits_for_space: read(&self.waits_for_space),
             recoveries: read(&self.recoveries),
+            clashes: read(&self.clashes),
         }
     }
 }
@@ -50,4 +52,7 @@ pub struct StoreStats {
     pub waits_for_space: u64,
     /// How often the files were reopened after an error.
     pub recoveries: u64,
+    /// Cells of peers that differ from a held one of the same name. More than 0 is an alarm: a bug, a damaged
+    /// file or two processes that wrote under one replica id.
+    pub clashes: u64,
 }

@@ -183,18 +183,20 @@ fn overclaims(op: &Op, workspace: &Workspace<'_, Snapshot>, life: &Life) -> bool
     let partition = workspace.state().partition(op.partition);
     let ours = partition.vector.get(replica);
     match &op.claim {
-        Claim::Nothing => false,
+        Claim::Nothing | Claim::Repair | Claim::Recount => false,
         Claim::Advance {
             replica: claimed,
             upto,
             ..
         } => *claimed == replica && *upto > ours,
-        Claim::Absorb(vector) => vector.get(replica) > ours,
+        Claim::Absorb { vector, .. } => vector.get(replica) > ours,
+        Claim::Collect { stable, .. } => stable.get(replica) > ours,
+        Claim::Rejoin(rejoin) => rejoin.vector.get(replica) > ours,
     }
 }
 
 impl Step for PeerStep {
-    fn decide(&mut self, workspace: &mut Workspace<'_, Snapshot>, life: &mut Life, _now: u64) {
+    fn decide(&mut self, workspace: &mut Workspace<'_, Snapshot>, life: &mut Life, now: u64) {
         let Some(op) = self.op.take() else {
             return;
         };
@@ -208,7 +210,7 @@ impl Step for PeerStep {
                 return;
             }
         }
-        self.decided = workspace.apply(op, self.announced);
+        self.decided = workspace.apply_as(op, self.announced, now, || life.begin());
     }
 
     fn is_local(&self) -> bool {

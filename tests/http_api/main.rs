@@ -1,5 +1,6 @@
 //! The HTTP API against a real listener: every status, every bound, and every kind of bad input.
 
+mod burst;
 mod cluster;
 mod conflicts;
 mod contacts;
@@ -8,4 +9,5 @@ mod import;
 mod kv;
 mod lists;
 mod problems;
+mod sessions;
 mod support;

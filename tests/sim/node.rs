@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 use grapevine::{
     model::{
-        Claim, CommitRecord, EntityId, Op, Outcome, PartitionId, PartitionState, PartitionSummary,
-        Root,
+        Claim, CommitRecord, EntityId, Issue, Op, Outcome, PartitionId, PartitionState,
+        PartitionSummary, Root,
     },
-    store::{Changes, Group, MemoryRows, State, Workspace},
+    store::{Changes, Group, MemoryRows, State, Workspace, read_garbage},
     sync::engine::{Engine, Ticket, View},
 };
-use grapevine_crdt::{Dot, ReplicaId, Timestamp};
+use grapevine_crdt::{Dot, HybridClock, ReplicaId, Timestamp, VersionVector};
 
-use crate::{client::Change, fault::Fault, history::is_local};
+use crate::{client::Change, fault::Fault, history::is_local, roster::entry_id};
 
 /// After how many groups the journal is folded into a checkpoint.
 const GROUPS_PER_CHECKPOINT: usize = 16;
@@ -23,6 +23,7 @@ const GROUPS_PER_CHECKPOINT: usize = 16;
 pub(crate) enum Job {
     Write(EntityId, Change),
     Apply(Ticket, Op, Timestamp),
+    Collect(PartitionId, VersionVector),
 }
 
 /// What somebody is to hear once a group is durable.
@@ -30,6 +31,7 @@ pub(crate) enum Job {
 pub(crate) enum Answer {
     Written(EntityId, Dot),
     Applied(Ticket, Outcome),
+    Collected(PartitionId),
 }
 
 /// A group on its way to the disk.
@@ -81,6 +83,8 @@ impl Disk {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) life: ReplicaId,
+    /// Which store it is, through all its lives. Copies of a directory share it.
+    pub(crate) store: u32,
     pub(crate) up: bool,
     pub(crate) engine: Engine,
     pub(crate) rows: MemoryRows,
@@ -94,6 +98,12 @@ pub(crate) struct Node {
     pub(crate) skew_ms: i64,
     /// The peers it believes to be up, with their numbers.
     pub(crate) sees: BTreeMap<ReplicaId, usize>,
+    /// Whether it goes on as it was at an earlier moment, under the life of that moment.
+    pub(crate) rolled_back: bool,
+    /// Whether it came back from an older copy of its disk.
+    pub(crate) restored: bool,
+    /// Whether it was told to begin a new life.
+    pub(crate) gives_up_life: bool,
 }
 
 /// The latest published state, as the engine sees it.
@@ -118,9 +128,10 @@ impl View for Published<'_> {
 }
 
 impl Node {
-    pub(crate) fn new(life: ReplicaId, engine: Engine) -> Self {
+    pub(crate) fn new(life: ReplicaId, store: u32, engine: Engine) -> Self {
         Self {
             life,
+            store,
             up: true,
             engine,
             rows: MemoryRows::default(),
@@ -131,6 +142,9 @@ impl Node {
             staged: None,
             skew_ms: 0,
             sees: BTreeMap::new(),
+            rolled_back: false,
+            restored: false,
+            gives_up_life: false,
         }
     }
 
@@ -152,11 +166,25 @@ impl Node {
                         edits.push((id, change));
                     }
                 }
-                Job::Apply(ticket, op, announced) => {
+                Job::Apply(ticket, mut op, announced) => {
+                    issue(&mut op, &workspace, self.life, wall_ms);
                     let outcome = workspace
-                        .apply(op, announced)
+                        .apply_as(op, announced, wall_ms, || self.life)
                         .expect("rows in memory can be read");
                     answers.push(Answer::Applied(ticket, outcome));
+                }
+                Job::Collect(partition, stable) => {
+                    let ids = read_garbage(&self.rows, partition, None, usize::MAX)
+                        .expect("rows in memory can be read");
+                    let op = Op {
+                        partition,
+                        entities: Vec::new(),
+                        claim: Claim::Collect { stable, ids },
+                    };
+                    workspace
+                        .apply(op, Timestamp::ZERO)
+                        .expect("rows in memory can be read");
+                    answers.push(Answer::Collected(partition));
                 }
             }
         }
@@ -171,6 +199,18 @@ impl Node {
             edits,
         });
         Vec::new()
+    }
+
+    pub(crate) fn view(&self) -> Published<'_> {
+        Published(&self.state, self.life)
+    }
+
+    /// Whether it is about to enter itself into the roster.
+    pub(crate) fn entering(&self) -> bool {
+        let id = entry_id(self.life);
+        let waits = |job: &Job| matches!(job, Job::Write(written, _) if *written == id);
+        let staged = self.staged.iter().flat_map(|staged| &staged.edits);
+        self.jobs.iter().any(waits) || staged.clone().any(|(written, _)| *written == id)
     }
 
     /// Makes a staged group visible; it is durable.
@@ -197,7 +237,12 @@ impl Node {
                     upto: *upto,
                     entities: op.entities.clone(),
                 }),
-                Claim::Nothing | Claim::Absorb(_) => None,
+                Claim::Nothing
+                | Claim::Absorb { .. }
+                | Claim::Repair
+                | Claim::Recount
+                | Claim::Collect { .. }
+                | Claim::Rejoin(_) => None,
             })
             .collect()
     }
@@ -220,6 +265,11 @@ impl Node {
         {
             (self.disk, self.life) = (disk, life);
         }
+        self.read_disk(fault);
+    }
+
+    /// Shows what is on the disk.
+    pub(crate) fn read_disk(&mut self, fault: Option<Fault>) {
         let (rows, replayed) = self.disk.replay();
         self.rows = rows;
         let mut state = State::default();
@@ -235,5 +285,17 @@ impl Node {
             state.set(partition, restored);
         }
         self.state = state;
+    }
+}
+
+/// Names what a rejoin writes anew, as the writer does.
+fn issue(op: &mut Op, workspace: &Workspace<'_, MemoryRows>, life: ReplicaId, wall_ms: u64) {
+    if let Claim::Rejoin(rejoin) = &mut op.claim {
+        let mut clock = HybridClock::resume(workspace.state().clock());
+        let time = clock.tick(wall_ms).expect("time has not run out");
+        rejoin.issue = Some(Issue {
+            replica: life,
+            time,
+        });
     }
 }

@@ -1,6 +1,6 @@
 //! Replicas that took in the same writes must hold the same entity, whatever way the writes came.
 
-use grapevine_crdt::{Entity, FieldCell, Value, VersionVector};
+use grapevine_crdt::{Entity, FieldCell, FieldKey, Value, VersionVector};
 use proptest::prelude::*;
 
 use crate::{
@@ -108,7 +108,15 @@ proptest! {
         for entity in world.replicas.iter().flat_map(|replica| &replica.entities) {
             let digested: Vec<_> = entity.digested().collect();
             let lasting = |value: &Value| !matches!(value, Value::Tombstone | Value::Dots(_));
-            let kept = entity.cells().filter(|(_, cell)| lasting(&cell.value));
+            let hides = |key: &FieldKey| {
+                let field = entity.field(key).expect("it has a cell");
+                field.conflicts().iter().any(|lost| lost.value != Value::Tombstone)
+            };
+            let shown = |key: &FieldKey| entity.field(key).expect("it has a cell").shown().dot;
+            let kept = entity.cells().filter(|(key, cell)| {
+                lasting(&cell.value)
+                    || (cell.value == Value::Tombstone && cell.dot == shown(key) && hides(key))
+            });
             let kept = kept.filter(|_| entity.is_visible());
             prop_assert_eq!(digested, kept.collect::<Vec<_>>());
         }

@@ -193,6 +193,12 @@ fn the_key_decides_the_rule_and_the_writer() {
             false,
             None,
         ),
+        (
+            FieldKey::Clearing(replica),
+            MergeRule::SingleWriterSlot,
+            false,
+            Some(replica),
+        ),
     ];
     let request = RequestKey::from_bytes([7; 16]);
     let of_any_writer = [

@@ -4,6 +4,7 @@
 //! other files are named after the danger that they guard against.
 
 mod clock_falls_back;
+mod collection_is_seen;
 mod context_forgets;
 mod counter_miscounts;
 mod entity_diverges;

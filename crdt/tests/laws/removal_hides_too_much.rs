@@ -25,6 +25,7 @@ proptest! {
                         FieldKey::Removal(_)
                             | FieldKey::IncrementsBaseline(_)
                             | FieldKey::DecrementsBaseline(_)
+                            | FieldKey::Clearing(_)
                     );
                     let covered = is_content && state.removed().covers(cell.dot);
                     assert!(!covered || removed.contains(&cell.dot), "{key:?} {cell:?}");

@@ -209,6 +209,7 @@ impl Deed {
             | Self::Reset
             | Self::Discard
             | Self::Edit(..)
+            | Self::Replace(..)
             | Self::Remove(_)
             | Self::Put(_) => 0,
         }
@@ -224,6 +225,7 @@ impl Deed {
             | Self::Reset
             | Self::Discard
             | Self::Edit(..)
+            | Self::Replace(..)
             | Self::Remove(_)
             | Self::Put(_) => None,
         }

@@ -25,6 +25,8 @@ pub(crate) const NAMES: [&str; 3] = ["name", "note", "title"];
 pub(crate) enum Deed {
     /// Set or unset fields of a contact, in one write.
     Edit(usize, BTreeMap<usize, Option<u8>>),
+    /// Sets the first field of a contact and unsets whatever else is held of it.
+    Replace(usize, u8),
     Remove(usize),
     Add(u64),
     Take(u64),
@@ -52,6 +54,10 @@ pub(crate) enum Step {
     Peek(usize, usize, usize),
     /// A new life.
     Restart(usize),
+    /// Everybody pulls from everybody.
+    Gather,
+    /// A replica that has all that everybody has collects what it may of one entity.
+    Collect(usize, usize),
 }
 
 /// One write, with what its writer truly knew.
@@ -75,6 +81,8 @@ pub(crate) struct Replica {
     pub(crate) had: [BTreeSet<Dot>; ENTITIES],
     pub(crate) seen: BTreeMap<(usize, FieldKey), BTreeSet<Dot>>,
     clock: HybridClock,
+    /// What was collected here, and by those whose vector was taken in.
+    pub(crate) floor: VersionVector,
 }
 
 #[derive(Clone, Debug)]
@@ -82,12 +90,16 @@ pub(crate) struct World {
     pub(crate) replicas: Vec<Replica>,
     pub(crate) writes: BTreeMap<Dot, Write>,
     lives: u8,
+    /// Whether anybody collects: then, as in the node, what is not shown is
+    /// not removed, and written to only by replacing it.
+    collects: bool,
 }
 
 impl World {
     /// Runs `steps`; `check` sees every replica right after it changed.
     pub(crate) fn run(steps: &[Step], mut check: impl FnMut(&Self, &Replica)) -> Self {
         let mut world = Self::new();
+        world.collects = steps.iter().any(|step| matches!(step, Step::Collect(..)));
         for step in steps {
             let changed = world.step(step);
             check(&world, &world.replicas[changed]);
@@ -100,6 +112,7 @@ impl World {
             replicas: Vec::new(),
             writes: BTreeMap::new(),
             lives: 0,
+            collects: false,
         };
         for _ in 0..REPLICAS {
             let replica = Replica {
@@ -109,6 +122,7 @@ impl World {
                 had: Default::default(),
                 seen: BTreeMap::new(),
                 clock: HybridClock::default(),
+                floor: VersionVector::default(),
             };
             world.replicas.push(replica);
         }
@@ -150,6 +164,14 @@ impl World {
                 self.peek(*from, *to, *entity);
                 *to
             }
+            Step::Gather => {
+                self.settle();
+                0
+            }
+            Step::Collect(who, entity) => {
+                self.collect(*who, *entity);
+                *who
+            }
             Step::Restart(who) => {
                 self.replicas[*who].id = self.mint();
                 *who
@@ -162,6 +184,15 @@ impl World {
         let entity = deed.entity();
         let seq = replica.vector.get(replica.id).next().expect("few writes");
         let dot = Dot::new(replica.id, seq);
+        let held = &replica.entities[entity];
+        let unseen = self.collects && !held.is_visible();
+        if unseen && matches!(deed, Deed::Remove(_)) {
+            return;
+        }
+        let deed = &match deed {
+            Deed::Edit(..) if unseen => Deed::Replace(entity, 0),
+            _ => deed.clone(),
+        };
         let cells = replica.cells(deed, dot, now_ms);
         if cells.is_empty() {
             return;
@@ -197,6 +228,39 @@ impl World {
         }
         let vector = self.replicas[from].vector.clone();
         self.replicas[to].vector.join(&vector);
+        let floor = self.replicas[from].floor.clone();
+        self.replicas[to].floor.join(&floor);
+    }
+
+    /// Collects if `who` has taken in all that anybody has; the vectors of all are the reports. Says what went.
+    pub(crate) fn collect(&mut self, who: usize, entity: usize) -> Vec<FieldCell> {
+        let reports: Vec<VersionVector> = self
+            .replicas
+            .iter()
+            .map(|replica| replica.vector.clone())
+            .collect();
+        let replica = &mut self.replicas[who];
+        let held = &mut replica.entities[entity];
+        let all_covered = held.dots().iter().all(|dot| replica.vector.covers(*dot));
+        let in_full = reports.iter().all(|report| replica.vector.includes(report));
+        if entity == COUNTER || !all_covered || !in_full {
+            return Vec::new();
+        }
+        let stable = reports
+            .iter()
+            .fold(replica.vector.clone(), |stable, report| stable.meet(report));
+        let gone = held.collect(&stable);
+        for cell in &gone {
+            let named = match &cell.cell.value {
+                Value::Dots(dots) => dots.clone(),
+                Value::Bytes(_) | Value::Tombstone | Value::Counted => CausalContext::default(),
+            };
+            let dots = cell.cell.seen.iter().chain(named.iter());
+            for dot in dots.chain([cell.cell.dot]) {
+                replica.floor.advance(dot.replica, dot.seq);
+            }
+        }
+        gone
     }
 
     fn peek(&mut self, from: usize, to: usize, entity: usize) {
@@ -244,13 +308,24 @@ impl Replica {
         let entity = &self.entities[deed.entity()];
         let (map, counter) = (LwwMap::new(entity), PnCounter::new(entity));
         match deed {
-            Deed::Edit(_, values) => values
-                .iter()
-                .flat_map(|(name, value)| match value {
+            Deed::Edit(_, values) => {
+                let edit = |(name, value): (&usize, &Option<u8>)| match value {
                     Some(value) => map.set(NAMES[*name], &[*value], dot, time),
                     None => map.unset(NAMES[*name], dot, time),
-                })
-                .collect(),
+                };
+                let edited = values.iter().flat_map(edit);
+                edited.chain(map.clear(&self.floor, dot)).collect()
+            }
+            Deed::Replace(_, value) => {
+                let set = map.set(NAMES[0], &[*value], dot, time);
+                let others = NAMES[1..].iter().flat_map(|name| {
+                    let key = FieldKey::Attribute((*name).to_owned());
+                    let held = entity.field(&key).is_some();
+                    held.then(|| map.unset(name, dot, time)).unwrap_or_default()
+                });
+                let clearing = map.clear(&self.floor, dot);
+                set.into_iter().chain(others).chain(clearing).collect()
+            }
             Deed::Remove(_) => map.remove(dot),
             Deed::Add(by) => vec![counter.increment(*by, dot).expect("small counts")],
             Deed::Take(by) => vec![counter.decrement(*by, dot).expect("small counts")],
@@ -285,7 +360,7 @@ impl Replica {
 impl Deed {
     fn entity(&self) -> usize {
         match self {
-            Self::Edit(entity, _) | Self::Remove(entity) => *entity,
+            Self::Edit(entity, _) | Self::Replace(entity, _) | Self::Remove(entity) => *entity,
             Self::Add(_)
             | Self::Take(_)
             | Self::AddOnce(..)
@@ -337,22 +412,38 @@ pub(crate) fn contact_steps() -> impl Strategy<Value = Vec<Step>> {
     steps_of(contact_deed())
 }
 
+/// Histories of up to 60 steps over contacts and a register in which replicas collect.
+pub(crate) fn collecting_steps() -> impl Strategy<Value = Vec<Step>> {
+    let contact = 0..CONTACTS.len();
+    let deed = prop_oneof![
+        4 => contact_deed(),
+        3 => (contact, any::<u8>()).prop_map(|(entity, value)| Deed::Replace(entity, value)),
+        1 => any::<Option<u8>>().prop_map(Deed::Put),
+    ];
+    let collect = (0..REPLICAS, 0..ENTITIES).prop_map(|(who, entity)| Step::Collect(who, entity));
+    let step = prop_oneof![3 => step_of(deed), 1 => collect, 2 => Just(Step::Gather)];
+    prop::collection::vec(step, 1..60)
+}
+
 /// Histories of up to 60 steps over a counter.
 pub(crate) fn counter_steps() -> impl Strategy<Value = Vec<Step>> {
     steps_of(counter_deed())
 }
 
 fn steps_of(deed: impl Strategy<Value = Deed>) -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step_of(deed), 1..60)
+}
+
+fn step_of(deed: impl Strategy<Value = Deed>) -> impl Strategy<Value = Step> {
     let who = 0..REPLICAS;
     let pair = (who.clone(), who.clone());
-    let step = prop_oneof![
+    prop_oneof![
         6 => (who.clone(), deed, 0..20_u64).prop_map(|(who, deed, now)| Step::Write(who, deed, now)),
         3 => pair.clone().prop_map(|(from, to)| Step::Push(from, to)),
         2 => pair.clone().prop_map(|(from, to)| Step::Pull(from, to)),
         1 => (pair, 0..ENTITIES).prop_map(|((from, to), entity)| Step::Peek(from, to, entity)),
         1 => who.prop_map(Step::Restart),
-    ];
-    prop::collection::vec(step, 1..60)
+    ]
 }
 
 /// Three states of one entity that replicas had at some moments of a history.

@@ -1,7 +1,7 @@
 //! What the tests of the store share.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::ControlFlow,
     path::Path,
     sync::{
@@ -139,6 +139,9 @@ pub(super) fn range<R: Rows>(
 /// and that the log has a row for exactly the dots held.
 pub(super) fn check_state<R: Rows>(held: &R, state: &State) {
     let mut log = BTreeMap::new();
+    let (mut garbage, mut garbage_held) = (BTreeSet::new(), BTreeSet::new());
+    let (mut conflicts, mut conflicts_held) = (BTreeSet::new(), BTreeSet::new());
+    let mut garbage_count = BTreeMap::<PartitionId, u64>::new();
     let mut dots = BTreeMap::new();
     let mut digests = BTreeMap::<PartitionId, u128>::new();
     let mut unclaimed = BTreeMap::<PartitionId, u64>::new();
@@ -153,6 +156,14 @@ pub(super) fn check_state<R: Rows>(held: &R, state: &State) {
                 assert_eq!(stored.hash, hash, "the hash in the row");
                 let sum = digests.entry(partition).or_default();
                 *sum = sum.wrapping_add(hash);
+                assert!(!stored.entity.is_empty(), "a row without cells");
+                if id.collection() != Collection::Counters && stored.entity.is_garbage() {
+                    garbage_held.insert(key.clone());
+                    *garbage_count.entry(partition).or_default() += 1;
+                }
+                if stored.entity.has_conflicts() {
+                    conflicts_held.insert(key.clone());
+                }
                 for dot in stored.entity.dots() {
                     dots.insert(layout::log_key(partition, dot).to_vec(), id.clone());
                     let covered = state.partition(partition).vector.covers(dot);
@@ -163,15 +174,29 @@ pub(super) fn check_state<R: Rows>(held: &R, state: &State) {
                 let id = layout::parse_log_value(&value).expect("the row is read");
                 log.insert(key, id);
             }
+            Table::Garbage => {
+                assert_eq!(value, layout::index_value());
+                garbage.insert(key);
+            }
+            Table::Conflicts => {
+                assert_eq!(value, layout::index_value());
+                conflicts.insert(key);
+            }
         }
     }
     assert_eq!(log, dots, "the log has exactly the dots held");
+    assert_eq!(garbage, garbage_held, "the index of garbage");
+    assert_eq!(conflicts, conflicts_held, "the index of conflicts");
     let mut fresh = State::default();
     for (id, partition) in state.partitions() {
         let digest = digests.remove(&id).unwrap_or_default();
         assert_eq!(partition.digest, digest, "digest of {id}");
         let open = unclaimed.remove(&id).unwrap_or_default();
         assert_eq!(partition.unclaimed, open, "unclaimed of {id}");
+        let count = garbage_count.remove(&id).unwrap_or_default();
+        assert_eq!(partition.garbage, count, "garbage of {id}");
+        let floor = &partition.floor.vector;
+        assert!(partition.vector.includes(floor), "the floor of {id}");
         let terms = partition.vector.iter();
         let sum = terms
             .map(|(replica, seq)| vector_term(replica, seq))

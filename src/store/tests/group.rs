@@ -14,7 +14,7 @@ use super::fixture::{
     TestResult, check_state, get, kv, open, options, put, register, rows, shown, until,
 };
 use crate::{
-    model::{Claim, Op},
+    model::{Claim, Floor, Op},
     store::{Outcome, Store, StoreError, StoreOptions, WriteError},
 };
 
@@ -225,6 +225,13 @@ async fn writes_taken_before_a_close_are_dropped() -> TestResult {
     Ok(())
 }
 
+fn absorb(vector: VersionVector) -> Claim {
+    Claim::Absorb {
+        vector,
+        floor: Floor::default(),
+    }
+}
+
 #[tokio::test]
 async fn a_peer_that_claims_our_writes_makes_us_reuse_their_names() -> TestResult {
     let directory = tempdir()?;
@@ -234,7 +241,7 @@ async fn a_peer_that_claims_our_writes_makes_us_reuse_their_names() -> TestResul
     let claim = |seq| Op {
         partition: kv("k").partition(),
         entities: Vec::new(),
-        claim: Claim::Absorb(VersionVector::from_iter([(replica, Seq::new(seq))])),
+        claim: absorb(VersionVector::from_iter([(replica, Seq::new(seq))])),
     };
     let outcome = store.enqueue(claim(9), Timestamp::ZERO).await?;
     assert_eq!(outcome.await??, Outcome::Applied);
@@ -243,7 +250,7 @@ async fn a_peer_that_claims_our_writes_makes_us_reuse_their_names() -> TestResul
     assert_ne!(second, replica);
     // Again at once: refused, so that a peer cannot make us live a thousand lives.
     let again = Op {
-        claim: Claim::Absorb(VersionVector::from_iter([(second, Seq::new(9))])),
+        claim: absorb(VersionVector::from_iter([(second, Seq::new(9))])),
         ..claim(0)
     };
     let outcome = store.enqueue(again, Timestamp::ZERO).await?;
@@ -273,7 +280,7 @@ async fn a_page_that_was_sent_again_is_committed_again() -> TestResult {
     assert_eq!(mirror.stats().commits, 1);
     // The cells are there already; the claim that ends the pass must be taken all the same.
     let last = Op {
-        claim: Claim::Absorb(
+        claim: absorb(
             store
                 .snapshot()
                 .state()

@@ -14,7 +14,8 @@ use super::fixture::{check_state, rows};
 use crate::{
     codec,
     model::{
-        Claim, Collection, CommitRecord, Cursor, DeltaPage, EntityCells, EntityId, Op, PartitionId,
+        Claim, Collection, CommitRecord, Cursor, DeltaPage, EntityCells, EntityId, Floor, Op,
+        PartitionId,
     },
     store::{
         DeltaBudget, Edit, Group, MemoryRows, Outcome, State, StoreError, Workspace, read_delta,
@@ -218,7 +219,10 @@ impl Node {
         let last = page.next.is_none();
         let complete = last && pull.stable;
         let claim = if complete {
-            Claim::Absorb(page.vector)
+            Claim::Absorb {
+                vector: page.vector,
+                floor: page.floor.unwrap_or_default(),
+            }
         } else {
             Claim::Nothing
         };
@@ -460,7 +464,10 @@ fn a_step_that_fails_leaves_half_of_itself() {
                 cells: vec![cell(3)],
             },
         ],
-        claim: Claim::Absorb([(other, grapevine_crdt::Seq::new(3))].into_iter().collect()),
+        claim: Claim::Absorb {
+            vector: [(other, grapevine_crdt::Seq::new(3))].into_iter().collect(),
+            floor: Floor::default(),
+        },
     };
     let mut workspace = Workspace::new(&node.rows, node.state.clone());
     assert!(matches!(

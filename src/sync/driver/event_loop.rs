@@ -1,7 +1,7 @@
 //! The one task that owns the engine.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -14,12 +14,13 @@ use tokio::{
 };
 
 use super::{
-    PeerReport,
+    Health, PeerReport,
     apply::{Applied, Step},
     peers::Peers,
     probed::Probed,
-    serve::Request,
+    serve::Asked,
     shared::{Inbound, Room, Shared},
+    tasks::{Done, Task},
 };
 use crate::{
     model::{CommitRecord, PartitionId, PartitionState, PartitionSummary, Root},
@@ -43,6 +44,8 @@ pub(super) enum Control {
     Peers(oneshot::Sender<Vec<PeerReport>>),
     ProbeAll,
     Gossiped(Vec<(ReplicaId, Root)>),
+    Roster(Arc<BTreeSet<ReplicaId>>, bool),
+    Health(oneshot::Sender<Health>),
 }
 
 /// Where events come from.
@@ -52,6 +55,7 @@ pub(super) struct Sources {
     pub(super) inbound: mpsc::Receiver<Inbound>,
     pub(super) commits: mpsc::Receiver<Arc<[CommitRecord]>>,
     pub(super) applied: mpsc::Receiver<Applied>,
+    pub(super) done: mpsc::Receiver<Done>,
 }
 
 pub(super) struct EventLoop {
@@ -63,7 +67,9 @@ pub(super) struct EventLoop {
     /// Steps for which `steps` had no room. While there are any, nothing is taken from the links, so they
     /// are at most what one event yields.
     pub(super) backlog: VecDeque<Step>,
-    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) requests: mpsc::Sender<Asked>,
+    /// Work of the engine that reads the store for itself.
+    pub(super) tasks: mpsc::Sender<Task>,
     /// What was asked of each peer that is up, and what it told.
     pub(super) probed: BTreeMap<ReplicaId, Probed>,
     /// Numbers the times that peers came up.
@@ -118,6 +124,7 @@ impl EventLoop {
                     };
                     self.step(event, None);
                 }
+                Some(done) = sources.done.recv() => self.step(done.into_event(), None),
                 Some(records) = sources.commits.recv() => self.step(Event::Committed(records), None),
                 Ok(place) = steps.reserve(), if !self.backlog.is_empty() => {
                     if let Some(step) = self.backlog.pop_front() {
@@ -148,6 +155,16 @@ impl EventLoop {
             Control::Peers(answer) => {
                 let _asker_gone = answer.send(self.reports());
             }
+            Control::Roster(members, alone) => {
+                self.step(Event::Roster { members, alone }, None);
+            }
+            Control::Health(answer) => {
+                let (view, now) = (self.view(), self.shared.now());
+                let _asker_gone = answer.send(Health {
+                    collection: self.engine.collection(&view, now),
+                    divergences: self.engine.divergences(now),
+                });
+            }
             Control::ProbeAll => self.step(Event::ProbeAll, None),
             Control::Gossiped(roots) => {
                 for (replica, root) in roots {
@@ -164,6 +181,7 @@ impl EventLoop {
             .map(|status| PeerReport {
                 info: self.peers.info(status.replica).cloned(),
                 probed: self.probed.get(&status.replica).copied(),
+                waiting_bytes: self.peers.waiting_bytes(status.replica),
                 status,
             })
             .collect()
@@ -196,6 +214,11 @@ impl EventLoop {
                 let Some(replica) = self.peers.peer_of(link) else {
                     return;
                 };
+                if matches!(message, Message::Pull { .. } | Message::InStep { .. })
+                    && let Some(sender) = self.peers.sender(replica)
+                {
+                    sender.has_asked();
+                }
                 let told = self
                     .probed
                     .get_mut(&replica)
@@ -251,7 +274,7 @@ impl EventLoop {
                 let Some(sender) = self.peers.sender(replica).cloned() else {
                     return;
                 };
-                if self.requests.try_send(Request { request, sender }).is_err() {
+                if self.requests.try_send(Asked { request, sender }).is_err() {
                     self.shared.counters.pages_dropped.increment();
                 }
             }
@@ -276,10 +299,15 @@ impl EventLoop {
             Command::Diverged(replica, partition) => {
                 self.shared.counters.divergences.increment();
                 let warning = format!(
-                    "partition {partition} differs from that of {replica} although both took in the same writes"
+                    "partition {partition} differs from that of {replica} although both took in the same writes; it is being repaired"
                 );
                 self.warn(&warning);
             }
+            Command::Collect { partition, stable } => {
+                self.hand_on(Task::Collect { partition, stable });
+            }
+            Command::Compare(comparison) => self.hand_on(Task::Compare(comparison)),
+            Command::Warn(warning) => self.warn(&warning),
         }
     }
 
@@ -296,14 +324,8 @@ impl EventLoop {
             }
             Err(error) => self.warn(&format!("a message could not be sent: {error}")),
         }
-        match message {
-            Message::Pull { .. } => self.shared.counters.pulls.increment(),
-            Message::Hello(_)
-            | Message::Probe { .. }
-            | Message::InStep { .. }
-            | Message::Summaries { .. }
-            | Message::Delta { .. }
-            | Message::Push { .. } => {}
+        if let Message::Pull { .. } = message {
+            self.shared.counters.pulls.increment();
         }
     }
 
@@ -318,6 +340,12 @@ impl EventLoop {
                 sender.push(frame.clone());
             }
         }
+    }
+
+    /// The engine commands one of each kind at a time, so there is always room.
+    fn hand_on(&self, task: Task) {
+        let handed_on = self.tasks.try_send(task);
+        debug_assert!(handed_on.is_ok(), "there is room for one of each kind");
     }
 
     /// Steps stay in order: none passes those that wait.

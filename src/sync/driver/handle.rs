@@ -9,7 +9,7 @@ use std::{
 
 use grapevine_crdt::ReplicaId;
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -20,7 +20,9 @@ use super::{
     listening,
     peers::Peers,
     serve,
+    session::MAX_ROOM_OF_ALL_BYTES,
     shared::{Shared, UpPeers},
+    tasks,
     warnings::Warnings,
 };
 use crate::{
@@ -29,7 +31,7 @@ use crate::{
     store::{Edit, Store},
     sync::{
         PeerInfo,
-        engine::{Engine, PeerStatus},
+        engine::{CollectionStatus, Divergence, Engine, PeerStatus},
         transport::{Connector, Listener, Traffic},
     },
 };
@@ -37,8 +39,8 @@ use crate::{
 /// How many messages of all links wait for the event loop.
 const MAX_INBOUND_WAITING: usize = 256;
 
-/// How many local commits wait to be pushed; what exceeds that is found by pulls.
-const MAX_COMMITS_WAITING: usize = 4_096;
+/// How many local commits wait to be pushed, each of about 4 MiB at most; what exceeds that is found by pulls.
+const MAX_COMMITS_WAITING: usize = 512;
 
 /// How many requests from above wait.
 const MAX_CONTROL_WAITING: usize = 256;
@@ -50,8 +52,19 @@ pub struct PeerReport {
     pub info: Option<PeerInfo>,
     /// What was asked of it and what it told; `None` while it is down.
     pub probed: Option<Probed>,
+    /// How many bytes wait to be sent to it.
+    pub waiting_bytes: usize,
     /// What the engine knows of it.
     pub status: PeerStatus,
+}
+
+/// How well the partitions are.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// How far collection is.
+    pub collection: CollectionStatus,
+    /// The partitions that differ from a peer's although both took in the same writes.
+    pub divergences: Vec<Divergence>,
 }
 
 /// Sync that runs. Cheap to clone; all clones are one driver.
@@ -90,12 +103,14 @@ impl Driver {
             counters: Counters::default(),
             warnings: Warnings::default(),
             inbound: inbound_sender,
+            room: Arc::new(Semaphore::new(MAX_ROOM_OF_ALL_BYTES)),
             up: watch::Sender::new(Arc::new(UpPeers::new())),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
         });
         let tasks = TaskTracker::new();
         let (steps, applied) = apply::start(&shared, &tasks);
+        let (work, done) = tasks::start(&shared, &tasks);
         let event_loop = EventLoop {
             shared: Arc::clone(&shared),
             engine,
@@ -104,6 +119,7 @@ impl Driver {
             steps,
             backlog: VecDeque::new(),
             requests: serve::start(&shared, &tasks),
+            tasks: work,
             probed: BTreeMap::new(),
             epochs: 0,
             changes: changes_sender,
@@ -114,6 +130,7 @@ impl Driver {
             inbound,
             commits,
             applied,
+            done,
         }));
         tasks.spawn(listening::run(Arc::clone(&shared), listener, tasks.clone()));
         tasks.spawn(dialer::run(
@@ -159,6 +176,21 @@ impl Driver {
             return Vec::new();
         }
         reports.await.unwrap_or_default()
+    }
+
+    /// Who belongs to the cluster, as the roster says, and whether this node was given no seeds. Nothing is
+    /// collected before. Waits for the driver, for the word must not be lost.
+    pub async fn set_roster(&self, members: Arc<BTreeSet<ReplicaId>>, alone: bool) {
+        let _stopped = self.control.send(Control::Roster(members, alone)).await;
+    }
+
+    /// How well the partitions are; the best once the driver stopped.
+    pub async fn health(&self) -> Health {
+        let (answer, health) = oneshot::channel();
+        if self.control.send(Control::Health(answer)).await.is_err() {
+            return Health::default();
+        }
+        health.await.unwrap_or_default()
     }
 
     /// Changes whenever a peer comes, goes, or tells its root.

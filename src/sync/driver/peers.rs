@@ -109,6 +109,15 @@ impl Peers {
         self.links.get(link).map(|open| &open.sender)
     }
 
+    /// How many bytes wait to be sent to a peer, on all its links.
+    pub(super) fn waiting_bytes(&self, replica: ReplicaId) -> usize {
+        let links = self.peers.get(&replica).map(|peer| &peer.links);
+        let open = links.into_iter().flatten();
+        open.filter_map(|link| self.links.get(link))
+            .map(|open| open.sender.waiting_bytes())
+            .sum()
+    }
+
     /// How a peer introduced itself, while it is up.
     pub(super) fn info(&self, replica: ReplicaId) -> Option<&PeerInfo> {
         self.peers.get(&replica).map(|peer| &peer.info)

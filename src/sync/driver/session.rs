@@ -21,6 +21,9 @@ use crate::sync::{
 /// The most bytes of messages of one link between socket and store. One frame always fits.
 pub const MAX_ROOM_BYTES: usize = MAX_FRAME_BYTES + 1024 * 1024;
 
+/// The most bytes of messages of all links between socket and store: 256 MiB.
+pub const MAX_ROOM_OF_ALL_BYTES: usize = 256 * 1024 * 1024;
+
 /// How long a link may go on to bring what its peer still sends while this node stops.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -158,13 +161,16 @@ async fn forward(
             return Ok(());
         };
         let permits = u32::try_from(bytes.min(MAX_ROOM_BYTES)).unwrap_or(u32::MAX);
-        let Ok(room) = Arc::clone(&room).acquire_many_owned(permits).await else {
+        let Ok(of_link) = Arc::clone(&room).acquire_many_owned(permits).await else {
+            return Ok(());
+        };
+        let Ok(of_all) = Arc::clone(&shared.room).acquire_many_owned(permits).await else {
             return Ok(());
         };
         let inbound = Inbound::Message {
             link,
             message,
-            room: Arc::new(room),
+            room: Arc::new([of_link, of_all]),
         };
         if shared.inbound.send(inbound).await.is_err() {
             return linger(receiver).await;

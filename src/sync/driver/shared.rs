@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use grapevine_crdt::ReplicaId;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{DriverConfig, counters::Counters, warnings::Warnings};
@@ -21,8 +21,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LinkId(pub(super) u64);
 
-/// The room that a message takes between socket and store; dropped with the last that holds it.
-pub(super) type Room = Arc<OwnedSemaphorePermit>;
+/// The room that a message takes, of its link's and of everybody's, between socket and store; dropped with the last that holds it.
+pub(super) type Room = Arc<[OwnedSemaphorePermit; 2]>;
 
 /// What sessions tell the event loop.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) warnings: Warnings,
     pub(super) inbound: mpsc::Sender<Inbound>,
+    /// The room of all messages between socket and store.
+    pub(super) room: Arc<Semaphore>,
     pub(super) up: watch::Sender<Arc<UpPeers>>,
     /// No new links, no new work.
     pub(super) stopping: CancellationToken,

@@ -9,8 +9,8 @@
 
 use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
 
-use super::PullRequest;
-use crate::model::{Claim, Cursor, DeltaPage, EntityCells, Op, PartitionId};
+use super::{Now, PullRequest};
+use crate::model::{Claim, Cursor, DeltaPage, EntityCells, Floor, Op, PartitionId, PartitionState};
 
 /// The most pages of one pull that are on their way through the writer; the next is asked for after one of
 /// them is durable.
@@ -40,6 +40,7 @@ pub(super) enum Turn {
 struct Final {
     entities: Vec<EntityCells>,
     vector: VersionVector,
+    floor: Floor,
     announced: Timestamp,
 }
 
@@ -49,6 +50,8 @@ pub(super) struct Pull {
     pub(super) id: u64,
     pub(super) peer: ReplicaId,
     pub(super) partition: PartitionId,
+    /// Whether nothing was held of the partition when it began.
+    pub(super) fresh: bool,
     /// When it last came forward.
     progress_ms: u64,
     /// What need not be sent in this pass.
@@ -73,15 +76,17 @@ impl Pull {
         id: u64,
         peer: ReplicaId,
         partition: PartitionId,
-        ours: VersionVector,
-        now_ms: u64,
+        fresh: bool,
+        ours: &PartitionState,
+        now: Now,
     ) -> Self {
         Self {
+            fresh,
             id,
             peer,
             partition,
-            progress_ms: now_ms,
-            base: ours,
+            progress_ms: now.monotonic_ms,
+            base: ours.vector.clone(),
             first: None,
             newest: VersionVector::default(),
             cursor: None,
@@ -119,6 +124,14 @@ impl Pull {
         &self.newest
     }
 
+    /// What its peer collected, once all that it is for is here and waits to be claimed.
+    pub(super) const fn floor(&self) -> Option<&Floor> {
+        match &self.last {
+            Some(last) => Some(&last.floor),
+            None => None,
+        }
+    }
+
     /// Asks for the first page.
     pub(super) fn begin(&mut self) -> PullRequest {
         self.ask()
@@ -143,6 +156,7 @@ impl Pull {
             self.last = Some(Final {
                 entities: page.entities,
                 vector: page.vector,
+                floor: page.floor.unwrap_or_default(),
                 announced,
             });
             return None;
@@ -195,7 +209,10 @@ impl Pull {
             let op = Op {
                 partition: self.partition,
                 entities: last.entities,
-                claim: Claim::Absorb(last.vector),
+                claim: Claim::Absorb {
+                    vector: last.vector,
+                    floor: last.floor,
+                },
             };
             Turn::Claim(op, last.announced)
         })

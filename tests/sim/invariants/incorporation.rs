@@ -1,7 +1,8 @@
-//! Invariant 1: if a vector covers a dot, every cell of that write is held, or one that replaces it.
+//! Invariant 1: if a vector covers a dot, every cell of that write is held, or one that replaces it, or it has been
+//! collected.
 
 use grapevine::{model::PartitionId, store::read_entity};
-use grapevine_crdt::{Entity, FieldCell};
+use grapevine_crdt::{Dot, Entity, FieldCell};
 
 use super::{Observed, to_check};
 use crate::{history::Writes, world::World};
@@ -16,7 +17,8 @@ pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String
 
 fn check_partition(world: &World, number: usize, partition: PartitionId) -> Result<(), String> {
     let node = &world.nodes[number];
-    let vector = &node.state.partition(partition).vector;
+    let state = node.state.partition(partition);
+    let (vector, floor) = (&state.vector, &state.floor.vector);
     let nothing = Writes::default();
     let writes = world.history.partitions.get(&partition).unwrap_or(&nothing);
     if !writes.vector.includes(vector) {
@@ -28,7 +30,9 @@ fn check_partition(world: &World, number: usize, partition: PartitionId) -> Resu
     for (id, writes) in &writes.entities {
         let held = read_entity(&node.rows, id).expect("rows in memory can be read");
         let held = held.unwrap_or_default();
-        for (dot, cells) in writes.iter().filter(|(dot, _)| vector.covers(**dot)) {
+        // What the floor covers may have been collected, and is looked at then.
+        let promised = |dot: &&Dot| vector.covers(**dot) && !floor.covers(**dot);
+        for (dot, cells) in writes.iter().filter(|(dot, _)| promised(dot)) {
             if let Some(cell) = cells.iter().find(|cell| !holds(&held, cell)) {
                 return Err(format!("covers {dot:?} but not its cell {cell:?} of {id}"));
             }
@@ -39,9 +43,10 @@ fn check_partition(world: &World, number: usize, partition: PartitionId) -> Resu
 
 /// Whether the cell is held, or one that replaces it: whether merging it changes nothing.
 fn holds(entity: &Entity, FieldCell { field: key, cell }: &FieldCell) -> bool {
-    entity
-        .field(key)
-        .is_some_and(|field| !field.clone().merge(key.rule(), cell.clone()))
+    !entity.clone().merge_cell(FieldCell {
+        field: key.clone(),
+        cell: cell.clone(),
+    })
 }
 
 #[test]

@@ -1,0 +1,23 @@
+//! What a group of steps changes: rows, log, indexes, vectors, digests and floors, decided over a consistent
+//! view.
+//!
+//! A [`Workspace`] is opened over the rows and the state as they are, takes steps one after another (each
+//! sees those before it), and yields the [`Group`] to be journaled and the [`Changes`] to be published.
+//! Replaying the journaled group over the same rows and state yields the same changes: nothing here reads a
+//! clock or draws a random number.
+//!
+//! One file a kind of step: `merge` (writes, deltas, pushes), `collect`, `rejoin`, `repair`. `replace` is the one
+//! place where a row of an entity changes, and with it log, indexes and digest.
+
+mod collect;
+mod group;
+mod merge;
+mod rejoin;
+mod repair;
+mod replace;
+mod weight;
+mod workspace;
+
+pub use group::{Changes, Edit, Group};
+pub use merge::{MAX_ENTITY_BYTES, MAX_MERGED_BYTES};
+pub use workspace::Workspace;

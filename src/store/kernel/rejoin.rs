@@ -1,0 +1,208 @@
+//! Rejoin: a partition is taken in whole from a peer that collected what we never took in, or that never took
+//! in what we collected.
+//!
+//! The peer's cells were merged before. What the peer covers and does not hold goes: it was replaced or
+//! collected there. What only one side has is written anew, with the next names of our replica and fresh times:
+//! a third member may still hold a tombstone that one of the two has collected, and an edit that nobody has
+//! deleted must win there as it does here. Hidden entities, removals and counters are not written anew: they
+//! carry no time that could lose wrongly.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use grapevine_crdt::{
+    CausalContext, Cell, Dot, Entity, FieldCell, FieldKey, LwwMap, Rank, ReplicaId, Seq, Timestamp,
+    VersionVector,
+};
+
+use super::{Workspace, merge::raise_floor, replace::Old};
+use crate::{
+    model::{Collection, EntityId, PartitionId, PartitionState, Rejoin},
+    store::{Rows, StoreError},
+};
+
+/// Hands out names and times, each once.
+#[derive(Debug)]
+pub(super) struct Names {
+    replica: ReplicaId,
+    last: Seq,
+    /// The time of the last name, once there is one.
+    told: Option<Timestamp>,
+    next: Timestamp,
+}
+
+impl Names {
+    /// The names of `replica` behind `last`, the first at `first`.
+    pub(super) const fn new(replica: ReplicaId, last: Seq, first: Timestamp) -> Self {
+        Self {
+            replica,
+            last,
+            told: None,
+            next: first,
+        }
+    }
+
+    fn next(&mut self) -> Result<(Dot, Timestamp), StoreError> {
+        let seq = self.last.next().ok_or(StoreError::Exhausted)?;
+        let time = self.next;
+        let after = time.as_u64().checked_add(1).ok_or(StoreError::Exhausted)?;
+        self.last = seq;
+        self.told = Some(time);
+        self.next = Timestamp::from_u64(after);
+        Ok((Dot::new(self.replica, seq), time))
+    }
+}
+
+/// Writes those timed cells of `entity` anew that `chosen` chooses, in the order of their ranks, so that what
+/// wins among them stays what wins. With `collected` a clearing of it joins the first.
+pub(super) fn reissue(
+    entity: &mut Entity,
+    names: &mut Names,
+    collected: Option<&VersionVector>,
+    chosen: impl Fn(&FieldKey, &Cell) -> bool,
+) -> Result<bool, StoreError> {
+    let timed = entity
+        .cells()
+        .filter(|(key, cell)| key.is_timed() && chosen(key, cell));
+    let mut old: Vec<(FieldKey, Cell)> = timed
+        .map(|(key, cell)| (key.clone(), cell.clone()))
+        .collect();
+    old.sort_by(|(a, left), (b, right)| (left.rank, left.dot, a).cmp(&(right.rank, right.dot, b)));
+    let mut first = None;
+    for (field, cell) in &old {
+        let (dot, time) = names.next()?;
+        first.get_or_insert(dot);
+        let mut seen = cell.seen.clone();
+        if matches!(field, FieldKey::Attribute(_)) {
+            seen.insert(cell.dot);
+        }
+        entity.retain(|key, held| key != field || held.dot != cell.dot);
+        entity.merge_cell(FieldCell {
+            field: field.clone(),
+            cell: Cell {
+                rank: Rank::at(time),
+                dot,
+                seen,
+                value: cell.value.clone(),
+            },
+        });
+    }
+    if let (Some(dot), Some(collected)) = (first, collected) {
+        let mut dots: CausalContext = collected
+            .iter()
+            .map(|(replica, seq)| Dot::new(replica, seq))
+            .collect();
+        for cleared in entity.clearings() {
+            dots.merge(cleared);
+        }
+        entity.merge_cell(LwwMap::clearing(dots, dot));
+    }
+    Ok(!old.is_empty())
+}
+
+impl<R: Rows + ?Sized> Workspace<'_, R> {
+    /// Takes a peer's whole state of a partition in; says whether anything changed.
+    pub(super) fn rejoin(
+        &mut self,
+        partition: PartitionId,
+        state: &mut PartitionState,
+        rejoin: &Rejoin,
+    ) -> Result<bool, StoreError> {
+        let issue = rejoin.issue.ok_or(StoreError::NotIssued)?;
+        let ours = state.vector.clone();
+        self.claim(partition, state, rejoin.vector.iter())?;
+        let mut changed = raise_floor(state, &rejoin.floor);
+        let last = state.vector.get(issue.replica);
+        let mut names = Names::new(issue.replica, last, issue.time);
+        let held: BTreeMap<&EntityId, BTreeSet<Dot>> = rejoin
+            .held
+            .iter()
+            .map(|(id, dots)| (id, dots.iter().copied().collect()))
+            .collect();
+        let nothing = BTreeSet::new();
+        for id in self.ids(partition)? {
+            if id.collection() == Collection::Counters {
+                continue;
+            }
+            let stored = match self.load(partition, &id) {
+                Ok(stored) => stored,
+                // It is repaired another time.
+                Err(StoreError::Row { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let old = Old::of(&id, &stored);
+            let mut entity = stored.entity.clone();
+            let sides = Sides {
+                rejoin,
+                theirs: held.get(&id).unwrap_or(&nothing),
+                ours: &ours,
+            };
+            sides.meet(&mut entity, &mut names, &state.floor.vector)?;
+            if entity == stored.entity {
+                continue;
+            }
+            state.advance(issue.replica, names.last);
+            self.replace(partition, state, &id, &old, &entity)?;
+            changed = true;
+        }
+        if let Some(time) = names.told {
+            self.observe(time);
+        }
+        Ok(changed)
+    }
+}
+
+/// Who has what of one entity.
+struct Sides<'a> {
+    rejoin: &'a Rejoin,
+    /// The dots that the peer holds.
+    theirs: &'a BTreeSet<Dot>,
+    /// Our vector before.
+    ours: &'a VersionVector,
+}
+
+impl Sides<'_> {
+    fn meet(
+        &self,
+        entity: &mut Entity,
+        names: &mut Names,
+        floor: &VersionVector,
+    ) -> Result<(), StoreError> {
+        let we_held_none = entity.dots().iter().all(|dot| !self.ours.covers(*dot));
+        entity.retain(|_, cell| {
+            !self.rejoin.vector.covers(cell.dot) || self.theirs.contains(&cell.dot)
+        });
+        if !entity.is_visible() {
+            return Ok(());
+        }
+        let one_holds_none = self.theirs.is_empty() || (self.rejoin.refresh_theirs && we_held_none);
+        let clears = one_holds_none
+            && !floor.is_empty()
+            && entity
+                .cells()
+                .any(|(key, _)| matches!(key, FieldKey::Attribute(_)));
+        if clears {
+            // All of them: one that the clearing covers by chance must not depend on who has it still.
+            reissue(entity, names, Some(floor), |_, _| true)?;
+            return Ok(());
+        }
+        // What loses to a cell that stays as it is would win over it with a new time.
+        let winning: BTreeSet<FieldKey> = entity
+            .fields()
+            .filter(|(_, field)| self.is_one_sided(field.shown().dot))
+            .map(|(key, _)| key.clone())
+            .collect();
+        reissue(entity, names, None, |key, cell| {
+            winning.contains(key) && self.is_one_sided(cell.dot)
+        })?;
+        Ok(())
+    }
+
+    /// Whether a cell is to be written anew: only we have it, or only they have it and do not know our floor.
+    fn is_one_sided(&self, dot: Dot) -> bool {
+        if self.theirs.contains(&dot) {
+            self.rejoin.refresh_theirs && !self.ours.covers(dot)
+        } else {
+            !self.rejoin.vector.covers(dot)
+        }
+    }
+}

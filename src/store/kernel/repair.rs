@@ -1,0 +1,172 @@
+//! Repair: cells are merged whether they were covered or not, and what the tables say of an entity is made anew.
+//!
+//! Law: repair only adds. What is sound here stays.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use grapevine_crdt::{Dot, Entity, FieldCell};
+
+use super::{Workspace, replace::Old};
+use crate::{
+    model::{EntityCells, EntityId, PartitionId, PartitionState},
+    store::{
+        Rows, StoreError, Table,
+        layout::{self, StoredEntity},
+    },
+};
+
+/// A row of an entity as it was found.
+enum Found {
+    /// Its cells are what its hash was made from, or it is not there.
+    Sound(StoredEntity),
+    /// It cannot be read, or its cells are not what its hash was made from; these could be read.
+    Damaged(Entity),
+}
+
+impl<R: Rows + ?Sized> Workspace<'_, R> {
+    /// Merges cells whether the vector covers them or not; says whether anything changed. Where our own row is
+    /// damaged it is made anew from theirs and from those of ours that the log knows.
+    pub(super) fn repair(
+        &mut self,
+        partition: PartitionId,
+        state: &mut PartitionState,
+        entities: &[EntityCells],
+    ) -> Result<bool, StoreError> {
+        let mut changed = false;
+        let mut damaged = false;
+        for EntityCells { id, cells } in entities {
+            let held = match self.find(partition, id)? {
+                Found::Sound(stored) => {
+                    changed |= self.merge(partition, state, id, cells.iter(), stored)?;
+                    continue;
+                }
+                Found::Damaged(held) => held,
+            };
+            let old = self.old(partition, id)?;
+            let mut entity = Entity::default();
+            for cell in cells {
+                entity.merge_cell(cell.clone());
+            }
+            for (field, cell) in held.cells() {
+                let theirs = cells
+                    .iter()
+                    .any(|their| their.field == *field && their.cell.dot == cell.dot);
+                if !theirs && old.dots.contains(&cell.dot) {
+                    entity.merge_cell(FieldCell {
+                        field: field.clone(),
+                        cell: cell.clone(),
+                    });
+                }
+            }
+            self.replace(partition, state, id, &old, &entity)?;
+            damaged = true;
+        }
+        if damaged {
+            self.sum_up(partition, state)?;
+        }
+        Ok(changed | damaged)
+    }
+
+    /// Makes hash, log and index rows of entities anew from the cells held; says whether anything changed. A
+    /// row that cannot be read counts nothing in the digest from then on, so that peers see what is missing.
+    pub(super) fn recount(
+        &mut self,
+        partition: PartitionId,
+        state: &mut PartitionState,
+        entities: &[EntityCells],
+    ) -> Result<bool, StoreError> {
+        let before = state.clone();
+        let mut changed = false;
+        for EntityCells { id, .. } in entities {
+            let key = layout::entity_key(partition, id);
+            let row = self.get(Table::Entities, &key)?;
+            let entity = match row.as_deref().map(layout::decode_entity) {
+                None => Entity::default(),
+                Some(Ok(stored)) => stored.entity,
+                Some(Err(_)) => {
+                    let row = row.unwrap_or_default();
+                    if layout::stored_hash(&row) != 0 {
+                        self.put(Table::Entities, key, Some(layout::with_hash(&row, 0)));
+                        changed = true;
+                    }
+                    continue;
+                }
+            };
+            let old = self.old(partition, id)?;
+            let right = old.hash == layout::entity_hash(id, &entity)?
+                && old.dots == entity.dots()
+                && old.is_garbage == super::replace::is_garbage(id, &entity)
+                && old.has_conflicts == entity.has_conflicts();
+            if !right {
+                self.replace(partition, state, id, &old, &entity)?;
+                changed = true;
+            }
+        }
+        self.sum_up(partition, state)?;
+        Ok(changed || before != *state)
+    }
+
+    fn find(&self, partition: PartitionId, id: &EntityId) -> Result<Found, StoreError> {
+        let key = layout::entity_key(partition, id);
+        let Some(row) = self.get(Table::Entities, &key)? else {
+            return Ok(Found::Sound(StoredEntity::default()));
+        };
+        Ok(match layout::decode_entity(&row) {
+            Ok(stored) if stored.hash == layout::entity_hash(id, &stored.entity)? => {
+                Found::Sound(stored)
+            }
+            Ok(stored) => Found::Damaged(stored.entity),
+            Err(_) => Found::Damaged(Entity::default()),
+        })
+    }
+
+    /// What the tables say of an entity, whether it is the truth or not. Reads the whole log of the partition.
+    fn old(&self, partition: PartitionId, id: &EntityId) -> Result<Old, StoreError> {
+        let key = layout::entity_key(partition, id);
+        let row = self.get(Table::Entities, &key)?;
+        let mut dots = BTreeSet::<Dot>::new();
+        let value = layout::log_value(id);
+        self.for_each(Table::Log, partition, &mut |key, row| {
+            if row == value
+                && let Ok(dot) = layout::parse_log_key(key)
+            {
+                dots.insert(dot);
+            }
+        })?;
+        Ok(Old {
+            hash: row.as_deref().map_or(0, layout::stored_hash),
+            dots,
+            is_garbage: self.get(Table::Garbage, &key)?.is_some(),
+            has_conflicts: self.get(Table::Conflicts, &key)?.is_some(),
+        })
+    }
+
+    /// Digest and counts of a partition, from all its rows.
+    fn sum_up(&self, partition: PartitionId, state: &mut PartitionState) -> Result<(), StoreError> {
+        let (mut digest, mut garbage, mut unclaimed) = (0_u128, 0, 0);
+        self.for_each(Table::Entities, partition, &mut |_, row| {
+            digest = digest.wrapping_add(layout::stored_hash(row));
+        })?;
+        self.for_each(Table::Garbage, partition, &mut |_, _| garbage += 1)?;
+        self.for_each(Table::Log, partition, &mut |key, _| {
+            let held = layout::parse_log_key(key);
+            unclaimed += u64::from(held.is_ok_and(|dot| !state.vector.covers(dot)));
+        })?;
+        state.digest = digest;
+        state.garbage = garbage;
+        state.unclaimed = unclaimed;
+        Ok(())
+    }
+
+    /// The entities of a partition, in order.
+    pub(super) fn ids(&self, partition: PartitionId) -> Result<Vec<EntityId>, StoreError> {
+        let mut keys = BTreeSet::new();
+        self.for_each(Table::Entities, partition, &mut |key, _| {
+            keys.insert(Bytes::copy_from_slice(key));
+        })?;
+        keys.iter()
+            .map(|key| layout::parse_entity_key(key))
+            .collect()
+    }
+}
