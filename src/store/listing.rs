@@ -20,6 +20,29 @@ pub struct Listing<'a> {
     pub after: Option<&'a str>,
 }
 
+/// Calls `visit` for each entity of `listing` in which some attribute remembers a cell that lost unseen, in the
+/// order of their keys, until it breaks.
+///
+/// Cost: one seek per partition, and two per entity visited.
+pub fn list_conflicting<R: Rows + ?Sized>(
+    rows: &R,
+    listing: &Listing<'_>,
+    visit: &mut dyn FnMut(EntityId, Entity) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    list_rows(
+        rows,
+        Table::Conflicts,
+        listing,
+        &mut |id, partition, _row| {
+            let key = layout::entity_key(partition, &id);
+            let Some(row) = rows.get(Table::Entities, &key)? else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            Ok(visit(id, layout::decode_entity(&row)?.entity))
+        },
+    )
+}
+
 /// Calls `visit` for each entity held, hidden ones too, in the order of their keys, until it breaks.
 ///
 /// Cost: one seek per partition, and one per entity visited.
@@ -28,18 +51,43 @@ pub fn list_entities<R: Rows + ?Sized>(
     listing: &Listing<'_>,
     visit: &mut dyn FnMut(EntityId, Entity) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
+    list_rows(
+        rows,
+        Table::Entities,
+        listing,
+        &mut |id, _partition, row| Ok(visit(id, layout::decode_entity(row)?.entity)),
+    )
+}
+
+type VisitRow<'a> =
+    dyn FnMut(EntityId, PartitionId, &[u8]) -> Result<ControlFlow<()>, StoreError> + 'a;
+
+/// The rows of a table whose keys are those of entities, in the order of the entities' keys.
+fn list_rows<R: Rows + ?Sized>(
+    rows: &R,
+    table: Table,
+    listing: &Listing<'_>,
+    visit: &mut VisitRow<'_>,
+) -> Result<(), StoreError> {
     let mut heads = BinaryHeap::new();
     for partition in PartitionId::all() {
         let after = listing.after.filter(|after| *after >= listing.prefix);
         let from = after.unwrap_or(listing.prefix);
         let from = layout::collection_key(partition, listing.collection, from);
-        push_next(rows, listing, partition, &from, after.is_some(), &mut heads)?;
+        push_next(
+            rows,
+            table,
+            listing,
+            partition,
+            &from,
+            after.is_some(),
+            &mut heads,
+        )?;
     }
     while let Some(Reverse((id, partition, row))) = heads.pop() {
         let from = layout::entity_key(partition, &id);
-        push_next(rows, listing, partition, &from, true, &mut heads)?;
-        let entity = layout::decode_entity(&row)?.entity;
-        if visit(id, entity).is_break() {
+        push_next(rows, table, listing, partition, &from, true, &mut heads)?;
+        if visit(id, partition, &row)?.is_break() {
             break;
         }
     }
@@ -50,6 +98,7 @@ type Heads = BinaryHeap<Reverse<(EntityId, PartitionId, Bytes)>>;
 
 fn push_next<R: Rows + ?Sized>(
     rows: &R,
+    table: Table,
     listing: &Listing<'_>,
     partition: PartitionId,
     from: &[u8],
@@ -58,7 +107,7 @@ fn push_next<R: Rows + ?Sized>(
 ) -> Result<(), StoreError> {
     let mut head = None;
     let end = layout::partition_end(partition);
-    rows.scan(Table::Entities, from, exclusive, &end, &mut |key, row| {
+    rows.scan(table, from, exclusive, &end, &mut |key, row| {
         head = Some((layout::parse_entity_key(key), Bytes::copy_from_slice(row)));
         ControlFlow::Break(())
     })?;

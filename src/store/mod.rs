@@ -48,7 +48,7 @@ pub use handle::{Store, WriteError};
 pub use index::indexed;
 pub use kernel::{Changes, Edit, Group, MAX_ENTITY_BYTES, MAX_MERGED_BYTES, Workspace};
 pub use layout::{entity_hash, read_entity};
-pub use listing::{Listing, list_entities};
+pub use listing::{Listing, list_conflicting, list_entities};
 pub use offline::{Compacted, Mended, compact, mend_clock, verify};
 pub use options::{Identity, StoreOptions};
 pub use rows::{MemoryRows, RowChange, Rows, Table, Visit};

@@ -16,7 +16,7 @@ use grapevine_crdt::{Entity, VersionVector};
 use super::{
     DeltaBudget, Listing, Rows, State, StoreError, Table, Visit,
     data::DataView,
-    list_entities,
+    list_conflicting, list_entities,
     overlay::{Fresh, Generation, Word},
     publication::Frozen,
     read_delta, read_entity,
@@ -70,7 +70,7 @@ impl Snapshot {
             prefix: "",
             after,
         };
-        self.list(&listing, visit)
+        list_conflicting(self, &listing, visit)
     }
 
     /// One page of what `base` does not cover of `partition`.
