@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-use super::{compact, dev, failure, mend_clock, serve, verify};
+use super::{bundle, compact, dev, failure, mend_clock, serve, verify};
 
 /// How long the process waits for threads that do not end when the command has ended.
 const THREADS_ABANDONED_AFTER: Duration = Duration::from_secs(2);
@@ -25,6 +25,7 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Dev(dev::Dev),
+    Bundle(bundle::Bundle),
     Verify(verify::Verify),
     Compact(compact::Compact),
     MendClock(mend_clock::MendClock),
@@ -48,6 +49,7 @@ pub fn run() -> ExitCode {
             Command::Verify(verify) => verify.run(),
             Command::Compact(compact) => compact.run(),
             Command::MendClock(mend) => mend.run(),
+            Command::Bundle(bundle) => bundle.run().await.map(|()| ExitCode::SUCCESS),
         }
     });
     runtime.shutdown_timeout(THREADS_ABANDONED_AFTER);

@@ -23,4 +23,7 @@ mod view;
 pub use datagram::{DatagramError, MAX_DATAGRAM_BYTES};
 pub use gossip::{Gossip, GossipConfig, GossipPeer, GossipTotals};
 pub use roster::{MAX_MEMBERS, Member, Roster, RosterError};
-pub use view::{ClusterView, MemberStatus, NodeStatus};
+pub use view::{
+    BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, Health, MemberStatus,
+    NodeStatus, RefusedStatus,
+};

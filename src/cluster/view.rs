@@ -44,6 +44,97 @@ pub struct MemberStatus {
     pub lag: Option<u64>,
     /// How long ago it was last heard of; `None` if never since this node started.
     pub last_heard: Option<Duration>,
+    /// How far its clock is ahead of ours (negative: behind), in milliseconds; `None` while no link to it is up.
+    pub clock_offset_ms: Option<i64>,
+}
+
+/// A peer that this node does not talk to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedStatus {
+    /// Its name.
+    pub name: String,
+    /// The life it says it writes under.
+    pub replica: ReplicaId,
+    /// Where it listens for peers, as it says (`host:port`).
+    pub address: String,
+    /// Why it is refused.
+    pub reason: String,
+    /// How far its clock was ahead of ours (negative: behind), in milliseconds.
+    pub offset_ms: i64,
+    /// Since when (milliseconds since 1970-01-01T00:00:00Z).
+    pub since_unix_ms: u64,
+}
+
+/// Why a member is in the way of collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockedWhy {
+    /// It has not told what it holds since it, or the answering node, came up.
+    Silent,
+    /// It holds writes that it could not take in whole yet.
+    Open,
+    /// It holds writes that the answering node has not taken in yet.
+    Ahead,
+}
+
+/// A member because of which nothing that was deleted can go for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocker {
+    /// Its name; empty if nobody knows.
+    pub name: String,
+    /// The life it writes under.
+    pub replica: ReplicaId,
+    /// Why.
+    pub why: BlockedWhy,
+    /// For how long.
+    pub lasted: Duration,
+}
+
+/// How far the collection of what was deleted is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collection {
+    /// In how many of the 256 partitions something was collected.
+    pub partitions_collected: u64,
+    /// How many entities hold something deleted that may go some day.
+    pub garbage: u64,
+    /// Who is in the way.
+    pub blocked_by: Vec<Blocker>,
+}
+
+/// A partition that differs from a member's although both took in the same writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// Its name; empty if nobody knows.
+    pub name: String,
+    /// The life it writes under.
+    pub replica: ReplicaId,
+    /// Which partition.
+    pub partition: u8,
+    /// For how long.
+    pub lasted: Duration,
+}
+
+/// How well the partitions are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// How far collection is.
+    pub collection: Collection,
+    /// What should never differ and does; it is being repaired.
+    pub divergences: Vec<Divergence>,
+}
+
+/// Why a member was not forgotten. No state changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForgetError {
+    /// The roster does not have it.
+    #[error("the roster does not name it")]
+    Unknown,
+    /// It is alive, and would enter itself again.
+    #[error("it is alive; stop it first")]
+    Alive,
+    /// The store could not.
+    #[error("{0}")]
+    Roster(String),
 }
 
 /// Tells what the cluster looks like from here.
@@ -55,7 +146,27 @@ pub trait ClusterView: Send + Sync + 'static {
     /// All members, this node among them, in the order of their names.
     async fn members(&self) -> Vec<MemberStatus>;
 
+    /// How well the partitions are.
+    async fn health(&self) -> Health;
+
+    /// Takes a member off the roster that will not come back: nothing waits for it any more. If it does come
+    /// back, it takes part anew.
+    async fn forget(&self, replica: ReplicaId) -> Result<(), ForgetError>;
+
+    /// Whom this node refused within the last minutes, a bounded number.
+    fn refused(&self) -> Vec<RefusedStatus> {
+        Vec::new()
+    }
+
+    /// Why this node should make no writes now, if it knows that it is its clock that is off.
+    fn clock_fault(&self) -> Option<String> {
+        None
+    }
+
     /// Waits until every live member agrees with this node, `wait` at most; else the live members that do
     /// not. Without peers it is true at once.
     async fn converged(&self, wait: Duration) -> Result<(), Vec<MemberStatus>>;
+
+    /// Asks every peer at once what it has, and fetches what is missing here. Waits for nothing.
+    fn ask_peers(&self);
 }

@@ -31,12 +31,21 @@ pub struct NodeConfig {
     pub pull_interval_ms: u64,
     /// How far a peer's wall clock may be off, in milliseconds: 1,000 to 3,600,000. Default 60,000.
     pub max_clock_skew_ms: u64,
+    /// How long a member may be silent, while this node runs, before it is taken off the roster, in seconds: 10 to
+    /// 315,360,000. Default 2,592,000 (30 days).
+    pub max_offline_s: u64,
+    /// How long checking what is stored against its hashes rests after each partition, in milliseconds: 0 (it
+    /// never checks) to 86,400,000. Default 60,000.
+    pub scrub_pause_ms: u64,
     /// How much memory the cache of the storage may take, in MiB: 8 to 65,536. Default 256.
     pub cache_mib: usize,
     /// The most bytes of an HTTP request body: 1,024 to 67,108,864. Default 8 MiB.
     pub max_body_bytes: usize,
     /// How long an HTTP request may take, in milliseconds: 100 to 600,000. Default 30,000.
     pub request_timeout_ms: u64,
+    /// How long a read waits for the writes that its session token names, in milliseconds: 0 to 60,000.
+    /// Default 2,000.
+    pub token_wait_ms: u64,
 }
 
 impl NodeConfig {
@@ -53,9 +62,12 @@ impl NodeConfig {
             gossip_interval_ms: 0,
             pull_interval_ms: 0,
             max_clock_skew_ms: 0,
+            max_offline_s: 0,
+            scrub_pause_ms: 0,
             cache_mib: 0,
             max_body_bytes: 0,
             request_timeout_ms: 0,
+            token_wait_ms: 0,
         };
         for (_, number) in numbers() {
             (number.set)(&mut config, number.default);

@@ -247,6 +247,32 @@ pub const SETTINGS: &[Setting] = &[
         },
     ),
     number(
+        ["max_offline_s", "max-offline-s"],
+        "S",
+        "How long a member may be silent, while this node runs, before it is taken off the roster",
+        Number {
+            min: 10,
+            max: 315_360_000,
+            default: 2_592_000,
+            unit: "seconds",
+            get: |config| config.max_offline_s,
+            set: |config, value| config.max_offline_s = value,
+        },
+    ),
+    number(
+        ["scrub_pause_ms", "scrub-pause-ms"],
+        "MS",
+        "How long checking what is stored against its hashes rests after each partition; 0 never checks",
+        Number {
+            min: 0,
+            max: 86_400_000,
+            default: 60_000,
+            unit: "milliseconds",
+            get: |config| config.scrub_pause_ms,
+            set: |config, value| config.scrub_pause_ms = value,
+        },
+    ),
+    number(
         ["cache_mib", "cache-mib"],
         "MIB",
         "How much memory the cache of the storage may take",
@@ -283,6 +309,19 @@ pub const SETTINGS: &[Setting] = &[
             unit: "milliseconds",
             get: |config| config.request_timeout_ms,
             set: |config, value| config.request_timeout_ms = value,
+        },
+    ),
+    number(
+        ["token_wait_ms", "token-wait-ms"],
+        "MS",
+        "How long a read waits for the writes that its session token names",
+        Number {
+            min: 0,
+            max: 60_000,
+            default: 2_000,
+            unit: "milliseconds",
+            get: |config| config.token_wait_ms,
+            set: |config, value| config.token_wait_ms = value,
         },
     ),
     Setting {

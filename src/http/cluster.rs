@@ -3,19 +3,27 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    extract::{Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     http::StatusCode,
-    response::Response,
+    response::{IntoResponse, Response},
 };
+use grapevine_crdt::{ReplicaId, Timestamp};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{
     HttpState,
     body::json,
-    problem::{Problem, ProblemKind},
+    problem::{Problem, ProblemKind, path_text},
     query::Parameters,
 };
-use crate::cluster::{MemberStatus, NodeStatus};
+use crate::{
+    cluster::{
+        BlockedWhy, Blocker, Collection, Divergence, ForgetError, MemberStatus, NodeStatus,
+        RefusedStatus,
+    },
+    model::rfc3339,
+};
 
 /// The longest that a request may wait for agreement.
 pub(super) const MAX_CONVERGENCE_WAIT: Duration = Duration::from_secs(60);
@@ -26,7 +34,16 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     Parameters::read(request.uri(), &[])?;
     let members: Vec<Value> = state.cluster.members().await.iter().map(member).collect();
-    let body = json!({ "node": node(&state.cluster.node()), "members": members });
+    let health = state.cluster.health().await;
+    let divergences: Vec<Value> = health.divergences.iter().map(divergence).collect();
+    let refused: Vec<Value> = state.cluster.refused().iter().map(refused).collect();
+    let body = json!({
+        "node": node(&state.cluster.node(), state.cluster.clock_fault()),
+        "members": members,
+        "refused": refused,
+        "collection": collection(&health.collection),
+        "divergences": divergences,
+    });
     json(StatusCode::OK, &body)
 }
 
@@ -49,7 +66,60 @@ pub(super) async fn convergence(
     }
 }
 
-fn node(node: &NodeStatus) -> Value {
+/// Takes a member off the roster that will not come back.
+pub(super) async fn forget(
+    State(state): State<Arc<HttpState>>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    Parameters::read(request.uri(), &[])?;
+    let id = path_text("id", path)?;
+    let replica = Uuid::parse_str(&id)
+        .map_err(|_| Problem::malformed("id", format!("{id:?} is not the replica of a member")))?;
+    let replica = ReplicaId::from_bytes(*replica.as_bytes());
+    match state.cluster.forget(replica).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(error @ ForgetError::Unknown) => Err(Problem::not_found(error.to_string())),
+        Err(error @ ForgetError::Alive) => {
+            Err(Problem::new(ProblemKind::Conflict, error.to_string()))
+        }
+        Err(error @ ForgetError::Roster(_)) => {
+            Err(Problem::new(ProblemKind::Unavailable, error.to_string()))
+        }
+    }
+}
+
+fn collection(collection: &Collection) -> Value {
+    let blocker = |blocker: &Blocker| {
+        json!({
+            "name": blocker.name,
+            "replica": blocker.replica.to_string(),
+            "why": match blocker.why {
+                BlockedWhy::Silent => "silent",
+                BlockedWhy::Open => "open",
+                BlockedWhy::Ahead => "ahead",
+            },
+            "blocked_ms": milliseconds(blocker.lasted),
+        })
+    };
+    let blocked_by: Vec<Value> = collection.blocked_by.iter().map(blocker).collect();
+    json!({
+        "partitions_collected": collection.partitions_collected,
+        "garbage": collection.garbage,
+        "blocked_by": blocked_by,
+    })
+}
+
+fn divergence(divergence: &Divergence) -> Value {
+    json!({
+        "name": divergence.name,
+        "replica": divergence.replica.to_string(),
+        "partition": divergence.partition,
+        "lasted_ms": milliseconds(divergence.lasted),
+    })
+}
+
+fn node(node: &NodeStatus, clock_fault: Option<String>) -> Value {
     json!({
         "name": node.name,
         "cluster": node.cluster,
@@ -57,6 +127,7 @@ fn node(node: &NodeStatus) -> Value {
         "http": node.http,
         "peer": node.peer,
         "root": node.root.to_string(),
+        "clock_fault": clock_fault,
         "uptime_ms": milliseconds(node.uptime),
         "version": env!("CARGO_PKG_VERSION"),
     })
@@ -72,6 +143,18 @@ fn member(member: &MemberStatus) -> Value {
         "agrees": member.agrees,
         "lag": member.lag,
         "last_heard_ms": member.last_heard.map(milliseconds),
+        "clock_offset_ms": member.clock_offset_ms,
+    })
+}
+
+fn refused(peer: &RefusedStatus) -> Value {
+    json!({
+        "name": peer.name,
+        "replica": peer.replica.to_string(),
+        "address": peer.address,
+        "reason": peer.reason,
+        "offset_ms": peer.offset_ms,
+        "since": rfc3339(Timestamp::from_unix_ms(peer.since_unix_ms)),
     })
 }
 

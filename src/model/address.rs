@@ -86,13 +86,28 @@ impl PartitionId {
 
     /// The partition of an entity: the first byte of BLAKE3(collection, 0x00, key), where the collection is
     /// its name.
+    ///
+    /// The roster is in one partition, that of the empty key: what a replica writes to one partition is taken in
+    /// in that order by everybody, so nobody sees that a life was struck before it sees the life that came after.
     #[must_use]
     pub fn of(collection: Collection, key: &str) -> Self {
+        let key = match collection {
+            Collection::Roster => "",
+            Collection::Contacts | Collection::Counters | Collection::Kv | Collection::Topics => {
+                key
+            }
+        };
         let mut hasher = blake3::Hasher::new();
         hasher.update(collection.name().as_bytes());
         hasher.update(&[0]);
         hasher.update(key.as_bytes());
         Self(hasher.finalize().as_bytes()[0])
+    }
+
+    /// Where the roster is.
+    #[must_use]
+    pub fn of_roster() -> Self {
+        Self::of(Collection::Roster, "")
     }
 
     /// Its number.

@@ -218,15 +218,22 @@ impl EntityCells {
                 partition,
             });
         }
-        for held in &self.cells {
-            held.check().map_err(|source| Invalid::Cell {
-                id: self.id.clone(),
-                source,
-            })?;
-            let FieldCell { field, cell } = held;
-            if field.is_timed() && cell.rank.time() > announced {
-                return Err(Invalid::Time(self.id.clone()));
-            }
+        let mut cells = self.cells.iter();
+        cells.try_for_each(|held| Self::check_cell(&self.id, held, announced))
+    }
+
+    /// Whether this cell of `id` can be: well-formed, no time above `announced`.
+    pub fn check_cell(
+        id: &EntityId,
+        held: &FieldCell,
+        announced: Timestamp,
+    ) -> Result<(), Invalid> {
+        held.check().map_err(|source| Invalid::Cell {
+            id: id.clone(),
+            source,
+        })?;
+        if held.field.is_timed() && held.cell.rank.time() > announced {
+            return Err(Invalid::Time(id.clone()));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use grapevine_crdt::ReplicaId;
+use grapevine_crdt::{ReplicaId, VersionVector};
 use tokio::{
     sync::watch,
     task::spawn_blocking,
@@ -15,9 +15,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::absence::Absence;
 use crate::{
     cluster::{Gossip, GossipPeer, Member, Roster, RosterError},
-    model::Root,
+    model::{PartitionId, Root},
     store::Store,
     sync::driver::Driver,
 };
@@ -48,6 +49,9 @@ pub(super) struct Membership {
     pub(super) gossip: Arc<Gossip>,
     pub(super) driver: Driver,
     pub(super) known: watch::Sender<Arc<Known>>,
+    /// How long a member may be silent before it is taken off the roster.
+    pub(super) max_offline: Duration,
+    pub(super) absence: Absence,
 }
 
 /// When the roster was read last, and what the root was.
@@ -79,7 +83,9 @@ impl Membership {
         reading: &mut Option<Reading>,
         uptime: Duration,
     ) -> Result<(), RosterError> {
-        if self.store.replica() != Some(self.replica) {
+        // What is written while the clock is off has a time that is off.
+        let may_write = self.driver.clock_fault().is_none();
+        if may_write && self.store.replica() != Some(self.replica) {
             self.replica = self.roster.enter(&self.ourselves).await?;
             tracing::warn!(replica = %self.replica, "this node began a new life");
         }
@@ -95,18 +101,32 @@ impl Membership {
             roster: self.known.borrow().roster.clone(),
             gossip: peers,
         };
+        let mut read = VersionVector::default();
         if read_again {
             *reading = Some(Reading {
                 at: Instant::now(),
                 root,
             });
+            // Before the entries are: they may say more than this, and never less.
+            let state = self.store.snapshot();
+            let roster = state.state().partition(PartitionId::of_roster());
+            read.clone_from(&roster.vector);
             known.roster = read_roster(&self.roster).await?;
         }
         self.driver.set_addresses(self.addresses(&known));
         let known = Arc::new(known);
         self.known.send_replace(Arc::clone(&known));
+        let alive = self.alive(&known).await;
         if read_again {
-            self.tidy(&known, uptime).await?;
+            let members = known.roster.keys().copied().collect();
+            let alone = self.seeds.is_empty();
+            self.driver.set_roster(Arc::new(members), read, alone).await;
+            if may_write {
+                self.tidy(&known, &alive, uptime).await?;
+            }
+        }
+        if may_write {
+            self.expel(&known, &alive, uptime).await?;
         }
         Ok(())
     }
@@ -124,25 +144,32 @@ impl Membership {
             .collect()
     }
 
+    /// Whoever gossip or a connection says is there.
+    async fn alive(&self, known: &Known) -> BTreeSet<ReplicaId> {
+        let gossip = known.gossip.iter().filter(|peer| peer.alive);
+        let reports = self.driver.peers().await;
+        let up = reports.iter().filter(|report| report.status.up);
+        gossip
+            .map(|peer| peer.replica)
+            .chain(up.map(|report| report.status.replica))
+            .collect()
+    }
+
     /// Strikes the entries of earlier lives of this node, and enters it again if somebody struck it: a copy
-    /// of its directory, say. Whoever is alive is not struck, so two copies do not fight.
-    async fn tidy(&self, known: &Known, uptime: Duration) -> Result<(), RosterError> {
+    /// of its directory, say, or everybody else after it was away for too long. Whoever is alive is not struck,
+    /// so two copies do not fight.
+    ///
+    /// It does no harm to be entered before every partition was rejoined: members wait for what we tell, and
+    /// collect nothing meanwhile.
+    async fn tidy(
+        &self,
+        known: &Known,
+        alive: &BTreeSet<ReplicaId>,
+        uptime: Duration,
+    ) -> Result<(), RosterError> {
         if !known.roster.contains_key(&self.replica) {
             self.roster.enter(&self.ourselves).await?;
         }
-        let mut alive: BTreeSet<ReplicaId> = known
-            .gossip
-            .iter()
-            .filter(|peer| peer.alive)
-            .map(|peer| peer.replica)
-            .collect();
-        let reports = self.driver.peers().await;
-        alive.extend(
-            reports
-                .iter()
-                .filter(|report| report.status.up)
-                .map(|report| report.status.replica),
-        );
         for (replica, member) in &known.roster {
             let same_store = member.store_id == self.ourselves.store_id;
             let namesake = member.name == self.ourselves.name && uptime >= NAMESAKES_STRUCK_AFTER;
@@ -150,6 +177,26 @@ impl Membership {
                 tracing::info!(%replica, "an earlier life leaves the roster");
                 self.roster.strike(*replica).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Strikes who has been silent for too long while this node ran.
+    async fn expel(
+        &mut self,
+        known: &Known,
+        alive: &BTreeSet<ReplicaId>,
+        uptime: Duration,
+    ) -> Result<(), RosterError> {
+        let others = known
+            .roster
+            .keys()
+            .filter(|member| **member != self.replica);
+        self.absence.note(others, alive, uptime);
+        for replica in self.absence.longer_than(self.max_offline, uptime) {
+            let name = known.roster.get(&replica).map(|member| &member.name);
+            tracing::warn!(%replica, name, "a member that was silent for too long leaves the roster");
+            self.roster.strike(replica).await?;
         }
         Ok(())
     }

@@ -15,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     NodeError,
+    absence::Absence,
     addresses::Addresses,
     http,
     membership::{Known, Membership, read_roster},
+    trimming::{Trimming, TrimmingTask},
     view::View,
 };
 use crate::{
@@ -45,14 +47,22 @@ pub struct Node {
     http: JoinHandle<()>,
     membership_stopping: CancellationToken,
     membership: JoinHandle<()>,
+    trimming: TrimmingTask,
 }
 
 impl Node {
     /// Starts a node: binds its addresses, opens its store, and serves. Waits for no other node.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        Self::start_with_clock(config, Arc::new(SystemClock)).await
+    }
+
+    /// As [`Self::start`], with a wall clock other than the system's.
+    pub async fn start_with_clock(
+        config: NodeConfig,
+        clock: Arc<dyn WallClock>,
+    ) -> Result<Self, NodeError> {
         config.validate()?;
         let addresses = Addresses::bind(&config).await?;
-        let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
         let store = open_store(&config, Arc::clone(&clock)).await?;
         match Self::run(config, addresses, store.clone(), clock).await {
             Ok(node) => Ok(node),
@@ -111,6 +121,7 @@ impl Node {
         let _panicked = self.http.await;
         self.membership_stopping.cancel();
         let _panicked = self.membership.await;
+        self.trimming.stop().await;
         self.driver.shutdown().await;
         self.gossip.shutdown().await;
         self.store.close().await;
@@ -160,7 +171,11 @@ impl Node {
             seeds: config.seeds.clone(),
             interval: period,
         };
-        let gossip = Arc::new(Gossip::start(gossip_config, clock, addresses.gossip));
+        let gossip = Arc::new(Gossip::start(
+            gossip_config,
+            clock.clone(),
+            addresses.gossip,
+        ));
         let (known_sender, known) = watch::channel(Arc::new(Known::default()));
         let membership = Membership {
             ourselves: member,
@@ -171,6 +186,8 @@ impl Node {
             gossip: Arc::clone(&gossip),
             driver: driver.clone(),
             known: known_sender,
+            max_offline: Duration::from_secs(config.max_offline_s),
+            absence: Absence::default(),
         };
         let membership_stopping = CancellationToken::new();
         let membership = tokio::spawn(membership.run(period, membership_stopping.clone()));
@@ -182,6 +199,7 @@ impl Node {
             driver: driver.clone(),
             known,
         });
+        let trimming = Trimming::start(store.clone(), Arc::clone(&cluster), clock);
         let http_stopping = CancellationToken::new();
         let name = config.name.clone();
         let http = tokio::spawn(http::serve(http::Parts {
@@ -210,6 +228,7 @@ impl Node {
             http,
             membership_stopping,
             membership,
+            trimming,
         })
     }
 }
@@ -252,6 +271,8 @@ fn driver_config(config: &NodeConfig, local: LocalPeer) -> DriverConfig {
     };
     DriverConfig {
         engine,
+        scrub_pause: (config.scrub_pause_ms > 0)
+            .then(|| Duration::from_millis(config.scrub_pause_ms)),
         ..DriverConfig::new(local, config.max_clock_skew_ms)
     }
 }

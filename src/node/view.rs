@@ -14,10 +14,16 @@ use tokio::{
 
 use super::membership::{Known, read_roster};
 use crate::{
-    cluster::{ClusterView, GossipPeer, MemberStatus, NodeStatus, Roster},
+    cluster::{
+        BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, GossipPeer, Health,
+        MemberStatus, NodeStatus, RefusedStatus, Roster, RosterError,
+    },
     model::Root,
     store::Store,
-    sync::driver::{Driver, LocalPeer, PeerReport, Probed},
+    sync::{
+        driver::{Driver, LocalPeer, PeerReport, Probed},
+        engine::Blocked,
+    },
 };
 
 /// How often peers are asked again while somebody waits for agreement.
@@ -62,6 +68,71 @@ impl ClusterView for View {
         self.compose(&known, &self.driver.peers().await)
     }
 
+    async fn health(&self) -> Health {
+        let known = Arc::clone(&self.known.borrow());
+        let name = |replica| {
+            let member = known.roster.get(&replica);
+            member.map_or_else(String::new, |member| member.name.clone())
+        };
+        let health = self.driver.health().await;
+        let blocked_by = health.collection.blocked_by.iter().map(|blocker| Blocker {
+            name: name(blocker.replica),
+            replica: blocker.replica,
+            why: match blocker.why {
+                Blocked::Silent => BlockedWhy::Silent,
+                Blocked::Open => BlockedWhy::Open,
+                Blocked::Ahead => BlockedWhy::Ahead,
+            },
+            lasted: Duration::from_millis(blocker.blocked_ms),
+        });
+        let divergences = health.divergences.iter().map(|divergence| Divergence {
+            name: name(divergence.peer),
+            replica: divergence.peer,
+            partition: divergence.partition.get(),
+            lasted: Duration::from_millis(divergence.lasted_ms),
+        });
+        Health {
+            collection: Collection {
+                partitions_collected: health.collection.partitions_collected,
+                garbage: health.collection.garbage,
+                blocked_by: blocked_by.collect(),
+            },
+            divergences: divergences.collect(),
+        }
+    }
+
+    async fn forget(&self, replica: ReplicaId) -> Result<(), ForgetError> {
+        let failed = |error: RosterError| ForgetError::Roster(error.to_string());
+        let roster = read_roster(&self.roster).await.map_err(failed)?;
+        if !roster.contains_key(&replica) {
+            return Err(ForgetError::Unknown);
+        }
+        let members = self.members().await;
+        let is_alive = |member: &MemberStatus| member.replica == replica && member.alive;
+        if members.iter().any(is_alive) {
+            return Err(ForgetError::Alive);
+        }
+        self.roster.strike(replica).await.map_err(failed)
+    }
+
+    fn refused(&self) -> Vec<RefusedStatus> {
+        let refused = self.driver.refused().into_iter();
+        refused
+            .map(|peer| RefusedStatus {
+                name: peer.name,
+                replica: peer.replica,
+                address: peer.address,
+                reason: peer.reason,
+                offset_ms: peer.offset_ms,
+                since_unix_ms: peer.since_unix_ms,
+            })
+            .collect()
+    }
+
+    fn clock_fault(&self) -> Option<String> {
+        self.driver.clock_fault()
+    }
+
     async fn converged(&self, wait: Duration) -> Result<(), Vec<MemberStatus>> {
         let began = Instant::now();
         let deadline = tokio::time::Instant::from_std(began + wait);
@@ -89,6 +160,10 @@ impl ClusterView for View {
                 () = sleep_until(deadline) => {}
             }
         }
+    }
+
+    fn ask_peers(&self) {
+        self.driver.probe_all();
     }
 }
 
@@ -144,6 +219,7 @@ impl View {
             let told = report.probed.and_then(|probed| probed.told());
             member.agrees = told.map_or(status.agrees, |told| told == root);
             member.lag = status.lag;
+            member.clock_offset_ms = report.clock_offset_ms;
             member.last_heard = Some(Duration::from_millis(status.last_heard_ms));
         }
         if let Some(replica) = self.store.replica() {
@@ -155,6 +231,7 @@ impl View {
                 agrees: true,
                 lag: Some(0),
                 last_heard: Some(Duration::ZERO),
+                clock_offset_ms: Some(0),
                 ..silent(replica, name, http, peer)
             };
             members.insert(replica, ourselves);
@@ -190,5 +267,6 @@ fn silent(replica: ReplicaId, name: &str, http: &str, peer: &str) -> MemberStatu
         agrees: false,
         lag: None,
         last_heard: None,
+        clock_offset_ms: None,
     }
 }

@@ -132,6 +132,16 @@ impl Data {
         Ok(identity.boots)
     }
 
+    /// Writes the mark again, durably: if the commit before failed, reads may show it without the disk having
+    /// it, and the journal must not be trimmed for it. Its rows are not in doubt: quick repair makes a commit
+    /// sync them before what names them.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        let mark: Mark = self.meta(MARK)?;
+        let transaction = self.begin()?;
+        put_meta(&transaction, MARK, &mark)?;
+        transaction.commit().map_err(StoreError::storage)
+    }
+
     /// How far it is, and the state there.
     pub(super) fn load(&self) -> Result<(Mark, State), StoreError> {
         let mark: Mark = self.meta(MARK)?;

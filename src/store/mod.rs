@@ -1,6 +1,7 @@
 //! The store: what a node holds, kept so that a crash loses nothing acknowledged.
 //!
-//! The *kernel* (`kernel`, `layout`, `delta`, `index`, `check`, `listing`) is pure: it decides what a write changes in rows,
+//! The *kernel* (`kernel`, `layout`, `delta`, `changes`, `whole`, `index`, `check`, `listing`) is pure: it decides what
+//! a write changes in rows,
 //! log, vectors and digests, over anything that can be read as [`Rows`]. The shell around it keeps the rows
 //! in redb (`writer`, `journal`, `overlay`, `applier`, `data`), publishes snapshots (`publication`, the only
 //! place that does) and reads everything back (`recovery`). The simulation runs the same
@@ -13,6 +14,7 @@
 
 mod alarm;
 mod applier;
+mod changes;
 mod check;
 mod data;
 mod delta;
@@ -34,9 +36,11 @@ mod snapshot;
 mod state;
 mod stats;
 mod step;
+mod whole;
 mod writer;
 
 pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
+pub use changes::{ChangesError, ChangesPage, covers_floors, read_changes};
 pub use check::{Finding, Scrubbed, check_partition, scrub};
 pub use delta::{DeltaBudget, read_delta};
 pub use error::StoreError;
@@ -51,6 +55,7 @@ pub use rows::{MemoryRows, RowChange, Rows, Table, Visit};
 pub use snapshot::Snapshot;
 pub use state::State;
 pub use stats::StoreStats;
+pub use whole::{compare_listing, read_entities, read_garbage, read_listing, read_state};
 
 #[cfg(test)]
 mod tests;

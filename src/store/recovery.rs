@@ -106,7 +106,11 @@ impl Opener {
     /// On error `data` comes back, for reads to go on.
     pub(super) fn reopen(&self, data: Option<Data>) -> Result<Files, (StoreError, Option<Data>)> {
         let Some(data) = data else {
-            return self.open().map_err(|error| (error, None));
+            let opened = self.open().and_then(|files| {
+                files.data.settle()?;
+                Ok(files)
+            });
+            return opened.map_err(|error| (error, None));
         };
         let journal = self.open_journal().and_then(|journal| {
             check_same_store(&journal, &data)?;
@@ -116,6 +120,37 @@ impl Opener {
             Ok(journal) => Ok(Files { journal, data }),
             Err(error) => Err((error, Some(data))),
         }
+    }
+
+    /// Opens `data.redb` alone, for reads to go on.
+    pub(super) fn open_for_reads(&self, store_id: Uuid) -> Result<Data, StoreError> {
+        let data = self.open_data(Uuid::nil())?;
+        let found = data.store_id()?;
+        if found != store_id {
+            return Err(StoreError::ForeignFile {
+                journal: store_id,
+                data: found,
+            });
+        }
+        Ok(data)
+    }
+
+    /// Writes the closed journal to the disk again, as reads show it. It may be that a commit of it failed, or its
+    /// closing or opening, and what is built on that could be lost with it when the power is.
+    pub(super) fn renew_journal(&self) -> Result<(), StoreError> {
+        self.disk
+            .renew(&self.options.directory.join(JOURNAL))
+            .map_err(|error| StoreError::storage(redb::StorageError::Io(error)))
+    }
+
+    /// Whether files that could not grow can again.
+    pub(super) fn check_space(&self) -> Result<(), StoreError> {
+        let directory = &self.options.directory;
+        let length = |name| fs::metadata(directory.join(name)).map_or(0, |file| file.len());
+        let longest = length(JOURNAL).max(length(DATA));
+        self.disk
+            .check_space(directory, longest)
+            .map_err(|error| StoreError::storage(redb::StorageError::Io(error)))
     }
 
     /// Reads back what is held. What is more than a batch is written to `data.redb` on the way.

@@ -7,7 +7,10 @@
 use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CommitRecord, Cursor, DeltaPage, PartitionId, PartitionSummary, Root};
+use crate::model::{
+    CommitRecord, Cursor, DeltaPage, EntityCells, EntityId, Floor, ListingPage, PartitionId,
+    PartitionSummary, Root, StatePage,
+};
 
 /// The version of this protocol; peers of another are refused.
 pub const PROTOCOL_VERSION: u16 = 1;
@@ -58,8 +61,8 @@ pub enum Message {
         /// One for each partition, in order.
         partitions: Vec<PartitionSummary>,
     },
-    /// Send me a page of what `base` does not cover. Answered by [`Self::Delta`]. It also tells what the
-    /// speaker has: `vector`.
+    /// Send me a page of what `base` does not cover. Answered by [`Self::Delta`] or [`Self::Behind`]. It also
+    /// tells what the speaker has: `vector`.
     Pull {
         /// Names the pull in its answers; the speaker's own.
         pull: u64,
@@ -72,6 +75,11 @@ pub enum Message {
         /// Whether the speaker held cells, when the pull began, that its vector does not cover and that no
         /// pull of its own is about to complete.
         open: bool,
+        /// Whether the speaker holds cells now that its vector does not cover.
+        unclaimed: bool,
+        /// Whether the speaker held nothing of the partition when the pull began, and has taken in nothing but
+        /// this pull since: whatever was collected, it can miss nothing of it.
+        fresh: bool,
         /// What need not be sent.
         base: VersionVector,
         /// Behind which place of the log.
@@ -87,8 +95,98 @@ pub enum Message {
         partition: PartitionId,
         /// The clock of the speaker: no time in the page is above it.
         clock: Timestamp,
+        /// Whether the speaker holds cells of the partition that its vector does not cover.
+        unclaimed: bool,
         /// The page.
         delta: DeltaPage,
+    },
+    /// Your vector does not include what I have collected of the partition: no delta could tell you what is gone.
+    Behind {
+        /// The pull it answers.
+        pull: u64,
+        /// The page it answers.
+        page: u32,
+        /// Of which partition.
+        partition: PartitionId,
+        /// The speaker's own vector.
+        vector: VersionVector,
+        /// What the speaker has collected.
+        floor: Floor,
+    },
+    /// Send me a page of all that you hold of the partition. Answered by [`Self::State`].
+    RejoinPull {
+        /// Names the transfer in its answers; the speaker's own.
+        pull: u64,
+        /// How many pages were asked for before in this transfer.
+        page: u32,
+        /// Of which partition.
+        partition: PartitionId,
+        /// The speaker's own vector: of what it covers the dots are told, and not the cells.
+        vector: VersionVector,
+        /// Behind which entity.
+        cursor: Option<EntityId>,
+    },
+    /// A page of all that is held.
+    State {
+        /// The transfer it answers.
+        pull: u64,
+        /// The page it answers.
+        page: u32,
+        /// Of which partition.
+        partition: PartitionId,
+        /// The clock of the speaker: no time in the page is above it.
+        clock: Timestamp,
+        /// The page.
+        state: StatePage,
+    },
+    /// Tell me a page of the visible entities of the partition. Answered by [`Self::Listing`].
+    List {
+        /// Names the repair in its answers; the speaker's own.
+        pull: u64,
+        /// How many questions were put before in this repair.
+        page: u32,
+        /// Of which partition.
+        partition: PartitionId,
+        /// Behind which entity.
+        cursor: Option<EntityId>,
+    },
+    /// A page of visible entities, each with its hash.
+    Listing {
+        /// The repair it answers.
+        pull: u64,
+        /// The question it answers.
+        page: u32,
+        /// Of which partition.
+        partition: PartitionId,
+        /// The page.
+        listing: ListingPage,
+    },
+    /// Send me all cells of these entities. Answered by [`Self::Cells`].
+    Fetch {
+        /// Names the repair in its answers; the speaker's own.
+        pull: u64,
+        /// How many questions were put before in this repair.
+        page: u32,
+        /// Of which partition.
+        partition: PartitionId,
+        /// Which, in order.
+        ids: Vec<EntityId>,
+    },
+    /// Whole entities.
+    Cells {
+        /// The repair it answers.
+        pull: u64,
+        /// The question it answers.
+        page: u32,
+        /// Of which partition.
+        partition: PartitionId,
+        /// The clock of the speaker: no time in the cells is above it.
+        clock: Timestamp,
+        /// How many of the entities asked for, from the first on, this answers. What of them is not held is not
+        /// sent.
+        answered: u32,
+        /// Those that are held, with all their cells, in order.
+        entities: Vec<EntityCells>,
     },
     /// What I have just written.
     Push {

@@ -2,22 +2,28 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use grapevine::{
     clock::SystemClock,
-    cluster::{ClusterView, MemberStatus, NodeStatus},
+    cluster::{ClusterView, ForgetError, Health, MemberStatus, NodeStatus},
     http::{HttpLimits, HttpState, serve},
     model::Root,
     store::{Store, StoreOptions},
 };
+use grapevine_crdt::ReplicaId;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 pub(crate) const MAX_BODY_BYTES: usize = 256 * 1_024;
+pub(crate) const TOKEN_WAIT: Duration = Duration::from_millis(200);
 
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
@@ -26,7 +32,7 @@ pub(crate) struct TestServer {
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl TestServer {
@@ -35,20 +41,26 @@ impl TestServer {
     }
 
     pub(crate) async fn start_with(request_timeout: Duration) -> Self {
+        Self::start_tuned(request_timeout, |_| {}).await
+    }
+
+    pub(crate) async fn start_tuned(
+        request_timeout: Duration,
+        tune: impl FnOnce(&mut StoreOptions),
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let options = StoreOptions::new(directory.path());
+        let mut options = StoreOptions::new(directory.path());
+        tune(&mut options);
         let store = Store::open(options, Arc::new(SystemClock)).expect("a new store opens");
         let cluster = Arc::new(FakeCluster::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
-        let state = HttpState {
-            store: store.clone(),
-            cluster: cluster.clone(),
-            limits: HttpLimits {
-                max_body_bytes: MAX_BODY_BYTES,
-                request_timeout,
-            },
+        let limits = HttpLimits {
+            max_body_bytes: MAX_BODY_BYTES,
+            request_timeout,
+            token_wait: TOKEN_WAIT,
         };
+        let state = HttpState::new(store.clone(), cluster.clone(), limits);
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(serve(listener, state, async {
             let _dropped = stopped.await;
@@ -60,8 +72,12 @@ impl TestServer {
             client: reqwest::Client::new(),
             stop: Some(stop),
             served,
-            _directory: directory,
+            directory,
         }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
@@ -149,9 +165,12 @@ pub(crate) const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;
 #[derive(Default)]
 pub(crate) struct FakeCluster {
     pub(crate) members: Mutex<Vec<MemberStatus>>,
+    pub(crate) health: Mutex<Health>,
     /// Never answers whether the members agree.
     pub(crate) stuck: Mutex<bool>,
     pub(crate) asked: tokio::sync::Notify,
+    /// How often the peers were asked what they have.
+    pub(crate) peers_asked: AtomicUsize,
     pub(crate) release: tokio::sync::Notify,
 }
 
@@ -169,8 +188,27 @@ impl ClusterView for FakeCluster {
         }
     }
 
+    fn ask_peers(&self) {
+        self.peers_asked.fetch_add(1, Ordering::SeqCst);
+    }
+
     async fn members(&self) -> Vec<MemberStatus> {
         self.members.lock().expect("no holder panics").clone()
+    }
+
+    async fn health(&self) -> Health {
+        self.health.lock().expect("no holder panics").clone()
+    }
+
+    async fn forget(&self, replica: ReplicaId) -> Result<(), ForgetError> {
+        let mut members = self.members.lock().expect("no holder panics");
+        let place = members.iter().position(|member| member.replica == replica);
+        let place = place.ok_or(ForgetError::Unknown)?;
+        if members[place].alive {
+            return Err(ForgetError::Alive);
+        }
+        members.remove(place);
+        Ok(())
     }
 
     async fn converged(&self, _wait: Duration) -> Result<(), Vec<MemberStatus>> {

@@ -19,6 +19,8 @@ const ATTRIBUTES: [&str; 3] = ["name", "note", "phone/1"];
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Set(&'static str, u32),
+    /// As a PUT of a whole contact: one field, and no other.
+    Rewrite(u32),
     Unset(&'static str),
     Remove,
     Put(u32),
@@ -41,7 +43,10 @@ pub(crate) fn draw(rng: &mut dyn Rng) -> (EntityId, Change) {
     };
     let value = rng.random();
     let attribute = ATTRIBUTES[rng.random_range(0..ATTRIBUTES.len())];
-    match rng.random_range(0..12) {
+    match rng.random_range(0..17) {
+        12 => (entity(Collection::Contacts, key), Change::Rewrite(value)),
+        13 | 14 => (entity(Collection::Contacts, key), Change::Remove),
+        15 | 16 => (entity(Collection::Kv, key), Change::Delete),
         0..=3 => (
             entity(Collection::Contacts, key),
             Change::Set(attribute, value),
@@ -68,18 +73,53 @@ impl Change {
     pub(crate) fn decide(&self, edit: &Edit<'_>) -> Result<Vec<FieldCell>, CounterError> {
         let map = LwwMap::new(edit.entity);
         let counter = PnCounter::new(edit.entity);
-        Ok(match self {
+        // Whoever holds nothing of an entity cannot tell what others hold of it that was collected here.
+        let mut cells = match self {
+            Self::Set(..) | Self::Rewrite(_) | Self::Put(_) if edit.entity.is_empty() => {
+                map.clear(&edit.floor.vector, edit.dot)
+            }
+            Self::Set(..)
+            | Self::Rewrite(_)
+            | Self::Unset(_)
+            | Self::Remove
+            | Self::Put(_)
+            | Self::Delete
+            | Self::Increment(_)
+            | Self::Decrement(_)
+            | Self::Reset => Vec::new(),
+        };
+        cells.extend(match self {
+            // What was removed does not come back with what is made under its name.
+            Self::Set(name, value) if !edit.entity.is_visible() => rewrite(edit, name, *value),
             Self::Set(name, value) => map.set(name, &value.to_be_bytes(), edit.dot, edit.time),
+            Self::Rewrite(value) => rewrite(edit, ATTRIBUTES[0], *value),
+            Self::Unset(_) if !edit.entity.is_visible() => Vec::new(),
             Self::Unset(name) => map.unset(name, edit.dot, edit.time),
             Self::Remove if edit.entity.is_visible() => map.remove(edit.dot),
             Self::Remove => Vec::new(),
             Self::Put(value) => vec![register(edit, Value::Bytes(value.to_be_bytes().to_vec()))],
-            Self::Delete => vec![register(edit, Value::Tombstone)],
+            Self::Delete if edit.entity.is_visible() => vec![register(edit, Value::Tombstone)],
+            Self::Delete => Vec::new(),
             Self::Increment(by) => vec![counter.increment(*by, edit.dot)?],
             Self::Decrement(by) => vec![counter.decrement(*by, edit.dot)?],
             Self::Reset => counter.reset(edit.dot),
-        })
+        });
+        Ok(cells)
     }
+}
+
+/// One attribute, and no other.
+fn rewrite(edit: &Edit<'_>, name: &str, value: u32) -> Vec<FieldCell> {
+    let map = LwwMap::new(edit.entity);
+    let mut cells = map.set(name, &value.to_be_bytes(), edit.dot, edit.time);
+    for (key, _) in edit.entity.fields() {
+        if let FieldKey::Attribute(other) = key
+            && other != name
+        {
+            cells.extend(map.unset(other, edit.dot, edit.time));
+        }
+    }
+    cells
 }
 
 fn register(edit: &Edit<'_>, value: Value) -> FieldCell {
@@ -108,6 +148,7 @@ impl Sums {
                 return;
             }
             Change::Set(..)
+            | Change::Rewrite(_)
             | Change::Unset(_)
             | Change::Remove
             | Change::Put(_)

@@ -102,7 +102,9 @@ impl World {
                 upto: Seq::new(1),
             },
         };
-        self.history.remember(replica, std::slice::from_ref(&op));
+        let state = self.nodes[number].state.clone();
+        self.history
+            .remember(replica, std::slice::from_ref(&op), &state);
         let op = Op {
             claim: Claim::Nothing,
             ..op

@@ -1,5 +1,7 @@
 //! Deliberately broken behaviour, with which the checks prove that they bite.
 
+use grapevine::sync::engine::Rules;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Every page of a pull claims its vector.
@@ -20,4 +22,35 @@ pub(crate) enum Fault {
     ForgetsClock,
     /// Now and then an entity is lost between the network and the writer.
     LosesEntities,
+    /// What every member has taken in is collected, whatever else they hold.
+    CollectsWhatAllHave,
+    /// Members that told nothing are not waited for.
+    CollectsWithoutTheAbsent,
+    /// What a peer tells joins what it told before, for ever.
+    JoinsReports,
+    /// Pages are sent to, and taken from, whoever lacks what was collected.
+    PullsBelowTheFloor,
+    /// Pushes are taken from whoever lacks what was collected.
+    PushesBelowTheFloor,
+    /// A rejoin keeps what the other side dropped.
+    RejoinsWithoutDropping,
+    /// A rejoin writes nothing anew.
+    RejoinsWithoutIssuing,
+    /// A rejoin writes anew under the times of before.
+    IssuesWithoutFreshTimes,
+    /// Who makes an entity of which it holds nothing does not say what was collected.
+    MakesWithoutClearing,
+}
+
+impl Fault {
+    /// The rules that engines obey under this fault.
+    pub(crate) fn rules(fault: Option<Self>) -> Rules {
+        Rules {
+            covers_reports: fault != Some(Self::CollectsWhatAllHave),
+            waits_for_absent: fault != Some(Self::CollectsWithoutTheAbsent),
+            replaces_reports: fault != Some(Self::JoinsReports),
+            checks_floor_of_pulls: fault != Some(Self::PullsBelowTheFloor),
+            checks_floor_of_pushes: fault != Some(Self::PushesBelowTheFloor),
+        }
+    }
 }

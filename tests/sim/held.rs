@@ -72,6 +72,16 @@ impl Held {
                 state.unclaimed
             ));
         }
+        let garbage = self
+            .entities
+            .iter()
+            .filter(|(id, entity)| id.collection() != Collection::Counters && entity.is_garbage());
+        if u64::try_from(garbage.count()) != Ok(state.garbage) {
+            return Err("what may be collected is counted wrongly".to_owned());
+        }
+        if !state.vector.includes(&state.floor.vector) {
+            return Err("the floor is above the vector".to_owned());
+        }
         Ok(())
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use grapevine::model::{Claim, EntityId, Op, PartitionId};
+use grapevine::{
+    model::{Claim, EntityId, Op, PartitionId},
+    store::State,
+};
 use grapevine_crdt::{Dot, FieldCell, ReplicaId, Timestamp, VersionVector};
 
 use crate::client::{Change, Sums};
@@ -13,6 +16,8 @@ pub(crate) struct Writes {
     pub(crate) entities: BTreeMap<EntityId, BTreeMap<Dot, Vec<FieldCell>>>,
     pub(crate) dots: BTreeMap<Dot, EntityId>,
     pub(crate) vector: VersionVector,
+    /// What the writer of each write had taken in of the partition.
+    pub(crate) contexts: BTreeMap<Dot, VersionVector>,
 }
 
 #[derive(Debug, Default)]
@@ -22,6 +27,8 @@ pub(crate) struct History {
     pub(crate) sums: Sums,
     /// Per node the greatest time it gave to a write, in all its lives.
     pub(crate) times: BTreeMap<usize, Timestamp>,
+    /// Writes that were on no disk any more when a node lost a part of its past.
+    pub(crate) lost: BTreeSet<(PartitionId, Dot)>,
 }
 
 impl History {
@@ -36,19 +43,84 @@ impl History {
         Some((id, writes.entities.get(id)?.get(&dot)?))
     }
 
+    /// The writes to an entity, with what their writers had taken in.
+    pub(crate) fn contexts(&self, id: &EntityId) -> impl Iterator<Item = (Dot, &VersionVector)> {
+        let writes = self.partitions.get(&id.partition());
+        let dots = writes.into_iter().flat_map(|writes| {
+            let of = writes.entities.get(id);
+            of.into_iter()
+                .flat_map(|of| of.keys())
+                .filter_map(|dot| Some((*dot, writes.contexts.get(dot)?)))
+        });
+        dots
+    }
+
+    /// Remembers what a rejoin wrote anew.
+    pub(crate) fn remember_issued(
+        &mut self,
+        partition: PartitionId,
+        id: &EntityId,
+        cell: &FieldCell,
+        context: &VersionVector,
+    ) {
+        let dot = cell.cell.dot;
+        let writes = self.partitions.entry(partition).or_default();
+        writes.dots.insert(dot, id.clone());
+        writes.vector.advance(dot.replica, dot.seq);
+        writes
+            .contexts
+            .entry(dot)
+            .or_insert_with(|| context.clone());
+        let cells = writes.entities.entry(id.clone()).or_default();
+        let cells = cells.entry(dot).or_default();
+        if !cells.contains(cell) {
+            cells.push(cell.clone());
+        }
+    }
+
     /// Remembers the steps of a durable group that `life` wrote itself.
-    pub(crate) fn remember(&mut self, life: ReplicaId, ops: &[Op]) {
-        for op in ops.iter().filter(|op| is_local(op, life)) {
-            let writes = self.partitions.entry(op.partition).or_default();
-            for entity in &op.entities {
-                for cell in &entity.cells {
-                    let dot = cell.cell.dot;
-                    writes.dots.insert(dot, entity.id.clone());
-                    writes.vector.advance(dot.replica, dot.seq);
-                    let cells = writes.entities.entry(entity.id.clone()).or_default();
-                    cells.entry(dot).or_default().push(cell.clone());
-                }
+    pub(crate) fn remember(&mut self, life: ReplicaId, ops: &[Op], before: &State) {
+        let mut vectors: BTreeMap<PartitionId, VersionVector> = BTreeMap::new();
+        for op in ops {
+            let vector = vectors
+                .entry(op.partition)
+                .or_insert_with(|| before.partition(op.partition).vector.clone());
+            if is_local(op, life) {
+                self.remember_write(op, vector);
             }
+            match &op.claim {
+                Claim::Advance { replica, upto, .. } => vector.advance(*replica, *upto),
+                Claim::Absorb { vector: taken, .. } => vector.join(taken),
+                Claim::Rejoin(rejoin) => vector.join(&rejoin.vector),
+                Claim::Nothing | Claim::Repair | Claim::Recount | Claim::Collect { .. } => {}
+            }
+        }
+    }
+
+    fn remember_write(&mut self, op: &Op, context: &VersionVector) {
+        let writes = self.partitions.entry(op.partition).or_default();
+        for entity in &op.entities {
+            for cell in &entity.cells {
+                let dot = cell.cell.dot;
+                writes.dots.insert(dot, entity.id.clone());
+                writes.vector.advance(dot.replica, dot.seq);
+                writes.contexts.insert(dot, context.clone());
+                let cells = writes.entities.entry(entity.id.clone()).or_default();
+                cells.entry(dot).or_default().push(cell.clone());
+            }
+        }
+    }
+
+    /// A node went back from `now` to `then`: what it wrote between, and whatever else it had, may be on no disk
+    /// any more.
+    pub(crate) fn lose(&mut self, now: &State, then: &State) {
+        for (partition, writes) in &self.partitions {
+            let (had, has) = (now.partition(*partition), then.partition(*partition));
+            let gone = writes
+                .dots
+                .keys()
+                .filter(|dot| had.vector.covers(**dot) && !has.vector.covers(**dot));
+            self.lost.extend(gone.map(|dot| (*partition, *dot)));
         }
     }
 

@@ -4,11 +4,12 @@
 //! Everything derives from one number. A run that fails prints how to replay it:
 //! `SEED=… cargo test --test sim`. `SEEDS=…` changes how many seeds are tried.
 //!
-//! Invariants 1 to 7 and 10 of the design are checked at every step, one file each under `invariants`, and
+//! Invariants 1 to 10 of the design are checked at every step, one file each under `invariants`, and
 //! each file proves that its check bites.
 
 mod client;
 mod directed;
+mod directed_absence;
 mod fault;
 mod held;
 mod history;
@@ -18,6 +19,7 @@ mod network;
 mod node;
 mod oracle;
 mod random;
+mod roster;
 mod settings;
 mod world;
 mod writer;

@@ -1,10 +1,13 @@
-//! What breaks: nodes crash and come back, the network splits and joins, clocks jump, connections are reset.
+//! What breaks: nodes crash and come back, the network splits and joins, clocks jump, connections are reset; and
+//! nodes go back to an old copy of their disk, start from a copy of another's, or are struck from the roster
+//! while they are away.
 
 use grapevine::sync::engine::Engine;
 use rand::RngExt;
 
 use crate::{
     invariants::Observed,
+    node::Disk,
     world::{Happening, World},
 };
 
@@ -19,7 +22,18 @@ impl World {
             return;
         }
         let number = self.rng.random_range(0..self.nodes.len());
-        match self.rng.random_range(0..6) {
+        let kinds = if self.settings.disturbs { 11 } else { 6 };
+        match self.rng.random_range(0..kinds) {
+            6 => {
+                let disk = self.nodes[number].disk.clone();
+                self.nodes[number].copy = Some((disk, self.nodes[number].life));
+            }
+            7 => self.restore(number),
+            8 => {
+                let from = self.rng.random_range(0..self.nodes.len());
+                self.clone_directory(from, number);
+            }
+            9 | 10 => self.isolate(number),
             0 | 1 => self.crash_for_a_while(number),
             2 | 3 => self.split_for_a_while(),
             4 => {
@@ -46,6 +60,70 @@ impl World {
             self.crash(number);
             let away = self.rng.random_range(50..3_000);
             self.after(away, Happening::Restart(number));
+        }
+    }
+
+    /// A node comes back from an old copy of its disk.
+    pub(crate) fn restore(&mut self, number: usize) {
+        if !self.nodes[number].up {
+            return;
+        }
+        let Some((disk, _)) = self.nodes[number].copy.clone() else {
+            return;
+        };
+        self.crash(number);
+        self.go_back(number, disk);
+    }
+
+    /// A node comes back from a copy of another's directory, while the other goes on.
+    pub(crate) fn clone_directory(&mut self, from: usize, to: usize) {
+        if from == to || !self.nodes[to].up {
+            return;
+        }
+        self.crash(to);
+        self.nodes[to].store = self.nodes[from].store;
+        let disk = self.nodes[from].disk.clone();
+        self.go_back(to, disk);
+    }
+
+    fn go_back(&mut self, number: usize, disk: Disk) {
+        self.disturbed = true;
+        let (_, had) = self.nodes[number].disk.replay();
+        let (_, has) = disk.replay();
+        self.history.lose(&had, &has);
+        self.history.times.remove(&number);
+        let node = &mut self.nodes[number];
+        node.disk = disk;
+        node.restored = true;
+        node.copy = None;
+        let away = self.rng.random_range(50..1_500);
+        self.after(away, Happening::Restart(number));
+    }
+
+    /// A node is cut off for so long that another takes it off the roster.
+    fn isolate(&mut self, number: usize) {
+        let sides = (0..self.nodes.len()).map(|other| u8::from(other == number));
+        self.network.split(sides.collect());
+        let silent = self.rng.random_range(200..1_500);
+        self.after(silent, Happening::Expel(number));
+        let apart = self.rng.random_range(1_000..5_000);
+        self.after(apart, Happening::Join);
+    }
+
+    /// Whoever does not reach a node takes it off the roster, and the node takes them off, with luck.
+    pub(crate) fn expel(&mut self, victim: usize) {
+        if !self.turmoil {
+            return;
+        }
+        self.disturbed = true;
+        for number in 0..self.nodes.len() {
+            let apart = !self.network.reach(number, victim);
+            if number != victim && apart && self.rng.random_bool(0.3) {
+                self.strike(number, victim);
+            }
+            if number != victim && apart && self.rng.random_bool(0.2) {
+                self.strike(victim, number);
+            }
         }
     }
 
@@ -82,6 +160,10 @@ impl World {
             node: number,
             before: &before,
         });
+        self.nodes[number].restored = false;
+        if self.settings.collects {
+            self.keep_roster(number);
+        }
     }
 
     /// Everything works again, and stays so.

@@ -8,12 +8,12 @@ use grapevine::{
         Claim, CommitRecord, EntityId, Op, Outcome, PartitionId, PartitionState, PartitionSummary,
         Root,
     },
-    store::{Changes, Group, MemoryRows, State, Workspace},
+    store::{Changes, Group, MemoryRows, State, Workspace, read_garbage},
     sync::engine::{Engine, Ticket, View},
 };
-use grapevine_crdt::{Dot, ReplicaId, Timestamp};
+use grapevine_crdt::{Dot, ReplicaId, Timestamp, VersionVector};
 
-use crate::{client::Change, fault::Fault, history::is_local};
+use crate::{client::Change, fault::Fault, history::is_local, roster::entry_id};
 
 /// After how many groups the journal is folded into a checkpoint.
 const GROUPS_PER_CHECKPOINT: usize = 16;
@@ -23,6 +23,7 @@ const GROUPS_PER_CHECKPOINT: usize = 16;
 pub(crate) enum Job {
     Write(EntityId, Change),
     Apply(Ticket, Op, Timestamp),
+    Collect(PartitionId, VersionVector),
 }
 
 /// What somebody is to hear once a group is durable.
@@ -30,11 +31,14 @@ pub(crate) enum Job {
 pub(crate) enum Answer {
     Written(EntityId, Dot),
     Applied(Ticket, Outcome),
+    Collected(PartitionId),
 }
 
 /// A group on its way to the disk.
 #[derive(Debug)]
 pub(crate) struct Staged {
+    /// Tells it from every other.
+    pub(crate) serial: u64,
     pub(crate) group: Group,
     pub(crate) changes: Changes,
     pub(crate) answers: Vec<Answer>,
@@ -81,6 +85,10 @@ impl Disk {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) life: ReplicaId,
+    /// Which store it is, through all its lives. Copies of a directory share it.
+    pub(crate) store: u32,
+    /// How often it was started.
+    pub(crate) run: u64,
     pub(crate) up: bool,
     pub(crate) engine: Engine,
     pub(crate) rows: MemoryRows,
@@ -90,10 +98,18 @@ pub(crate) struct Node {
     pub(crate) copy: Option<(Disk, ReplicaId)>,
     pub(crate) jobs: VecDeque<Job>,
     pub(crate) staged: Option<Staged>,
+    /// How many groups were staged.
+    pub(crate) serial: u64,
     /// How far its wall clock is off.
     pub(crate) skew_ms: i64,
     /// The peers it believes to be up, with their numbers.
     pub(crate) sees: BTreeMap<ReplicaId, usize>,
+    /// Whether it goes on as it was at an earlier moment, under the life of that moment.
+    pub(crate) rolled_back: bool,
+    /// Whether it came back from an older copy of its disk.
+    pub(crate) restored: bool,
+    /// Whether it was told to begin a new life.
+    pub(crate) gives_up_life: bool,
 }
 
 /// The latest published state, as the engine sees it.
@@ -118,9 +134,11 @@ impl View for Published<'_> {
 }
 
 impl Node {
-    pub(crate) fn new(life: ReplicaId, engine: Engine) -> Self {
+    pub(crate) fn new(life: ReplicaId, store: u32, engine: Engine) -> Self {
         Self {
             life,
+            store,
+            run: 0,
             up: true,
             engine,
             rows: MemoryRows::default(),
@@ -129,8 +147,12 @@ impl Node {
             copy: None,
             jobs: VecDeque::new(),
             staged: None,
+            serial: 0,
             skew_ms: 0,
             sees: BTreeMap::new(),
+            rolled_back: false,
+            restored: false,
+            gives_up_life: false,
         }
     }
 
@@ -141,7 +163,8 @@ impl Node {
         let mut answers = Vec::new();
         let mut edits = Vec::new();
         let size = size.min(self.jobs.len());
-        for job in self.jobs.drain(..size) {
+        let jobs: Vec<Job> = self.jobs.drain(..size).collect();
+        for job in jobs {
             match job {
                 Job::Write(id, change) => {
                     let written = workspace
@@ -158,19 +181,46 @@ impl Node {
                         .expect("rows in memory can be read");
                     answers.push(Answer::Applied(ticket, outcome));
                 }
+                Job::Collect(partition, stable) => {
+                    let ids = read_garbage(&self.rows, partition, None, usize::MAX)
+                        .expect("rows in memory can be read");
+                    let op = Op {
+                        partition,
+                        entities: Vec::new(),
+                        claim: Claim::Collect { stable, ids },
+                    };
+                    workspace
+                        .apply(op, Timestamp::ZERO)
+                        .expect("rows in memory can be read");
+                    answers.push(Answer::Collected(partition));
+                }
             }
         }
         if workspace.is_empty() {
             return answers;
         }
         let (group, changes) = workspace.finish(self.disk.number + 1);
+        self.serial += 1;
         self.staged = Some(Staged {
+            serial: self.serial,
             group,
             changes,
             answers,
             edits,
         });
         Vec::new()
+    }
+
+    pub(crate) fn view(&self) -> Published<'_> {
+        Published(&self.state, self.life)
+    }
+
+    /// Whether it is about to enter itself into the roster.
+    pub(crate) fn entering(&self) -> bool {
+        let id = entry_id(self.life);
+        let waits = |job: &Job| matches!(job, Job::Write(written, _) if *written == id);
+        let staged = self.staged.iter().flat_map(|staged| &staged.edits);
+        self.jobs.iter().any(waits) || staged.clone().any(|(written, _)| *written == id)
     }
 
     /// Makes a staged group visible; it is durable.
@@ -218,6 +268,7 @@ impl Node {
     /// A new life on the old disk.
     pub(crate) fn restart(&mut self, life: ReplicaId, engine: Engine, fault: Option<Fault>) {
         self.up = true;
+        self.run += 1;
         self.engine = engine;
         self.life = life;
         if fault == Some(Fault::ReusesLife)
@@ -225,6 +276,11 @@ impl Node {
         {
             (self.disk, self.life) = (disk, life);
         }
+        self.read_disk(fault);
+    }
+
+    /// Shows what is on the disk.
+    pub(crate) fn read_disk(&mut self, fault: Option<Fault>) {
         let (rows, replayed) = self.disk.replay();
         self.rows = rows;
         let mut state = State::default();

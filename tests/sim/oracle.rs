@@ -1,42 +1,112 @@
-//! What every node must hold in the end: the fold of all durable writes, made without the kernel.
+//! What every node must show in the end: the fold of all durable writes, made without the kernel, and without
+//! collection: whatever was collected must not be missed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use grapevine::model::{EntityId, PartitionId};
-use grapevine_crdt::{Entity, PnCounter};
+use grapevine::model::{Collection, EntityId, PartitionId};
+use grapevine_crdt::{Dot, Entity, FieldCell, PnCounter};
 
 use crate::{held::Held, history::Writes, world::World};
 
-fn fold(writes: &Writes) -> BTreeMap<EntityId, Entity> {
+/// The writes in `kept`, merged.
+fn fold(writes: &Writes, kept: impl Fn(Dot) -> bool) -> BTreeMap<EntityId, Entity> {
     let entities = writes.entities.iter().map(|(id, writes)| {
         let mut entity = Entity::default();
         // Backwards, which is hardly an order in which they came.
-        for cell in writes.values().flatten().rev() {
-            entity.merge_cell(cell.clone());
+        for (_, cells) in writes.iter().rev().filter(|(dot, _)| kept(**dot)) {
+            for cell in cells {
+                entity.merge_cell(cell.clone());
+            }
         }
         (id.clone(), entity)
     });
     entities.collect()
 }
 
+/// What users see of an entity, conflicts and all.
+fn shown(entity: Option<&Entity>) -> Vec<FieldCell> {
+    let digested = entity.into_iter().flat_map(Entity::digested);
+    let mut cells: Vec<FieldCell> = digested
+        .map(|(field, cell)| FieldCell {
+            field: field.clone(),
+            cell: cell.clone(),
+        })
+        .collect();
+    cells.sort();
+    cells
+}
+
 impl World {
     /// Compares every node with the oracle and with every other.
     pub(crate) fn compare(&self) -> Result<(), String> {
-        let nothing = Writes::default();
         for partition in PartitionId::all() {
-            let writes = self.history.partitions.get(&partition).unwrap_or(&nothing);
-            let expected = fold(writes);
-            for (number, node) in self.nodes.iter().enumerate() {
-                let at = |what: &str| format!("node {number}, partition {partition}: {what}");
-                let held = Held::of(&node.rows, partition);
-                if held.entities != expected {
+            self.compare_partition(partition)?;
+        }
+        self.compare_digests()?;
+        self.compare_acknowledged()?;
+        self.compare_sums()
+    }
+
+    /// Where nodes differ, for who has to find out why.
+    pub(crate) fn differences(&self) -> String {
+        let mut told = String::new();
+        for (number, node) in self.nodes.iter().enumerate() {
+            let (jobs, sees) = (node.jobs.len(), node.sees.len());
+            let (up, staged) = (node.up, node.staged.is_some());
+            told += &format!("node {number}: up {up}, staged {staged}, {jobs} jobs, sees {sees}");
+            for partition in PartitionId::all() {
+                let ours = node.state.partition(partition);
+                let first = self.nodes[0].state.partition(partition);
+                if ours.summary() != first.summary() {
+                    let (vector, unclaimed, floor) = (&ours.vector, ours.unclaimed, &ours.floor);
+                    told += &format!(
+                        "; {partition}: {vector:?}, {unclaimed} unclaimed, floor {:?} instead of {:?}, {} unclaimed, floor {:?}",
+                        floor.vector, first.vector, first.unclaimed, first.floor.vector
+                    );
+                }
+            }
+            told += "\n";
+        }
+        told
+    }
+
+    /// Whether a write is on no disk any more because a node lost a part of its past.
+    fn is_lost(&self, partition: PartitionId, dot: Dot) -> bool {
+        if !self.history.lost.contains(&(partition, dot)) {
+            return false;
+        }
+        let node = &self.nodes[0];
+        let covered = node.state.partition(partition).vector.covers(dot);
+        !covered && !Held::of(&node.rows, partition).log.contains_key(&dot)
+    }
+
+    fn expected(&self, partition: PartitionId) -> BTreeMap<EntityId, Entity> {
+        let nothing = Writes::default();
+        let writes = self.history.partitions.get(&partition).unwrap_or(&nothing);
+        fold(writes, |dot| !self.is_lost(partition, dot))
+    }
+
+    fn compare_partition(&self, partition: PartitionId) -> Result<(), String> {
+        let expected = self.expected(partition);
+        let nothing = Writes::default();
+        let writes = self.history.partitions.get(&partition).unwrap_or(&nothing);
+        for (number, node) in self.nodes.iter().enumerate() {
+            let at = |what: &str| format!("node {number}, partition {partition}: {what}");
+            let held = Held::of(&node.rows, partition);
+            let ids: BTreeSet<&EntityId> = expected.keys().chain(held.entities.keys()).collect();
+            for id in ids {
+                let (is, should) = (shown(held.entities.get(id)), shown(expected.get(id)));
+                if is != should {
                     return Err(at(&format!(
-                        "holds {:?} instead of {expected:?}",
-                        held.entities
+                        "shows {is:?} of {id} instead of {should:?}; it holds {:?}; all that was written is {:?}",
+                        held.entities.get(id),
+                        writes.entities.get(id),
                     )));
                 }
-                let state = node.state.partition(partition);
-                held.adds_up_to(state).map_err(|what| at(&what))?;
+            }
+            let state = node.state.partition(partition);
+            held.adds_up_to(state).map_err(|what| at(&what))?;
+            if self.history.lost.is_empty() {
                 if state.vector != writes.vector {
                     return Err(at(&format!(
                         "has taken in {:?} instead of {:?}",
@@ -48,17 +118,11 @@ impl World {
                 }
             }
         }
-        self.compare_rows()?;
-        self.compare_acknowledged()?;
-        self.compare_sums()
+        Ok(())
     }
 
-    fn compare_rows(&self) -> Result<(), String> {
-        let first: Vec<_> = self.nodes[0].rows.iter().collect();
+    fn compare_digests(&self) -> Result<(), String> {
         for (number, node) in self.nodes.iter().enumerate() {
-            if node.rows.iter().collect::<Vec<_>>() != first {
-                return Err(format!("node {number} holds other bytes than node 0"));
-            }
             if node.state.root() != self.nodes[0].state.root() {
                 return Err(format!("node {number} has another root than node 0"));
             }
@@ -75,11 +139,40 @@ impl World {
         Ok(())
     }
 
+    /// What was deleted long ago is gone for good.
+    pub(crate) fn compare_garbage(&self) -> Result<(), String> {
+        for partition in PartitionId::all() {
+            for (number, node) in self.nodes.iter().enumerate() {
+                let held = Held::of(&node.rows, partition);
+                let mut entities = held.entities.iter();
+                let hidden = entities.find(|(id, entity)| {
+                    id.collection() != Collection::Counters && !entity.is_visible()
+                });
+                if let Some((id, entity)) = hidden {
+                    let by = node.engine.collection(&node.view(), self.now(number));
+                    return Err(format!(
+                        "node {number} still holds {id}: {entity:?}; in the way is {by:?}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn compare_sums(&self) -> Result<(), String> {
-        let nothing = Writes::default();
         for (id, sum) in self.history.sums.iter() {
-            let writes = self.history.partitions.get(&id.partition());
-            let entities = fold(writes.unwrap_or(&nothing));
+            let partition = id.partition();
+            let lost = self.history.lost.iter().any(|(of, dot)| {
+                *of == partition
+                    && self
+                        .history
+                        .write(*of, *dot)
+                        .is_some_and(|(written, _)| written == id)
+            });
+            if lost {
+                continue;
+            }
+            let entities = self.expected(partition);
             let value = entities
                 .get(id)
                 .map_or(0, |entity| PnCounter::new(entity).value());

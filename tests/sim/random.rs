@@ -14,6 +14,8 @@ const DEFAULT_SEEDS: u64 = 200;
 const MAX_HEALING_MS: u64 = 20_000;
 /// How long they may then take to know it when somebody asks.
 const MAX_ASKING_MS: u64 = 2_000;
+/// How long it may take then until nothing that was deleted is left.
+const MAX_COLLECTING_MS: u64 = 20_000;
 
 /// Runs one seed to its end; the time it took until all nodes held the same.
 fn run(seed: u64) -> Result<u64, String> {
@@ -37,13 +39,38 @@ fn run(seed: u64) -> Result<u64, String> {
         return Err(complaint.clone());
     }
     if !world.converged() {
-        return Err(format!("not the same after {MAX_HEALING_MS} ms"));
+        return Err(format!(
+            "not the same after {MAX_HEALING_MS} ms: {}",
+            world.differences()
+        ));
     }
     if !world.knows_it() {
         return Err(format!("not known to be the same after {MAX_ASKING_MS} ms"));
     }
     world.compare()?;
+    if !world.disturbed {
+        collect_all(&mut world)?;
+    }
     Ok(converged_ms - healed_ms)
+}
+
+/// Lets everything go that can; what is shown stays as it is.
+fn collect_all(world: &mut World) -> Result<(), String> {
+    let until_ms = world.now_ms + MAX_COLLECTING_MS;
+    while world.compare_garbage().is_err() && world.now_ms < until_ms {
+        let next_ms = world.now_ms + 500;
+        while world.step(next_ms) {}
+        world.now_ms = next_ms;
+    }
+    world.check(&Observed::Everything);
+    if let Some((invariant, what)) = world.violations.first() {
+        return Err(format!("invariant {invariant:?}: {what}"));
+    }
+    if let Some(complaint) = world.complaints.first() {
+        return Err(complaint.clone());
+    }
+    world.compare_garbage()?;
+    world.compare()
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -1,6 +1,9 @@
 //! What a run is like; drawn from its seed.
 
-use grapevine::{store::DeltaBudget, sync::engine::EngineConfig};
+use grapevine::{
+    store::DeltaBudget,
+    sync::engine::{EngineConfig, Rules},
+};
 use rand::{Rng, RngExt};
 
 /// How long clients write and things break, in milliseconds of simulated time.
@@ -23,6 +26,10 @@ pub(crate) struct Settings {
     /// Whether a message may overtake another on its link.
     pub(crate) reorders: bool,
     pub(crate) gossips: bool,
+    /// Whether nodes keep a roster and collect.
+    pub(crate) collects: bool,
+    /// Whether nodes lose a part of their past, are copied, or are struck from the roster.
+    pub(crate) disturbs: bool,
     /// Every how many commits everything is checked.
     pub(crate) full_check_period: u64,
     pub(crate) budget: DeltaBudget,
@@ -43,6 +50,8 @@ impl Settings {
             duplication: if chaos { rng.random_range(0..=20) } else { 0 },
             reorders: chaos,
             gossips: rng.random_bool(0.7),
+            collects: true,
+            disturbs: std::env::var_os("DISTURB").is_some(),
             full_check_period: 64,
             budget: DeltaBudget {
                 entities: 1 << rng.random_range(0..=6),
@@ -55,6 +64,8 @@ impl Settings {
                 max_pulls: rng.random_range(2..=128),
                 max_parked_records: rng.random_range(0..=64),
                 max_pushes_applying: rng.random_range(1..=64),
+                collect_period_ms: rng.random_range(100..=2_000),
+                rules: Rules::default(),
             },
         }
     }
@@ -72,6 +83,8 @@ impl Settings {
             duplication: 0,
             reorders: false,
             gossips: false,
+            collects: false,
+            disturbs: false,
             full_check_period: 1,
             budget: DeltaBudget {
                 entities: 1,

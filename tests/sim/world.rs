@@ -1,13 +1,13 @@
 //! The world: nodes, what is going to happen to them, and what was seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use grapevine::{
     model::{Claim, Floor, Op},
-    store::read_delta,
+    store::{compare_listing, read_delta, read_entities, read_listing, read_state},
     sync::{
         Message,
-        engine::{Command, Engine, Event, Now, PullRequest},
+        engine::{Command, Comparison, Engine, Event, Now, PullRequest, Request},
     },
 };
 use grapevine_crdt::ReplicaId;
@@ -32,13 +32,17 @@ const TICK_PERIOD_MS: u64 = 100;
 pub(crate) enum Happening {
     Tick(usize),
     Client,
-    /// A node's group reaches the disk, if it still lives that life.
-    Synced(usize, ReplicaId),
+    /// A node's group with this serial reaches the disk, if it was not given up.
+    Synced(usize, u64),
     /// Steps that needed no sync are answered.
-    Answered(usize, ReplicaId, Vec<Answer>),
+    Answered(usize, u64, Vec<Answer>),
     Arrives(Packet),
     /// A node reads the page that a peer asked for.
-    Serves(usize, ReplicaId, ReplicaId, PullRequest),
+    Serves(usize, ReplicaId, ReplicaId, Request),
+    /// A node compares a peer's listing with what it holds.
+    Compares(usize, u64, Comparison),
+    Roster(usize),
+    Expel(usize),
     Dial,
     Nemesis,
     Restart(usize),
@@ -55,6 +59,11 @@ pub(crate) struct World {
     pub(crate) owners: BTreeMap<ReplicaId, usize>,
     pub(crate) network: Network,
     pub(crate) history: History,
+    /// Who was struck from the roster by somebody else.
+    pub(crate) expelled: BTreeSet<ReplicaId>,
+    /// Whether some node lost a part of its past, or was struck: until all is healed, a member may have collected
+    /// what another still holds when such a node meets it, and repair has to follow.
+    pub(crate) disturbed: bool,
     /// Whether clients write and things break.
     pub(crate) turmoil: bool,
     pub(crate) checked: Vec<Invariant>,
@@ -63,6 +72,8 @@ pub(crate) struct World {
     pub(crate) complaints: Vec<String>,
     happenings: BTreeMap<(u64, u64), Happening>,
     serial: u64,
+    /// How often repair was due.
+    pub(crate) repairs: u64,
     /// How many groups were shown.
     pub(crate) commits: u64,
     trace: bool,
@@ -71,7 +82,8 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, settings: Option<Settings>, fault: Option<Fault>) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let settings = settings.unwrap_or_else(|| Settings::draw(&mut rng));
+        let mut settings = settings.unwrap_or_else(|| Settings::draw(&mut rng));
+        settings.engine.rules = Fault::rules(fault);
         let mut world = Self {
             network: Network::new(settings.nodes),
             settings,
@@ -81,19 +93,23 @@ impl World {
             nodes: Vec::new(),
             owners: BTreeMap::new(),
             history: History::default(),
+            expelled: BTreeSet::new(),
+            disturbed: false,
             turmoil: true,
             checked: Invariant::ALL.to_vec(),
             violations: Vec::new(),
             complaints: Vec::new(),
             happenings: BTreeMap::new(),
             serial: 0,
+            repairs: 0,
             commits: 0,
             trace: std::env::var_os("TRACE").is_some(),
         };
         for number in 0..world.settings.nodes {
             let life = world.mint(number);
             let engine = Engine::new(world.settings.engine.clone());
-            world.nodes.push(Node::new(life, engine));
+            let store = u32::try_from(number).expect("few nodes");
+            world.nodes.push(Node::new(life, store, engine));
         }
         world
     }
@@ -112,6 +128,9 @@ impl World {
             self.after(after, Happening::Tick(number));
             let skew = self.rng.random_range(-25_000..=25_000);
             self.nodes[number].skew_ms = skew;
+            if self.settings.collects {
+                self.roster(number);
+            }
         }
         self.after(0, Happening::Dial);
         self.after(1, Happening::Client);
@@ -171,6 +190,9 @@ impl World {
             | Happening::Synced(..)
             | Happening::Answered(..)
             | Happening::Serves(..)
+            | Happening::Compares(..)
+            | Happening::Roster(_)
+            | Happening::Expel(_)
             | Happening::Dial
             | Happening::Nemesis
             | Happening::Restart(_)
@@ -188,9 +210,9 @@ impl World {
                 self.after(TICK_PERIOD_MS - jitter, Happening::Tick(number));
             }
             Happening::Client => self.client(),
-            Happening::Synced(number, life) => self.synced(number, life),
-            Happening::Answered(number, life, answers) => {
-                if self.lives(number, life) {
+            Happening::Synced(number, serial) => self.synced(number, serial),
+            Happening::Answered(number, run, answers) => {
+                if self.nodes[number].up && self.nodes[number].run == run {
                     self.answer(number, answers);
                     self.kick(number);
                 }
@@ -198,9 +220,16 @@ impl World {
             Happening::Arrives(packet) => self.arrives(packet),
             Happening::Serves(number, life, peer, request) => {
                 if self.lives(number, life) {
-                    self.serves(number, peer, &request);
+                    self.serves(number, peer, request);
                 }
             }
+            Happening::Compares(number, run, comparison) => {
+                if self.nodes[number].up && self.nodes[number].run == run {
+                    self.compares(number, &comparison);
+                }
+            }
+            Happening::Roster(number) => self.roster(number),
+            Happening::Expel(victim) => self.expel(victim),
             Happening::Dial => self.dial(),
             Happening::Nemesis => self.nemesis(),
             Happening::Restart(number) => self.restart(number),
@@ -273,19 +302,39 @@ impl World {
                 self.kick(number);
             }
             Command::NewLife => {
-                self.complaints
-                    .push(format!("node {number} is told of writes it never made"));
+                if !self.nodes[number].rolled_back {
+                    self.complaints
+                        .push(format!("node {number} is told of writes it never made"));
+                }
+                self.nodes[number].gives_up_life = true;
             }
             Command::Disconnect(peer, reason) => {
                 let node = &mut self.nodes[number];
                 node.sees.remove(&peer);
-                self.complaints
-                    .push(format!("node {number} disconnects {peer}: {reason}"));
+                if node.gives_up_life && node.rolled_back {
+                    self.new_life(number);
+                } else {
+                    self.complaints
+                        .push(format!("node {number} disconnects {peer}: {reason}"));
+                }
             }
             Command::Diverged(peer, partition) => {
-                self.complaints
-                    .push(format!("node {number} and {peer} diverged in {partition}"));
+                self.repairs += 1;
+                if !self.disturbed {
+                    self.complaints
+                        .push(format!("node {number} and {peer} diverged in {partition}"));
+                }
             }
+            Command::Collect { partition, stable } => {
+                let job = Job::Collect(partition, stable);
+                self.nodes[number].jobs.push_back(job);
+                self.kick(number);
+            }
+            Command::Compare(comparison) => {
+                let run = self.nodes[number].run;
+                self.after(1, Happening::Compares(number, run, comparison));
+            }
+            Command::Warn(warning) => self.complaints.push(warning),
         }
     }
 
@@ -307,9 +356,55 @@ impl World {
         op
     }
 
-    fn serves(&mut self, number: usize, peer: ReplicaId, request: &PullRequest) {
+    fn serves(&mut self, number: usize, peer: ReplicaId, request: Request) {
+        let node = &self.nodes[number];
+        let (rows, clock) = (&node.rows, node.state.clock());
+        let budget = self.settings.budget;
+        let readable = "rows in memory can be read";
+        let message = match request {
+            Request::Page(request) => self.page(number, &request),
+            Request::State(asked) => {
+                let state = node.state.partition(asked.partition);
+                let (vector, cursor) = (&asked.vector, asked.cursor.as_ref());
+                let page = read_state(rows, asked.partition, state, vector, cursor, budget);
+                Message::State {
+                    pull: asked.pull,
+                    page: asked.page,
+                    partition: asked.partition,
+                    clock,
+                    state: page.expect(readable),
+                }
+            }
+            Request::List(asked) => {
+                let cursor = asked.cursor.as_ref();
+                let listing = read_listing(rows, asked.partition, cursor, budget);
+                Message::Listing {
+                    pull: asked.pull,
+                    page: asked.page,
+                    partition: asked.partition,
+                    listing: listing.expect(readable),
+                }
+            }
+            Request::Cells(asked) => {
+                let cells = read_entities(rows, asked.partition, &asked.ids, budget);
+                let (answered, entities) = cells.expect(readable);
+                Message::Cells {
+                    pull: asked.pull,
+                    page: asked.page,
+                    partition: asked.partition,
+                    clock,
+                    answered: u32::try_from(answered).expect("few entities"),
+                    entities,
+                }
+            }
+        };
+        self.send(number, peer, message);
+    }
+
+    fn page(&mut self, number: usize, request: &PullRequest) -> Message {
         let node = &self.nodes[number];
         let state = node.state.partition(request.partition);
+        let (unclaimed, clock) = (state.unclaimed > 0, node.state.clock());
         let mut page = read_delta(
             &node.rows,
             request.partition,
@@ -334,14 +429,22 @@ impl World {
         if self.fault == Some(Fault::HidesStamps) {
             page.stamp = 0;
         }
-        let message = Message::Delta {
+        Message::Delta {
             pull: request.pull,
             page: request.page,
             partition: request.partition,
-            clock: self.nodes[number].state.clock(),
+            clock,
+            unclaimed,
             delta: page,
-        };
-        self.send(number, peer, message);
+        }
+    }
+
+    fn compares(&mut self, number: usize, comparison: &Comparison) {
+        let (after, upto) = (comparison.after.as_ref(), comparison.upto.as_ref());
+        let rows = &self.nodes[number].rows;
+        let ids = compare_listing(rows, comparison.partition, after, upto, &comparison.theirs);
+        let ids = ids.expect("rows in memory can be read");
+        self.feed(number, Event::Compared(comparison.repair, ids));
     }
 
     fn client(&mut self) {

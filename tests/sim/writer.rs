@@ -7,12 +7,13 @@ use grapevine::{
     store::{Changes, Group, MemoryRows, State, Table, Workspace, read_entity},
     sync::engine::Event,
 };
-use grapevine_crdt::{Entity, ReplicaId, Timestamp};
+use grapevine_crdt::{Entity, FieldCell, ReplicaId, Timestamp};
 use rand::RngExt;
 
 use crate::{
     client::Change,
     fault::Fault,
+    held::Held,
     history::is_local,
     invariants::Observed,
     node::{Answer, Job, Staged},
@@ -58,9 +59,9 @@ impl World {
         if !node.up || node.staged.is_some() || node.jobs.is_empty() {
             return;
         }
-        let life = node.life;
         let answers = node.stage(size, wall_ms);
         if let Some(staged) = &node.staged {
+            let serial = staged.serial;
             let told: Vec<Answer> = match self.fault {
                 Some(Fault::AcksEarly) => staged.answers.clone(),
                 _ => Vec::new(),
@@ -69,24 +70,57 @@ impl World {
                 self.acknowledge(number, &answer);
             }
             let delay = self.rng.random_range(1..=self.settings.max_sync_ms);
-            self.after(delay, Happening::Synced(number, life));
+            self.after(delay, Happening::Synced(number, serial));
         } else {
-            self.after(0, Happening::Answered(number, life, answers));
+            let run = self.nodes[number].run;
+            self.after(0, Happening::Answered(number, run, answers));
         }
     }
 
-    pub(crate) fn synced(&mut self, number: usize, life: ReplicaId) {
-        if !self.lives(number, life) {
-            return;
-        }
-        let Some(staged) = self.nodes[number].staged.take() else {
+    pub(crate) fn synced(&mut self, number: usize, serial: u64) {
+        let node = &mut self.nodes[number];
+        let Some(staged) = node.staged.take_if(|staged| staged.serial == serial) else {
             return;
         };
-        let only_peers = staged.edits.is_empty();
-        if self.turmoil && only_peers && self.rng.random_ratio(1, 200) {
-            self.fail(number, &staged.answers);
+        if self.turmoil && self.rng.random_ratio(1, 200) {
+            self.reopen(number, staged);
+            return;
         } else {
             self.publish(number, staged);
+        }
+        self.kick(number);
+    }
+
+    /// The disk fails in the middle of a commit: nobody hears of it, the store is opened again, and a new life
+    /// begins. What was to be written may be there or not.
+    fn reopen(&mut self, number: usize, staged: Staged) {
+        if self.rng.random_bool(0.5) {
+            self.durable(number, &staged.group, &staged.edits);
+            self.nodes[number].disk.append(staged.group);
+        }
+        self.nodes[number].read_disk(self.fault);
+        self.fail(number, &staged.answers);
+        self.new_life(number);
+        self.kick(number);
+    }
+
+    /// A node goes on under a fresh replica id; its connections were made by the old one.
+    pub(crate) fn new_life(&mut self, number: usize) {
+        let old = self.nodes[number].life;
+        let life = self.mint(number);
+        let node = &mut self.nodes[number];
+        node.life = life;
+        node.gives_up_life = false;
+        node.rolled_back = false;
+        let seen: Vec<_> = node.sees.keys().copied().collect();
+        for peer in seen {
+            self.disconnect(number, peer);
+        }
+        for other in 0..self.nodes.len() {
+            self.disconnect(other, old);
+        }
+        if let Some(staged) = self.nodes[number].staged.take() {
+            self.fail(number, &staged.answers);
         }
         self.kick(number);
     }
@@ -94,8 +128,10 @@ impl World {
     /// The disk refuses a group.
     fn fail(&mut self, number: usize, answers: &[Answer]) {
         for answer in answers {
-            if let Answer::Applied(ticket, _) = answer {
-                self.feed(number, Event::ApplyFailed(*ticket));
+            match answer {
+                Answer::Written(..) => {}
+                Answer::Applied(ticket, _) => self.feed(number, Event::ApplyFailed(*ticket)),
+                Answer::Collected(partition) => self.feed(number, Event::Collected(*partition)),
             }
         }
     }
@@ -106,6 +142,7 @@ impl World {
             mut changes,
             answers,
             edits,
+            ..
         } = staged;
         let before = self.before(number, &group);
         self.damage(number, &group, &mut changes);
@@ -134,7 +171,9 @@ impl World {
             group,
         });
         let life = self.nodes[number].life;
-        self.history.remember(life, &group.ops);
+        let before = self.nodes[number].state.clone();
+        self.history.remember(life, &group.ops, &before);
+        self.remember_issued(number, group);
         self.history.count(edits);
         let times = group.ops.iter().filter(|op| is_local(op, life));
         let greatest = times
@@ -149,12 +188,74 @@ impl World {
         }
     }
 
+    /// What rejoins of a group wrote anew: the steps do not tell, so they are taken once more.
+    fn remember_issued(&mut self, number: usize, group: &Group) {
+        let rejoins = group.ops.iter().filter_map(|op| match &op.claim {
+            Claim::Rejoin(rejoin) => Some((op.partition, rejoin.issue?.replica)),
+            Claim::Nothing
+            | Claim::Advance { .. }
+            | Claim::Absorb { .. }
+            | Claim::Repair
+            | Claim::Recount
+            | Claim::Collect { .. } => None,
+        });
+        let rejoins: Vec<_> = rejoins.collect();
+        if rejoins.is_empty() {
+            return;
+        }
+        let node = &self.nodes[number];
+        let mut workspace = Workspace::new(&node.rows, node.state.clone());
+        let replayed = workspace.replay(group.clone());
+        replayed.expect("rows in memory can be read");
+        let (_, changes) = workspace.finish(0);
+        let mut rows = node.rows.clone();
+        rows.apply(changes.rows);
+        let mut greatest = self.history.times.get(&number).copied();
+        for (partition, replica) in rejoins {
+            let before = self.nodes[number]
+                .state
+                .partition(partition)
+                .vector
+                .get(replica);
+            let context = changes.state.partition(partition).vector.clone();
+            for (id, entity) in &Held::of(&rows, partition).entities {
+                let issued = entity
+                    .cells()
+                    .filter(|(_, cell)| cell.dot.replica == replica && cell.dot.seq > before);
+                for (field, cell) in issued {
+                    let cell = FieldCell {
+                        field: field.clone(),
+                        cell: cell.clone(),
+                    };
+                    if cell.field.is_timed() {
+                        greatest = greatest.max(Some(cell.cell.rank.time()));
+                    }
+                    self.history.remember_issued(partition, id, &cell, &context);
+                }
+            }
+        }
+        if let Some(greatest) = greatest {
+            self.history.times.insert(number, greatest);
+        }
+    }
+
     fn before(&self, number: usize, group: &Group) -> Before {
         let node = &self.nodes[number];
-        let ids = group.ops.iter().flat_map(|op| &op.entities);
-        let entities = ids.map(|entity| {
-            let held = read_entity(&node.rows, &entity.id).expect("rows in memory can be read");
-            (entity.id.clone(), held.unwrap_or_default())
+        let ids = group.ops.iter().flat_map(|op| {
+            let collected: &[EntityId] = match &op.claim {
+                Claim::Collect { ids, .. } => ids,
+                Claim::Nothing
+                | Claim::Advance { .. }
+                | Claim::Absorb { .. }
+                | Claim::Repair
+                | Claim::Recount
+                | Claim::Rejoin(_) => &[],
+            };
+            op.entities.iter().map(|entity| &entity.id).chain(collected)
+        });
+        let entities = ids.map(|id| {
+            let held = read_entity(&node.rows, id).expect("rows in memory can be read");
+            (id.clone(), held.unwrap_or_default())
         });
         Before {
             state: node.state.clone(),
@@ -189,8 +290,12 @@ impl World {
     pub(crate) fn answer(&mut self, number: usize, answers: Vec<Answer>) {
         for answer in answers {
             self.acknowledge(number, &answer);
-            if let Answer::Applied(ticket, outcome) = answer {
-                self.feed(number, Event::Applied(ticket, outcome));
+            match answer {
+                Answer::Written(..) => {}
+                Answer::Applied(ticket, outcome) => {
+                    self.feed(number, Event::Applied(ticket, outcome));
+                }
+                Answer::Collected(partition) => self.feed(number, Event::Collected(partition)),
             }
         }
     }

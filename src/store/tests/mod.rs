@@ -1,6 +1,8 @@
 //! The store as a whole, each test named after the danger it guards against.
 
+mod changes;
 mod copies;
+mod crash;
 mod faults;
 mod fixture;
 mod floors;

@@ -36,6 +36,8 @@ pub struct DriverConfig {
     pub min_redial_period: Duration,
     /// How long a retry of an address waits at most.
     pub max_redial_period: Duration,
+    /// How long checking what is stored rests after each partition; `None`: it is never checked.
+    pub scrub_pause: Option<Duration>,
 }
 
 impl DriverConfig {
@@ -51,6 +53,7 @@ impl DriverConfig {
             handshake_timeout: Duration::from_secs(5),
             min_redial_period: Duration::from_millis(100),
             max_redial_period: Duration::from_secs(5),
+            scrub_pause: None,
         }
     }
 }

@@ -15,6 +15,7 @@ pub(super) struct Counters {
     pub(super) pulls: Count,
     pub(super) steps_applied: Count,
     pub(super) steps_failed: Count,
+    pub(super) collections: Count,
 }
 
 /// One number that only rises.
@@ -54,6 +55,8 @@ pub struct DriverTotals {
     pub steps_applied: u64,
     /// Steps of peers that the store could not take.
     pub steps_failed: u64,
+    /// Steps that collected something of what was deleted.
+    pub collections: u64,
 }
 
 impl Counters {
@@ -69,6 +72,7 @@ impl Counters {
             pulls: self.pulls.get(),
             steps_applied: self.steps_applied.get(),
             steps_failed: self.steps_failed.get(),
+            collections: self.collections.get(),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The one task that owns the engine.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
-use grapevine_crdt::{ReplicaId, Timestamp};
+use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
 use rand::rngs::StdRng;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -14,12 +14,14 @@ use tokio::{
 };
 
 use super::{
-    PeerReport,
+    Health, PeerReport,
     apply::{Applied, Step},
+    clocks::base_ms,
     peers::Peers,
     probed::Probed,
-    serve::Request,
+    serve::Asked,
     shared::{Inbound, Room, Shared},
+    tasks::{Done, Task},
 };
 use crate::{
     model::{CommitRecord, PartitionId, PartitionState, PartitionSummary, Root},
@@ -34,6 +36,9 @@ use crate::{
 /// How often the engine hears that time went on.
 const TICK_PERIOD: Duration = Duration::from_millis(50);
 
+/// A clock that was moved by less is not compared again, in milliseconds.
+const LEAST_MOVE_MS: u64 = 1_000;
+
 /// About how many bytes of records travel in one frame; a group commit with more is split.
 const PUSH_FRAME_BYTES: usize = 256 * 1024;
 
@@ -43,6 +48,8 @@ pub(super) enum Control {
     Peers(oneshot::Sender<Vec<PeerReport>>),
     ProbeAll,
     Gossiped(Vec<(ReplicaId, Root)>),
+    Roster(Arc<BTreeSet<ReplicaId>>, VersionVector, bool),
+    Health(oneshot::Sender<Health>),
 }
 
 /// Where events come from.
@@ -52,6 +59,7 @@ pub(super) struct Sources {
     pub(super) inbound: mpsc::Receiver<Inbound>,
     pub(super) commits: mpsc::Receiver<Arc<[CommitRecord]>>,
     pub(super) applied: mpsc::Receiver<Applied>,
+    pub(super) done: mpsc::Receiver<Done>,
 }
 
 pub(super) struct EventLoop {
@@ -63,7 +71,9 @@ pub(super) struct EventLoop {
     /// Steps for which `steps` had no room. While there are any, nothing is taken from the links, so they
     /// are at most what one event yields.
     pub(super) backlog: VecDeque<Step>,
-    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) requests: mpsc::Sender<Asked>,
+    /// Work of the engine that reads the store for itself.
+    pub(super) tasks: mpsc::Sender<Task>,
     /// What was asked of each peer that is up, and what it told.
     pub(super) probed: BTreeMap<ReplicaId, Probed>,
     /// Numbers the times that peers came up.
@@ -71,6 +81,8 @@ pub(super) struct EventLoop {
     /// Rises with every change of what is known of peers.
     pub(super) changes: watch::Sender<u64>,
     pub(super) commands: Vec<Command>,
+    /// Whether it was last said that our clock is off.
+    pub(super) clock_is_off: bool,
 }
 
 /// The local store as the engine may see it.
@@ -118,6 +130,7 @@ impl EventLoop {
                     };
                     self.step(event, None);
                 }
+                Some(done) = sources.done.recv() => self.step(done.into_event(), None),
                 Some(records) = sources.commits.recv() => self.step(Event::Committed(records), None),
                 Ok(place) = steps.reserve(), if !self.backlog.is_empty() => {
                     if let Some(step) = self.backlog.pop_front() {
@@ -140,13 +153,50 @@ impl EventLoop {
         if let Some(replica) = self.shared.store.replica() {
             self.peers.break_off_outdated(replica);
         }
+        self.watch_clock();
         self.step(Event::Tick, None);
+    }
+
+    /// Clocks were compared when links came up. If ours has moved since, they are compared again.
+    fn watch_clock(&mut self) {
+        let now = self.shared.now();
+        let tolerated_ms = (self.shared.config.max_clock_skew_ms / 6).max(LEAST_MOVE_MS);
+        let base_ms = base_ms(now);
+        if self.peers.break_off_measured(base_ms, tolerated_ms) {
+            self.warn("the clock of this node was moved; peers are asked for theirs again");
+            self.shared.clocks.moved(now);
+        }
+        let fault = self.shared.clocks.fault(now);
+        if fault.is_some() != self.clock_is_off {
+            self.clock_is_off = fault.is_some();
+            match fault {
+                Some(fault) => tracing::error!("{fault}; client writes are refused"),
+                None => {
+                    tracing::info!("the clock of this node agrees again; client writes are taken")
+                }
+            }
+        }
     }
 
     fn control(&mut self, control: Control) {
         match control {
             Control::Peers(answer) => {
                 let _asker_gone = answer.send(self.reports());
+            }
+            Control::Roster(members, read, alone) => {
+                let event = Event::Roster {
+                    members,
+                    read,
+                    alone,
+                };
+                self.step(event, None);
+            }
+            Control::Health(answer) => {
+                let (view, now) = (self.view(), self.shared.now());
+                let _asker_gone = answer.send(Health {
+                    collection: self.engine.collection(&view, now),
+                    divergences: self.engine.divergences(now),
+                });
             }
             Control::ProbeAll => self.step(Event::ProbeAll, None),
             Control::Gossiped(roots) => {
@@ -164,6 +214,11 @@ impl EventLoop {
             .map(|status| PeerReport {
                 info: self.peers.info(status.replica).cloned(),
                 probed: self.probed.get(&status.replica).copied(),
+                clock_offset_ms: self
+                    .peers
+                    .info(status.replica)
+                    .and_then(|info| self.shared.clocks.offset_ms(&info.peer, self.shared.now())),
+                waiting_bytes: self.peers.waiting_bytes(status.replica),
                 status,
             })
             .collect()
@@ -174,12 +229,13 @@ impl EventLoop {
             Inbound::Up {
                 link,
                 ours,
+                base_ms,
                 info,
                 sender,
             } => {
                 let event = Event::PeerUp(info.clone());
                 let (name, replica) = (info.name.clone(), info.replica);
-                if self.peers.open(link, ours, info, sender) {
+                if self.peers.open(link, ours, base_ms, info, sender) {
                     self.epochs += 1;
                     let probed = Probed::new(self.epochs);
                     self.probed.insert(replica, probed);
@@ -196,6 +252,11 @@ impl EventLoop {
                 let Some(replica) = self.peers.peer_of(link) else {
                     return;
                 };
+                if matches!(message, Message::Pull { .. } | Message::InStep { .. })
+                    && let Some(sender) = self.peers.sender(replica)
+                {
+                    sender.has_asked();
+                }
                 let told = self
                     .probed
                     .get_mut(&replica)
@@ -251,7 +312,7 @@ impl EventLoop {
                 let Some(sender) = self.peers.sender(replica).cloned() else {
                     return;
                 };
-                if self.requests.try_send(Request { request, sender }).is_err() {
+                if self.requests.try_send(Asked { request, sender }).is_err() {
                     self.shared.counters.pages_dropped.increment();
                 }
             }
@@ -276,10 +337,15 @@ impl EventLoop {
             Command::Diverged(replica, partition) => {
                 self.shared.counters.divergences.increment();
                 let warning = format!(
-                    "partition {partition} differs from that of {replica} although both took in the same writes"
+                    "partition {partition} differs from that of {replica} although both took in the same writes; it is being repaired"
                 );
                 self.warn(&warning);
             }
+            Command::Collect { partition, stable } => {
+                self.hand_on(Task::Collect { partition, stable });
+            }
+            Command::Compare(comparison) => self.hand_on(Task::Compare(comparison)),
+            Command::Warn(warning) => self.warn(&warning),
         }
     }
 
@@ -296,14 +362,8 @@ impl EventLoop {
             }
             Err(error) => self.warn(&format!("a message could not be sent: {error}")),
         }
-        match message {
-            Message::Pull { .. } => self.shared.counters.pulls.increment(),
-            Message::Hello(_)
-            | Message::Probe { .. }
-            | Message::InStep { .. }
-            | Message::Summaries { .. }
-            | Message::Delta { .. }
-            | Message::Push { .. } => {}
+        if let Message::Pull { .. } = message {
+            self.shared.counters.pulls.increment();
         }
     }
 
@@ -318,6 +378,12 @@ impl EventLoop {
                 sender.push(frame.clone());
             }
         }
+    }
+
+    /// The engine commands one of each kind at a time, so there is always room.
+    fn hand_on(&self, task: Task) {
+        let handed_on = self.tasks.try_send(task);
+        debug_assert!(handed_on.is_ok(), "there is room for one of each kind");
     }
 
     /// Steps stay in order: none passes those that wait.

@@ -7,20 +7,23 @@ use std::{
     time::Instant,
 };
 
-use grapevine_crdt::ReplicaId;
+use grapevine_crdt::{ReplicaId, VersionVector};
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    DriverConfig, DriverTotals, Probed, apply,
+    DriverConfig, DriverTotals, Probed, RefusedPeer, apply,
+    clocks::Clocks,
     counters::Counters,
     dialer,
     event_loop::{Control, EventLoop, Sources},
     listening,
     peers::Peers,
     serve,
+    session::MAX_ROOM_OF_ALL_BYTES,
     shared::{Shared, UpPeers},
+    tasks,
     warnings::Warnings,
 };
 use crate::{
@@ -29,7 +32,7 @@ use crate::{
     store::{Edit, Store},
     sync::{
         PeerInfo,
-        engine::{Engine, PeerStatus},
+        engine::{CollectionStatus, Divergence, Engine, PeerStatus},
         transport::{Connector, Listener, Traffic},
     },
 };
@@ -37,8 +40,8 @@ use crate::{
 /// How many messages of all links wait for the event loop.
 const MAX_INBOUND_WAITING: usize = 256;
 
-/// How many local commits wait to be pushed; what exceeds that is found by pulls.
-const MAX_COMMITS_WAITING: usize = 4_096;
+/// How many local commits wait to be pushed, each of about 4 MiB at most; what exceeds that is found by pulls.
+const MAX_COMMITS_WAITING: usize = 512;
 
 /// How many requests from above wait.
 const MAX_CONTROL_WAITING: usize = 256;
@@ -50,8 +53,21 @@ pub struct PeerReport {
     pub info: Option<PeerInfo>,
     /// What was asked of it and what it told; `None` while it is down.
     pub probed: Option<Probed>,
+    /// How far its clock is ahead of ours (negative: behind), in milliseconds; `None` while it is down.
+    pub clock_offset_ms: Option<i64>,
+    /// How many bytes wait to be sent to it.
+    pub waiting_bytes: usize,
     /// What the engine knows of it.
     pub status: PeerStatus,
+}
+
+/// How well the partitions are.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// How far collection is.
+    pub collection: CollectionStatus,
+    /// The partitions that differ from a peer's although both took in the same writes.
+    pub divergences: Vec<Divergence>,
 }
 
 /// Sync that runs. Cheap to clone; all clones are one driver.
@@ -81,6 +97,7 @@ impl Driver {
         let (changes_sender, changes) = watch::channel(0);
         let engine = Engine::new(config.engine.clone());
         let commits = store.subscribe(MAX_COMMITS_WAITING);
+        let clocks = Clocks::new(config.max_clock_skew_ms);
         let shared = Arc::new(Shared {
             config,
             store,
@@ -89,13 +106,16 @@ impl Driver {
             traffic: Arc::new(Traffic::default()),
             counters: Counters::default(),
             warnings: Warnings::default(),
+            clocks,
             inbound: inbound_sender,
+            room: Arc::new(Semaphore::new(MAX_ROOM_OF_ALL_BYTES)),
             up: watch::Sender::new(Arc::new(UpPeers::new())),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
         });
         let tasks = TaskTracker::new();
         let (steps, applied) = apply::start(&shared, &tasks);
+        let (work, done) = tasks::start(&shared, &tasks);
         let event_loop = EventLoop {
             shared: Arc::clone(&shared),
             engine,
@@ -104,16 +124,19 @@ impl Driver {
             steps,
             backlog: VecDeque::new(),
             requests: serve::start(&shared, &tasks),
+            tasks: work,
             probed: BTreeMap::new(),
             epochs: 0,
             changes: changes_sender,
             commands: Vec::new(),
+            clock_is_off: false,
         };
         tasks.spawn(event_loop.run(Sources {
             control,
             inbound,
             commits,
             applied,
+            done,
         }));
         tasks.spawn(listening::run(Arc::clone(&shared), listener, tasks.clone()));
         tasks.spawn(dialer::run(
@@ -159,6 +182,41 @@ impl Driver {
             return Vec::new();
         }
         reports.await.unwrap_or_default()
+    }
+
+    /// Who belongs to the cluster, as the roster says, what of the roster's partition had been taken in when it
+    /// was read, and whether this node was given no seeds. Nothing is collected before. Waits for the driver, for
+    /// the word must not be lost.
+    pub async fn set_roster(
+        &self,
+        members: Arc<BTreeSet<ReplicaId>>,
+        read: VersionVector,
+        alone: bool,
+    ) {
+        let word = Control::Roster(members, read, alone);
+        let _stopped = self.control.send(word).await;
+    }
+
+    /// How well the partitions are; the best once the driver stopped.
+    pub async fn health(&self) -> Health {
+        let (answer, health) = oneshot::channel();
+        if self.control.send(Control::Health(answer)).await.is_err() {
+            return Health::default();
+        }
+        health.await.unwrap_or_default()
+    }
+
+    /// The peers that were refused at the handshake within the last minutes, [`MAX_REFUSED`](super::MAX_REFUSED)
+    /// at most, in the order of their addresses.
+    #[must_use]
+    pub fn refused(&self) -> Vec<RefusedPeer> {
+        self.shared.clocks.refused(self.shared.now())
+    }
+
+    /// Why this node should make no writes now, if it is its clock that is off.
+    #[must_use]
+    pub fn clock_fault(&self) -> Option<String> {
+        self.shared.clocks.fault(self.shared.now())
     }
 
     /// Changes whenever a peer comes, goes, or tells its root.

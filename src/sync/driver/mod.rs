@@ -3,7 +3,7 @@
 //! One task (`event_loop`) owns the engine and takes one event after another: what links bring (`session`, one
 //! task a connection, after the handshake), what the store commits, what became of applied steps (`apply`), the
 //! passing of time. What the engine commands it hands on at once and never waits for: frames go into the bounded lanes of a
-//! link, pages are read by a few blocking workers (`serve`), steps go to the store in order through a task of
+//! link, pages are read by a few blocking workers (`serve`), collections and comparisons run in the background (`tasks`), steps go to the store in order through a task of
 //! their own (`apply`), which, when it falls behind, makes the loop stop taking from the links: a peer that
 //! sends faster than we can store is slowed down by its own connection.
 //!
@@ -12,11 +12,12 @@
 //!
 //! Invariants: a peer is up if and only if it passed the handshake on a link that is open; the engine hears of
 //! nobody else. At most [`MAX_LINKS`] links, and per link [`MAX_ROOM_BYTES`] of messages between socket and
-//! store.
+//! store; of all links [`MAX_ROOM_OF_ALL_BYTES`].
 //!
 //! It must not know gossip, the roster, HTTP, or what a message means.
 
 mod apply;
+mod clocks;
 mod config;
 mod counters;
 mod dialer;
@@ -28,11 +29,14 @@ mod probed;
 mod serve;
 mod session;
 mod shared;
+mod tasks;
 mod warnings;
 
+pub use clocks::{MAX_REFUSED, RefusedPeer};
 pub use config::{DriverConfig, LocalPeer};
 pub use counters::DriverTotals;
-pub use handle::{Driver, PeerReport};
+pub use handle::{Driver, Health, PeerReport};
 pub use listening::MAX_LINKS;
 pub use probed::Probed;
-pub use session::MAX_ROOM_BYTES;
+pub use session::{MAX_ROOM_BYTES, MAX_ROOM_OF_ALL_BYTES};
+pub use tasks::MAX_IDS_A_STEP;

@@ -44,34 +44,23 @@ impl Probed {
 
     /// Notes a message to the peer; `taken` says whether it is on its way.
     pub(super) const fn say(&mut self, message: &Message, taken: bool) {
-        match message {
-            Message::Probe { .. } => self.asked += taken as u64,
-            Message::Hello(_)
-            | Message::InStep { .. }
-            | Message::Summaries { .. }
-            | Message::Pull { .. }
-            | Message::Delta { .. }
-            | Message::Push { .. } => {}
+        if let Message::Probe { .. } = message {
+            self.asked += taken as u64;
         }
     }
 
     /// Notes a message from the peer; says whether it tells its root.
     pub(super) const fn hear(&mut self, message: &Message) -> bool {
-        match message {
-            Message::Probe { root } => {
-                self.told = Some(*root);
-                true
-            }
-            Message::InStep { root } | Message::Summaries { root, .. } => {
-                self.told = Some(*root);
-                self.answered += 1;
-                true
-            }
-            Message::Hello(_)
-            | Message::Pull { .. }
-            | Message::Delta { .. }
-            | Message::Push { .. } => false,
+        if let Message::InStep { root } | Message::Summaries { root, .. } = message {
+            self.told = Some(*root);
+            self.answered += 1;
+            return true;
         }
+        if let Message::Probe { root } = message {
+            self.told = Some(*root);
+            return true;
+        }
+        false
     }
 }
 

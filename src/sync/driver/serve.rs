@@ -7,10 +7,10 @@ use tokio_util::task::TaskTracker;
 
 use super::shared::Shared;
 use crate::{
-    store::DeltaBudget,
+    store::{DeltaBudget, Snapshot, read_entities, read_listing, read_state},
     sync::{
         Message,
-        engine::PullRequest,
+        engine::{MAX_ENTRIES_LISTED, Request},
         transport::{Frame, LinkSender},
     },
 };
@@ -18,6 +18,12 @@ use crate::{
 /// The bounds of one page.
 const PAGE_BUDGET: DeltaBudget = DeltaBudget {
     entities: 1_000,
+    bytes: 256 * 1024,
+};
+
+/// The bounds of one page of dots or of hashes, which take less room than cells.
+const LIST_BUDGET: DeltaBudget = DeltaBudget {
+    entities: MAX_ENTRIES_LISTED,
     bytes: 256 * 1024,
 };
 
@@ -29,19 +35,19 @@ const MAX_READERS: usize = 2;
 
 /// A page to read, and where to send it.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) request: PullRequest,
+pub(super) struct Asked {
+    pub(super) request: Request,
     pub(super) sender: LinkSender,
 }
 
 /// Starts the task that has pages read.
-pub(super) fn start(shared: &Arc<Shared>, tasks: &TaskTracker) -> mpsc::Sender<Request> {
+pub(super) fn start(shared: &Arc<Shared>, tasks: &TaskTracker) -> mpsc::Sender<Asked> {
     let (requests, waiting) = mpsc::channel(MAX_REQUESTS_WAITING);
     tasks.spawn(serve(Arc::clone(shared), waiting, tasks.clone()));
     requests
 }
 
-async fn serve(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Request>, tasks: TaskTracker) {
+async fn serve(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Asked>, tasks: TaskTracker) {
     let readers = Arc::new(Semaphore::new(MAX_READERS));
     while let Some(request) = waiting.recv().await {
         let Ok(reader) = Arc::clone(&readers).acquire_owned().await else {
@@ -55,8 +61,8 @@ async fn serve(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Request>, tasks:
     }
 }
 
-fn answer(shared: &Shared, request: Request) {
-    let Request { request, sender } = request;
+fn answer(shared: &Shared, asked: Asked) {
+    let Asked { request, sender } = asked;
     match read_page(shared, request) {
         Ok(frame) => {
             shared.counters.pages_served.increment();
@@ -72,21 +78,60 @@ fn answer(shared: &Shared, request: Request) {
     }
 }
 
-fn read_page(shared: &Shared, request: PullRequest) -> anyhow::Result<Frame> {
+fn read_page(shared: &Shared, request: Request) -> anyhow::Result<Frame> {
     let snapshot = shared.store.snapshot();
-    let PullRequest {
-        pull,
-        page,
-        partition,
-        base,
-        cursor,
-    } = request;
-    let delta = snapshot.delta(partition, &base, cursor, PAGE_BUDGET)?;
-    Ok(Frame::encode(&Message::Delta {
-        pull,
-        page,
-        partition,
-        clock: snapshot.state().clock(),
-        delta,
-    })?)
+    let message = read(&snapshot, request)?;
+    Ok(Frame::encode(&message)?)
+}
+
+fn read(snapshot: &Snapshot, request: Request) -> anyhow::Result<Message> {
+    let clock = snapshot.state().clock();
+    Ok(match request {
+        Request::Page(asked) => {
+            let state = snapshot.state().partition(asked.partition);
+            let page = snapshot.delta(asked.partition, &asked.base, asked.cursor, PAGE_BUDGET)?;
+            Message::Delta {
+                pull: asked.pull,
+                page: asked.page,
+                partition: asked.partition,
+                clock,
+                unclaimed: state.unclaimed > 0,
+                delta: page,
+            }
+        }
+        Request::State(asked) => {
+            let state = snapshot.state().partition(asked.partition);
+            let cursor = asked.cursor.as_ref();
+            let (partition, vector) = (asked.partition, &asked.vector);
+            let page = read_state(snapshot, partition, state, vector, cursor, LIST_BUDGET)?;
+            Message::State {
+                pull: asked.pull,
+                page: asked.page,
+                partition,
+                clock,
+                state: page,
+            }
+        }
+        Request::List(asked) => {
+            let cursor = asked.cursor.as_ref();
+            Message::Listing {
+                pull: asked.pull,
+                page: asked.page,
+                partition: asked.partition,
+                listing: read_listing(snapshot, asked.partition, cursor, LIST_BUDGET)?,
+            }
+        }
+        Request::Cells(asked) => {
+            let (answered, entities) =
+                read_entities(snapshot, asked.partition, &asked.ids, PAGE_BUDGET)?;
+            Message::Cells {
+                pull: asked.pull,
+                page: asked.page,
+                partition: asked.partition,
+                clock,
+                answered: u32::try_from(answered)?,
+                entities,
+            }
+        }
+    })
 }

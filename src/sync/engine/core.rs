@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use grapevine_crdt::ReplicaId;
+use grapevine_crdt::{ReplicaId, VersionVector};
 use rand::Rng;
 
 use super::{
-    Command, EngineConfig, Event, Now, PeerStatus, PullRequest, Ticket, View,
+    Command, Divergence, EngineConfig, Event, FetchRequest, ListRequest, Now, PeerStatus,
+    PullRequest, Request, StateRequest, Ticket, View,
+    collection::Collecting,
+    divergence::Divergences,
     peer::{Peers, Want},
     probes::Probes,
     pulls::Pulls,
     push,
+    rejoin::Rejoining,
+    repair::Repairing,
     validate::{self, Violation},
 };
 use crate::{
@@ -25,6 +30,10 @@ pub struct Engine {
     pub(super) peers: Peers,
     pub(super) pulls: Pulls,
     pub(super) probes: Probes,
+    pub(super) collecting: Collecting,
+    pub(super) rejoining: Option<Rejoining>,
+    pub(super) repairing: Option<Repairing>,
+    pub(super) divergences: Divergences,
     tickets: Tickets,
 }
 
@@ -41,15 +50,43 @@ impl Step<'_> {
     }
 }
 
+/// What a peer tells of itself when it asks for a page.
+struct Told {
+    vector: VersionVector,
+    open: bool,
+    unclaimed: bool,
+    fresh: bool,
+}
+
 /// Whose step a ticket names.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Purpose {
     /// A page of the pull with this id.
-    Page(u64),
+    Page(u64, PartitionId),
     /// The last page of the pull with this id, with the claim.
-    Claim(u64),
+    Claim(u64, PartitionId),
     /// A push.
     Push(ReplicaId, PartitionId),
+    /// A page of the rejoin with this id.
+    StatePage(u64, PartitionId),
+    /// The end of the rejoin with this id.
+    Rejoin(u64, PartitionId),
+    /// What the repair with this id fetched.
+    Repair(u64),
+}
+
+impl Purpose {
+    /// Whether it may bring cells of `partition` that a peer had collected since.
+    fn brings(self, partition: PartitionId) -> bool {
+        match self {
+            Self::Page(_, of)
+            | Self::Claim(_, of)
+            | Self::Push(_, of)
+            | Self::StatePage(_, of)
+            | Self::Rejoin(_, of) => of == partition,
+            Self::Repair(_) => false,
+        }
+    }
 }
 
 /// The steps on their way through the writer: at most [`MAX_PAGES_APPLYING`](super::MAX_PAGES_APPLYING) for
@@ -69,6 +106,10 @@ impl Engine {
             peers: Peers::default(),
             pulls: Pulls::default(),
             probes: Probes::default(),
+            collecting: Collecting::default(),
+            rejoining: None,
+            repairing: None,
+            divergences: Divergences::default(),
             tickets: Tickets::default(),
         }
     }
@@ -106,6 +147,13 @@ impl Engine {
                     self.probe(step, peer);
                 }
             }
+            Event::Roster {
+                members,
+                read,
+                alone,
+            } => self.roster(members, read, alone),
+            Event::Collected(partition) => self.collected(step, partition),
+            Event::Compared(repair, ids) => self.compared(step, repair, ids),
             Event::Tick => self.tick(step, rng),
         }
     }
@@ -114,6 +162,39 @@ impl Engine {
     #[must_use]
     pub fn peers(&self, view: &dyn View, now: Now) -> Vec<PeerStatus> {
         self.peers.statuses(view, now)
+    }
+
+    /// The closed partitions that differ from a peer's although both took in the same writes.
+    #[must_use]
+    pub fn divergences(&self, now: Now) -> Vec<Divergence> {
+        self.divergences.list(now)
+    }
+
+    /// Whether cells of the partition are on their way through the writer.
+    pub(super) fn is_applying(&self, partition: PartitionId) -> bool {
+        self.tickets
+            .open
+            .values()
+            .any(|purpose| purpose.brings(partition))
+    }
+
+    /// A peer tells what it holds of a partition.
+    pub(super) fn told_vector(
+        &mut self,
+        step: &Step<'_>,
+        peer: ReplicaId,
+        partition: PartitionId,
+        vector: VersionVector,
+        unclaimed: bool,
+    ) {
+        let replaces = self.config.rules.replaces_reports;
+        if let Some(peer) = self.peers.up(peer) {
+            if replaces {
+                peer.told_vector(partition, vector, step.view, unclaimed);
+            } else {
+                peer.told_as_well(partition, vector, step.view, unclaimed);
+            }
+        }
     }
 
     pub(super) fn apply(
@@ -135,7 +216,8 @@ impl Engine {
 
     fn peer_up(&mut self, step: &mut Step<'_>, peer: ReplicaId) {
         self.forget_work(peer);
-        self.peers.connect(peer, step.now);
+        let forgets = self.config.rules.replaces_reports;
+        self.peers.connect(peer, step.now, forgets);
         self.probe(step, peer);
         self.fill(step);
     }
@@ -148,6 +230,9 @@ impl Engine {
     /// Nothing is wanted of a peer whose frames may have been lost with its connection.
     fn forget_work(&mut self, peer: ReplicaId) {
         self.pulls.forget_peer(peer);
+        self.forget_rejoin(peer);
+        self.forget_repair(peer);
+        self.divergences.forget_peer(peer);
         self.peers.disconnect(peer);
     }
 
@@ -156,46 +241,7 @@ impl Engine {
             return;
         };
         peer.last_heard_ms = step.now.monotonic_ms;
-        let taken = match message {
-            Message::Hello(_) => Err(Violation::Hello),
-            Message::Probe { root } => {
-                self.probed(step, sender, root);
-                Ok(())
-            }
-            Message::InStep { root } => {
-                peer.told_root(root, step.view);
-                Ok(())
-            }
-            Message::Summaries { root, partitions } => {
-                self.summaries(step, sender, root, &partitions)
-            }
-            Message::Pull {
-                pull,
-                page,
-                partition,
-                vector,
-                open,
-                base,
-                cursor,
-            } => {
-                let request = PullRequest {
-                    pull,
-                    page,
-                    partition,
-                    base,
-                    cursor,
-                };
-                self.serve(step, sender, request, vector, open)
-            }
-            Message::Delta {
-                pull,
-                page,
-                partition,
-                clock,
-                delta,
-            } => self.page(step, sender, (pull, page, partition), clock, delta),
-            Message::Push { clock, records } => push::take(self, step, sender, clock, records),
-        };
+        let taken = self.take(step, sender, message);
         if let Err(violation) = taken {
             self.forget_work(sender);
             if matches!(violation, Violation::OurWrites(_)) {
@@ -207,13 +253,155 @@ impl Engine {
         self.fill(step);
     }
 
+    fn take(
+        &mut self,
+        step: &mut Step<'_>,
+        sender: ReplicaId,
+        message: Message,
+    ) -> Result<(), Violation> {
+        match message {
+            Message::Hello(_) => return Err(Violation::Hello),
+            Message::Probe { root } => self.probed(step, sender, root),
+            Message::InStep { root } => {
+                self.told_root(step, sender, root);
+            }
+            Message::Summaries { root, partitions } => {
+                self.summaries(step, sender, root, &partitions)?;
+            }
+            Message::Pull {
+                pull,
+                page,
+                partition,
+                vector,
+                open,
+                unclaimed,
+                fresh,
+                base,
+                cursor,
+            } => {
+                let request = PullRequest {
+                    pull,
+                    page,
+                    partition,
+                    base,
+                    cursor,
+                };
+                let told = Told {
+                    vector,
+                    open,
+                    unclaimed,
+                    fresh,
+                };
+                self.serve(step, sender, request, told)?;
+            }
+            Message::Delta {
+                pull,
+                page,
+                partition,
+                clock,
+                unclaimed,
+                delta,
+            } => {
+                let name = (pull, page, partition);
+                self.page(step, sender, name, clock, unclaimed, delta)?;
+            }
+            Message::Push { clock, records } => push::take(self, step, sender, clock, records)?,
+            Message::Behind {
+                pull,
+                page,
+                partition,
+                vector,
+                floor,
+            } => self.behind(step, sender, (pull, page, partition), vector, floor)?,
+            Message::RejoinPull {
+                pull,
+                page,
+                partition,
+                vector,
+                cursor,
+            } => {
+                let request = StateRequest {
+                    pull,
+                    page,
+                    partition,
+                    vector,
+                    cursor,
+                };
+                self.serve_state(step, sender, request)?;
+            }
+            Message::State {
+                pull,
+                page,
+                partition,
+                clock,
+                state,
+            } => self.state_page(step, sender, (pull, page, partition), clock, state)?,
+            Message::List {
+                pull,
+                page,
+                partition,
+                cursor,
+            } => {
+                let request = ListRequest {
+                    pull,
+                    page,
+                    partition,
+                    cursor,
+                };
+                Self::serve_listing(step, sender, request)?;
+            }
+            Message::Listing {
+                pull,
+                page,
+                partition,
+                listing,
+            } => self.listed(step, sender, (pull, page, partition), listing)?,
+            Message::Fetch {
+                pull,
+                page,
+                partition,
+                ids,
+            } => {
+                let request = FetchRequest {
+                    pull,
+                    page,
+                    partition,
+                    ids,
+                };
+                Self::serve_cells(step, sender, request)?;
+            }
+            Message::Cells {
+                pull,
+                page,
+                partition,
+                clock,
+                answered,
+                entities,
+            } => {
+                let name = (pull, page, partition);
+                self.fetched(step, sender, name, clock, (answered, entities))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A peer tells its root; says whether it is ours.
+    fn told_root(&mut self, step: &mut Step<'_>, sender: ReplicaId, root: Root) -> bool {
+        let Some(peer) = self.peers.up(sender) else {
+            return false;
+        };
+        let agrees = peer.told_root(root, step.view);
+        if agrees {
+            self.met();
+            self.divergences.forget_peer(sender);
+        }
+        agrees
+    }
+
     /// A peer asks whether we agree.
     fn probed(&mut self, step: &mut Step<'_>, sender: ReplicaId, root: Root) {
-        let Some(peer) = self.peers.up(sender) else {
-            return;
-        };
         let ours = step.view.root();
-        let answer = if peer.told_root(root, step.view) {
+        let answer = if self.told_root(step, sender, root) {
             Message::InStep { root: ours }
         } else {
             let summary = |partition| step.view.summary(partition);
@@ -234,26 +422,33 @@ impl Engine {
         partitions: &[PartitionSummary],
     ) -> Result<(), Violation> {
         validate::summaries(root, partitions)?;
+        if self.told_root(step, sender, root) {
+            return Ok(());
+        }
         let Some(peer) = self.peers.up(sender) else {
             return Ok(());
         };
-        if peer.told_root(root, step.view) {
-            return Ok(());
-        }
+        let mut damaged = None;
         for (partition, theirs) in PartitionId::all().zip(partitions) {
             let ours = step.view.summary(partition);
             if ours.vector_hash == theirs.vector_hash {
-                peer.told_ours(partition, step.view);
+                peer.told_ours(partition, step.view, theirs.open);
                 if !ours.open && !theirs.open {
-                    if ours.digest != theirs.digest {
-                        step.commands.push(Command::Diverged(sender, partition));
+                    if ours.digest == theirs.digest {
+                        self.divergences.agree(sender, partition);
+                    } else if self.divergences.differ(step, sender, partition) {
+                        damaged = damaged.or(Some(partition));
                     }
                     continue;
                 }
             }
+            self.divergences.agree(sender, partition);
             if ours != *theirs {
                 peer.want(partition, Want::Differs(*theirs));
             }
+        }
+        if let Some(partition) = damaged {
+            self.begin_repair(step, sender, partition);
         }
         Ok(())
     }
@@ -264,11 +459,10 @@ impl Engine {
         step: &mut Step<'_>,
         sender: ReplicaId,
         request: PullRequest,
-        theirs: grapevine_crdt::VersionVector,
-        open: bool,
+        told: Told,
     ) -> Result<(), Violation> {
         let partition = request.partition;
-        validate::vector(partition, &theirs, step.view)?;
+        validate::vector(partition, &told.vector, step.view)?;
         if request.base.len() > validate::MAX_VECTOR_ENTRIES {
             return Err(Violation::LongVector(partition));
         }
@@ -276,21 +470,37 @@ impl Engine {
             return Ok(());
         };
         if request.page == 0 {
-            if !step.view.partition(partition).vector.includes(&theirs) {
+            if !step.view.partition(partition).vector.includes(&told.vector) {
                 peer.want(partition, Want::Told);
-            } else if open {
+            } else if told.open {
                 peer.want(partition, Want::Open);
             }
         }
-        peer.told_vector(partition, theirs, step.view);
-        step.commands.push(Command::Serve(sender, request));
+        let fresh = told.fresh && told.vector.is_empty();
+        let lacks = Self::lacks_our_floor(step.view, partition, &told.vector);
+        self.told_vector(step, sender, partition, told.vector, told.unclaimed);
+        if lacks && !fresh && self.config.rules.checks_floor_of_pulls {
+            Self::tell_behind(step, sender, &request);
+        } else {
+            let request = Request::Page(request);
+            step.commands.push(Command::Serve(sender, request));
+        }
         Ok(())
     }
 
     fn applied(&mut self, step: &mut Step<'_>, ticket: Ticket, outcome: Outcome) {
         match self.tickets.open.remove(&ticket) {
-            Some(Purpose::Page(pull)) => self.page_applied(step, pull),
-            Some(Purpose::Claim(pull)) => self.completed(step, pull),
+            Some(Purpose::Page(pull, _)) => self.page_applied(step, pull),
+            Some(Purpose::Claim(pull, _)) => {
+                self.met();
+                self.completed(step, pull);
+            }
+            Some(Purpose::StatePage(rejoin, _)) => self.state_applied(step, rejoin),
+            Some(Purpose::Rejoin(rejoin, _)) => {
+                self.met();
+                self.end_rejoin(step, rejoin);
+            }
+            Some(Purpose::Repair(repair)) => self.repaired(step, repair),
             Some(Purpose::Push(peer, partition)) => {
                 push::applied(self, peer, partition, outcome);
             }
@@ -301,7 +511,11 @@ impl Engine {
 
     fn apply_failed(&mut self, step: &mut Step<'_>, ticket: Ticket) {
         match self.tickets.open.remove(&ticket) {
-            Some(Purpose::Page(pull) | Purpose::Claim(pull)) => self.abandon(pull),
+            Some(Purpose::Page(pull, _) | Purpose::Claim(pull, _)) => self.abandon(pull),
+            Some(Purpose::StatePage(rejoin, _) | Purpose::Rejoin(rejoin, _)) => {
+                self.end_rejoin(step, rejoin);
+            }
+            Some(Purpose::Repair(repair)) => self.end_repair(step, repair),
             Some(Purpose::Push(peer, _)) => push::failed(self, peer),
             None => {}
         }
@@ -310,8 +524,11 @@ impl Engine {
 
     fn tick(&mut self, step: &mut Step<'_>, rng: &mut dyn Rng) {
         self.abandon_stalled(step.now);
+        self.abandon_stalled_rejoin(step.now);
+        self.abandon_stalled_repair(step.now);
         self.fill(step);
         self.recheck(step);
+        self.collect(step);
         self.probe_random(step, rng);
     }
 }

@@ -1,38 +1,21 @@
 //! What is known of each peer: whether it is up, what it last told, what is wanted of it.
 //!
-//! Invariants: `told` never says more than the peer said itself; of a peer that is down nothing is wanted,
-//! pulled or parked; the peers remembered after they went down are bounded.
+//! Invariants: a report never says more than the peer said itself since it came up the last time; it stays while
+//! the peer is down, for a life holds what it held; of a peer that is down nothing is wanted, pulled or parked;
+//! the peers remembered after they went down are bounded.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
 
-use super::{Now, PeerStatus, View};
-use crate::model::{CommitRecord, PARTITIONS, PartitionId, PartitionState, PartitionSummary, Root};
+use super::{
+    Now, PeerStatus, View,
+    report::{Report, Told},
+};
+use crate::model::{CommitRecord, Floor, PARTITIONS, PartitionId, PartitionSummary, Root};
 
 /// How many peers are remembered after they went down; the one not heard of for longest goes first.
 pub const MAX_PEERS_REMEMBERED: usize = 1_024;
-
-/// How much of a partition a peer said that it holds.
-#[derive(Clone, Debug)]
-pub(super) enum Told {
-    /// It never said.
-    Nothing,
-    /// What we held at that moment.
-    Ours(Arc<PartitionState>),
-    /// This.
-    Vector(VersionVector),
-}
-
-impl Told {
-    pub(super) fn vector(&self) -> Option<&VersionVector> {
-        match self {
-            Self::Nothing => None,
-            Self::Ours(state) => Some(&state.vector),
-            Self::Vector(vector) => Some(vector),
-        }
-    }
-}
 
 /// Why a partition is to be pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +59,12 @@ pub(super) struct Peer {
     pub(super) parked: Parked,
     /// How many of its push records are on their way through the writer.
     pub(super) pushes_applying: usize,
-    told: Vec<Told>,
+    /// The partitions that it must take part in whole before deltas can be exchanged with it, each with what it
+    /// had collected.
+    pub(super) rejoins: BTreeMap<PartitionId, Floor>,
+    reports: Vec<Report>,
+    /// Per partition the floor of ours that it was last seen to have taken in since it came up.
+    cleared: BTreeMap<PartitionId, Arc<Floor>>,
 }
 
 impl Peer {
@@ -91,38 +79,53 @@ impl Peer {
             pulls: BTreeMap::new(),
             parked: Parked::default(),
             pushes_applying: 0,
-            told: vec![Told::Nothing; PARTITIONS],
+            rejoins: BTreeMap::new(),
+            reports: vec![Report::NOTHING; PARTITIONS],
+            cleared: BTreeMap::new(),
         }
     }
 
-    pub(super) fn told(&self, partition: PartitionId) -> &Told {
-        &self.told[partition.index()]
+    pub(super) fn report(&self, partition: PartitionId) -> &Report {
+        &self.reports[partition.index()]
     }
 
     /// It holds what we hold of `partition` now.
-    pub(super) fn told_ours(&mut self, partition: PartitionId, view: &dyn View) {
-        self.told[partition.index()] = Told::Ours(view.partition(partition));
+    pub(super) fn told_ours(&mut self, partition: PartitionId, view: &dyn View, unclaimed: bool) {
+        self.reports[partition.index()] = Report {
+            told: Told::Ours(view.partition(partition)),
+            unclaimed,
+        };
     }
 
-    /// It holds what `vector` covers. Frames may come in any order, so what it told before stays true.
+    /// It holds what `vector` covers.
     pub(super) fn told_vector(
         &mut self,
         partition: PartitionId,
-        mut vector: VersionVector,
+        vector: VersionVector,
         view: &dyn View,
+        unclaimed: bool,
     ) {
-        let known = &mut self.told[partition.index()];
-        if let Some(before) = known.vector()
-            && !vector.includes(before)
-        {
-            vector.join(before);
-        }
         let ours = view.partition(partition);
-        *known = if ours.vector == vector {
+        let told = if ours.vector == vector {
             Told::Ours(ours)
         } else {
             Told::Vector(vector)
         };
+        self.reports[partition.index()] = Report { told, unclaimed };
+    }
+
+    /// As [`Self::told_vector`], but for a peer that never forgets what it once told: wrong, and there to show it.
+    pub(super) fn told_as_well(
+        &mut self,
+        partition: PartitionId,
+        mut vector: VersionVector,
+        view: &dyn View,
+        unclaimed: bool,
+    ) {
+        if let Some(before) = self.report(partition).vector() {
+            vector.join(before);
+        }
+        self.told_vector(partition, vector, view, unclaimed);
     }
 
     /// It tells its root. If that is ours now, it holds what we hold.
@@ -131,10 +134,28 @@ impl Peer {
         let agrees = root == view.root();
         if agrees {
             for partition in PartitionId::all() {
-                self.told_ours(partition, view);
+                self.told_ours(partition, view, view.summary(partition).open);
             }
         }
         agrees
+    }
+
+    /// Whether it is known, since it came up, to have taken in what we collected of `partition`. A life never
+    /// takes less in than it had.
+    pub(super) fn clears(&mut self, partition: PartitionId, floor: &Arc<Floor>) -> bool {
+        if floor.is_empty() {
+            return true;
+        }
+        let checked = self.cleared.get(&partition);
+        if checked.is_some_and(|checked| Arc::ptr_eq(checked, floor)) {
+            return true;
+        }
+        let told = self.report(partition).vector();
+        let clears = told.is_some_and(|vector| vector.includes(&floor.vector));
+        if clears {
+            self.cleared.insert(partition, Arc::clone(floor));
+        }
+        clears
     }
 
     pub(super) fn want(&mut self, partition: PartitionId, want: Want) {
@@ -150,10 +171,10 @@ impl Peer {
 
     fn lag(&self, view: &dyn View) -> Option<u64> {
         PartitionId::all()
-            .zip(&self.told)
-            .try_fold(0_u64, |lag, (partition, told)| {
+            .zip(&self.reports)
+            .try_fold(0_u64, |lag, (partition, report)| {
                 let ours = view.partition(partition);
-                let behind = told.vector()?.lag_behind(&ours.vector);
+                let behind = report.vector()?.lag_behind(&ours.vector);
                 Some(lag.saturating_add(behind))
             })
     }
@@ -226,9 +247,15 @@ impl Peers {
         self.0.get_mut(&replica)
     }
 
-    pub(super) fn connect(&mut self, replica: ReplicaId, now: Now) {
+    /// What it told before it came up anew may be true no more: its machine was put back to an earlier moment,
+    /// say.
+    pub(super) fn connect(&mut self, replica: ReplicaId, now: Now, forgets: bool) {
         let peer = self.0.entry(replica).or_insert_with(Peer::new);
         peer.up = true;
+        if forgets {
+            peer.reports.fill(Report::NOTHING);
+            peer.cleared.clear();
+        }
         peer.last_heard_ms = now.monotonic_ms;
     }
 
@@ -240,6 +267,7 @@ impl Peers {
             peer.recheck = false;
             peer.wanted.clear();
             peer.pulls.clear();
+            peer.rejoins.clear();
             peer.parked = Parked::default();
         }
         let down = self.0.iter().filter(|(_, peer)| !peer.up);
@@ -255,6 +283,12 @@ impl Peers {
     pub(super) fn all_up(&self) -> Vec<ReplicaId> {
         let up = self.0.iter().filter(|(_, peer)| peer.up);
         up.map(|(replica, _)| *replica).collect()
+    }
+
+    /// What a peer told of `partition` in this run, up or not.
+    pub(super) fn report(&self, replica: ReplicaId, partition: PartitionId) -> &Report {
+        let peer = self.0.get(&replica);
+        peer.map_or(&Report::NOTHING, |peer| peer.report(partition))
     }
 
     pub(super) fn statuses(&self, view: &dyn View, now: Now) -> Vec<PeerStatus> {

@@ -9,8 +9,8 @@
 
 use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
 
-use super::PullRequest;
-use crate::model::{Claim, Cursor, DeltaPage, EntityCells, Floor, Op, PartitionId};
+use super::{Now, PullRequest};
+use crate::model::{Claim, Cursor, DeltaPage, EntityCells, Floor, Op, PartitionId, PartitionState};
 
 /// The most pages of one pull that are on their way through the writer; the next is asked for after one of
 /// them is durable.
@@ -50,6 +50,8 @@ pub(super) struct Pull {
     pub(super) id: u64,
     pub(super) peer: ReplicaId,
     pub(super) partition: PartitionId,
+    /// Whether nothing was held of the partition when it began.
+    pub(super) fresh: bool,
     /// When it last came forward.
     progress_ms: u64,
     /// What need not be sent in this pass.
@@ -74,15 +76,17 @@ impl Pull {
         id: u64,
         peer: ReplicaId,
         partition: PartitionId,
-        ours: VersionVector,
-        now_ms: u64,
+        fresh: bool,
+        ours: &PartitionState,
+        now: Now,
     ) -> Self {
         Self {
+            fresh,
             id,
             peer,
             partition,
-            progress_ms: now_ms,
-            base: ours,
+            progress_ms: now.monotonic_ms,
+            base: ours.vector.clone(),
             first: None,
             newest: VersionVector::default(),
             cursor: None,
@@ -118,6 +122,14 @@ impl Pull {
 
     pub(super) const fn newest(&self) -> &VersionVector {
         &self.newest
+    }
+
+    /// What its peer collected, once all that it is for is here and waits to be claimed.
+    pub(super) const fn floor(&self) -> Option<&Floor> {
+        match &self.last {
+            Some(last) => Some(&last.floor),
+            None => None,
+        }
     }
 
     /// Asks for the first page.

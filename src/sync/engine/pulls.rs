@@ -11,6 +11,7 @@ use grapevine_crdt::{ReplicaId, Timestamp};
 use super::{
     Now, PullRequest, View,
     core::{Engine, Purpose, Step},
+    floor::may_absorb,
     peer::{Peer, Want},
     pull::{Pull, Turn},
     push,
@@ -35,7 +36,26 @@ impl Pulls {
         self.under_way.retain(|_, pull| pull.peer != peer);
     }
 
-    fn of_partition(&self, partition: PartitionId) -> bool {
+    /// A name for a transfer of any kind.
+    pub(super) const fn name(&mut self) -> u64 {
+        let name = self.next;
+        self.next += 1;
+        name
+    }
+
+    /// Whether a pull waits for this page.
+    pub(super) fn awaits(
+        &self,
+        id: u64,
+        peer: ReplicaId,
+        partition: PartitionId,
+        page: u32,
+    ) -> bool {
+        let pull = self.under_way.get(&id);
+        pull.is_some_and(|pull| pull.awaits(peer, partition, page))
+    }
+
+    pub(super) fn of_partition(&self, partition: PartitionId) -> bool {
         self.under_way
             .values()
             .any(|pull| pull.partition == partition)
@@ -45,6 +65,7 @@ impl Pulls {
 impl Engine {
     /// Begins what is wanted as far as there is room, the peers taking turns.
     pub(super) fn fill(&mut self, step: &mut Step<'_>) {
+        self.begin_rejoin(step);
         let mut order = self.peers.all_up();
         let served = self.pulls.turn;
         let first = order.partition_point(|peer| Some(*peer) <= served);
@@ -69,31 +90,49 @@ impl Engine {
     /// Begins the next pull from this peer that can still gain something.
     fn begin_next(&mut self, step: &mut Step<'_>, replica: ReplicaId) -> bool {
         let limit = self.config.max_pulls_per_peer;
-        let Some(peer) = self.peers.up(replica) else {
-            return false;
-        };
-        while peer.pulls.len() < limit
-            && let Some((partition, want)) = peer.wanted.pop_first()
-        {
+        loop {
+            let Some(peer) = self.peers.up(replica) else {
+                return false;
+            };
+            if peer.pulls.len() >= limit {
+                return false;
+            }
+            let Some((partition, want)) = peer.wanted.pop_first() else {
+                return false;
+            };
+            let rejoining = self.rejoining.as_ref();
+            let rejoins = peer.rejoins.contains_key(&partition)
+                || rejoining.is_some_and(|rejoining| rejoining.partition == partition);
+            if rejoins {
+                peer.recheck = true;
+                continue;
+            }
             let elsewhere = self.pulls.of_partition(partition);
+            let ours = step.view.partition(partition);
+            // Two pulls of what is not held at all could each bring what the other's peer has collected.
+            let alone = !elsewhere || !ours.vector.is_empty();
             if !gains(step.view, peer, partition, want, elsewhere) {
                 continue;
             }
-            let ours = step.view.partition(partition);
-            let id = self.pulls.next;
-            self.pulls.next += 1;
-            let vector = ours.vector.clone();
-            let mut pull = Pull::new(id, replica, partition, vector, step.now.monotonic_ms);
+            if !alone {
+                peer.recheck = true;
+                continue;
+            }
+            let fresh = self.holds_nothing(step.view, partition);
+            let id = self.pulls.name();
+            let mut pull = Pull::new(id, replica, partition, fresh, &ours, step.now);
             let request = pull.begin();
+            let Some(peer) = self.peers.up(replica) else {
+                return false;
+            };
             // A pull that answers such a pull does not say so again, or two nodes with cells that nobody
             // may claim would pull from each other without end.
             let open = ours.unclaimed > 0 && !elsewhere && want != Want::Open;
             peer.pulls.insert(partition, id);
             self.pulls.under_way.insert(id, pull);
-            ask(step, replica, request, open);
+            ask(step, replica, request, open, fresh);
             return true;
         }
-        false
     }
 
     /// A page came.
@@ -103,6 +142,7 @@ impl Engine {
         sender: ReplicaId,
         (id, number, partition): (u64, u32, PartitionId),
         announced: Timestamp,
+        unclaimed: bool,
         page: DeltaPage,
     ) -> Result<(), Violation> {
         let pull = self.pulls.under_way.get_mut(&id);
@@ -110,12 +150,18 @@ impl Engine {
             return Ok(());
         };
         validate::page(pull, announced, &page, step.view, step.now)?;
-        if let Some(peer) = self.peers.up(sender) {
-            peer.told_vector(partition, page.vector.clone(), step.view);
+        let vector = page.vector.clone();
+        // Who has not taken in what was collected here would bring it back.
+        let lacks = Self::lacks_our_floor(step.view, partition, &vector);
+        if lacks && self.config.rules.checks_floor_of_pulls {
+            self.told_vector(step, sender, partition, vector, unclaimed);
+            self.give_up(id);
+            return Ok(());
         }
         let op = pull.take(page, announced, step.now.monotonic_ms);
+        self.told_vector(step, sender, partition, vector, unclaimed);
         if let Some(op) = op {
-            self.apply(step, Purpose::Page(id), op, announced);
+            self.apply(step, Purpose::Page(id, partition), op, announced);
         }
         self.go_on(step, id);
         Ok(())
@@ -133,11 +179,22 @@ impl Engine {
         let Some(pull) = self.pulls.under_way.get_mut(&id) else {
             return;
         };
-        let peer = pull.peer;
-        match pull.turn(&step.view.partition(pull.partition).vector) {
+        let (peer, partition) = (pull.peer, pull.partition);
+        let checks = self.config.rules.checks_floor_of_pulls;
+        if checks
+            && let Some(floor) = pull.floor()
+            && !may_absorb(step.view, pull, floor)
+        {
+            self.give_up(id);
+            return;
+        }
+        let fresh = pull.fresh && step.view.partition(partition).vector.is_empty();
+        match pull.turn(&step.view.partition(partition).vector) {
             Turn::Wait => {}
-            Turn::Ask(request) => ask(step, peer, request, false),
-            Turn::Claim(op, announced) => self.apply(step, Purpose::Claim(id), op, announced),
+            Turn::Ask(request) => ask(step, peer, request, false, fresh),
+            Turn::Claim(op, announced) => {
+                self.apply(step, Purpose::Claim(id, partition), op, announced);
+            }
             Turn::Complete => self.completed(step, id),
             Turn::GiveUp => self.abandon(id),
         }
@@ -156,6 +213,16 @@ impl Engine {
         let parked = peer.parked.take(pull.partition);
         push::unpark(self, step, pull.peer, parked);
         self.recheck(step);
+    }
+
+    /// Gives a pull up of which no more can come; the next probe, which is soon, finds another way.
+    fn give_up(&mut self, id: u64) {
+        let pull = self.pulls.under_way.get(&id);
+        let peer = pull.map(|pull| pull.peer);
+        self.abandon(id);
+        if let Some(peer) = peer.and_then(|peer| self.peers.up(peer)) {
+            peer.recheck = true;
+        }
     }
 
     /// Gives a pull up. What was parked for its end goes with it; the next probe finds what is missing.
@@ -196,7 +263,7 @@ fn gains(
         Want::Gap => return true,
         Want::Told => {
             let ours = view.partition(partition);
-            let told = peer.told(partition).vector();
+            let told = peer.report(partition).vector();
             return told.is_none_or(|told| !ours.vector.includes(told));
         }
         Want::Differs(theirs) => {
@@ -211,8 +278,8 @@ fn gains(
     differs && !elsewhere
 }
 
-fn ask(step: &mut Step<'_>, peer: ReplicaId, request: PullRequest, open: bool) {
-    let vector = step.view.partition(request.partition).vector.clone();
+fn ask(step: &mut Step<'_>, peer: ReplicaId, request: PullRequest, open: bool, fresh: bool) {
+    let ours = step.view.partition(request.partition);
     let PullRequest {
         pull,
         page,
@@ -226,8 +293,10 @@ fn ask(step: &mut Step<'_>, peer: ReplicaId, request: PullRequest, open: bool) {
             pull,
             page,
             partition,
-            vector,
+            vector: ours.vector.clone(),
             open,
+            unclaimed: ours.unclaimed > 0,
+            fresh,
             base,
             cursor,
         },

@@ -2,7 +2,8 @@
 //!
 //! Whether a record fits is for the writer to say, who takes them in order: one that follows directly on
 //! another that is still on its way is no gap. While the partition is pulled from the same peer, its records
-//! wait for the end of the pull, which is likely to bring what they build on.
+//! wait for the end of the pull, which is likely to bring what they build on. Of a peer that is not known to have
+//! taken in what was collected here nothing is taken: the partition is pulled, and the pull tells.
 
 use grapevine_crdt::{ReplicaId, Timestamp};
 
@@ -60,9 +61,14 @@ fn apply(
         return;
     }
     let limit = engine.config.max_pushes_applying;
+    let checks = engine.config.rules.checks_floor_of_pushes;
     let Some(peer) = engine.peers.up(sender) else {
         return;
     };
+    if checks && !peer.clears(partition, &ours.floor) {
+        peer.want(partition, Want::Gap);
+        return;
+    }
     if peer.pushes_applying >= limit {
         peer.recheck = true;
         return;

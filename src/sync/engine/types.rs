@@ -1,12 +1,13 @@
 //! What goes into the engine and what comes out.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
 
+use super::{Comparison, Request, Rules};
 use crate::{
     model::{
-        CommitRecord, Cursor, Op, Outcome, PartitionId, PartitionState, PartitionSummary, Root,
+        CommitRecord, EntityId, Op, Outcome, PartitionId, PartitionState, PartitionSummary, Root,
     },
     sync::{Message, PeerInfo},
 };
@@ -38,6 +39,10 @@ pub struct EngineConfig {
     pub max_parked_records: usize,
     /// The most push records of a peer that are on their way through the writer.
     pub max_pushes_applying: usize,
+    /// How often what is deleted is looked through for what may go for good.
+    pub collect_period_ms: u64,
+    /// What keeps collection and rejoin safe; all of it, but for simulations.
+    pub rules: Rules,
 }
 
 impl Default for EngineConfig {
@@ -49,6 +54,8 @@ impl Default for EngineConfig {
             max_pulls: 128,
             max_parked_records: 4_096,
             max_pushes_applying: 16_384,
+            collect_period_ms: 5_000,
+            rules: Rules::default(),
         }
     }
 }
@@ -89,23 +96,21 @@ pub enum Event {
     Gossiped(ReplicaId, Root),
     /// Somebody waits for agreement: probe every peer now.
     ProbeAll,
+    /// Who belongs to the cluster, as the roster says.
+    Roster {
+        /// The lives in it.
+        members: Arc<BTreeSet<ReplicaId>>,
+        /// What of the roster's partition had been taken in when it was read.
+        read: VersionVector,
+        /// Whether this node knows of nobody to ask before it collects: it was given no seeds.
+        alone: bool,
+    },
+    /// [`Command::Collect`] was carried out, as far as it could be.
+    Collected(PartitionId),
+    /// [`Command::Compare`] was carried out for the repair of this number: these entities differ.
+    Compared(u64, Vec<EntityId>),
     /// Time went on. Comes at least every 100 ms.
     Tick,
-}
-
-/// A page that a peer asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PullRequest {
-    /// Echoed in the answer.
-    pub pull: u64,
-    /// Echoed in the answer.
-    pub page: u32,
-    /// Of which partition.
-    pub partition: PartitionId,
-    /// What need not be sent.
-    pub base: VersionVector,
-    /// Behind which place of the log.
-    pub cursor: Option<Cursor>,
 }
 
 /// What is to be done.
@@ -115,8 +120,8 @@ pub enum Command {
     Send(ReplicaId, Message),
     /// Send a push to each of these peers, ahead of everything else that waits. May be lost.
     Push(Vec<ReplicaId>, Arc<[CommitRecord]>),
-    /// Read a page from a fresh snapshot and send it to the peer as `Delta`. May be lost.
-    Serve(ReplicaId, PullRequest),
+    /// Read what a peer asked for from a fresh snapshot and send it. May be lost.
+    Serve(ReplicaId, Request),
     /// Hand this step to the writer, in the order of the commands; answer with `Applied` or `ApplyFailed`.
     Apply {
         /// Names it in the answer.
@@ -132,21 +137,18 @@ pub enum Command {
     /// Close every connection to this peer: it broke the protocol. It counts as down from here on; the
     /// `PeerDown` that follows changes nothing.
     Disconnect(ReplicaId, String),
-    /// Two closed partitions with equal vectors have different digests.
+    /// Two closed partitions with equal vectors have different digests. Told again from time to time.
     Diverged(ReplicaId, PartitionId),
-}
-
-/// What is known of a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerStatus {
-    /// The life it writes under.
-    pub replica: ReplicaId,
-    /// Whether it is up.
-    pub up: bool,
-    /// Whether the root it last told is our root now.
-    pub agrees: bool,
-    /// How many writes that we hold it lacked when it last told; `None` if it never told.
-    pub lag: Option<u64>,
-    /// How long ago it was last heard of, in milliseconds.
-    pub last_heard_ms: u64,
+    /// Take what may go of the entities of this partition that have something to go, with steps of
+    /// [`Claim::Collect`](crate::model::Claim::Collect); answer with `Collected`.
+    Collect {
+        /// Which.
+        partition: PartitionId,
+        /// What every member has taken in.
+        stable: VersionVector,
+    },
+    /// Compare a page of a peer's listing with what we hold; answer with `Compared`.
+    Compare(Comparison),
+    /// Somebody should know this.
+    Warn(String),
 }

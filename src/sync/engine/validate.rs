@@ -1,11 +1,11 @@
 //! What a peer can never rightly say. Whoever says it is disconnected before anything it said takes effect.
 
-use grapevine_crdt::{ReplicaId, Seq, Timestamp, VersionVector};
+use grapevine_crdt::{Dot, FieldCell, ReplicaId, Seq, Timestamp, VersionVector};
 
-use super::{MAX_CLOCK_AHEAD_MS, Now, View, pull::Pull};
+use super::{MAX_CLOCK_AHEAD_MS, Now, View, floor, pull::Pull};
 use crate::model::{
-    CommitRecord, DeltaPage, EntityId, Invalid, PARTITIONS, PartitionId, PartitionSummary, Root,
-    root_term,
+    CommitRecord, DeltaPage, EntityCells, EntityId, EntityState, Invalid, PARTITIONS, PartitionId,
+    PartitionSummary, Root, root_term,
 };
 
 /// The most replicas that a vector may name: lives of nodes that ever wrote to one partition.
@@ -54,6 +54,18 @@ pub enum Violation {
     /// A cell in a page that the base of the page covers.
     #[error("a cell of {0} was not asked for")]
     NotAskedFor(EntityId),
+    /// A floor that its vector does not include, that is later than its clock, or that is missing.
+    #[error("what it collected of partition {0} is more than it took in")]
+    Floor(PartitionId),
+    /// Entities that are not in order, or twice.
+    #[error("{0} comes out of order")]
+    Order(EntityId),
+    /// Nothing, or more entities than one message may name.
+    #[error("a list of entities of partition {0} is empty or too long")]
+    LongListing(PartitionId),
+    /// Dots that are not in order, or cells that are not of these dots.
+    #[error("the dots of {0} are not those of its cells")]
+    Dots(EntityId),
     /// A pushed record of another replica than the sender.
     #[error("a push of writes of another replica, {0}")]
     ForeignPush(ReplicaId),
@@ -126,21 +138,85 @@ pub(super) fn page(
     {
         return Err(Violation::Cursor(partition));
     }
+    match &page.floor {
+        Some(floor) if page.next.is_none() => {
+            floor::check(partition, &page.vector, floor, Some(announced))?;
+        }
+        None if page.next.is_some() => {}
+        Some(_) | None => return Err(Violation::Floor(partition)),
+    }
+    for cells in &page.entities {
+        entity(partition, cells, announced, view)?;
+        let covered = |cell: &FieldCell| pull.base().covers(cell.cell.dot);
+        if cells.cells.iter().any(covered) {
+            return Err(Violation::NotAskedFor(cells.id.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// Cells of an entity that a peer holds.
+pub(super) fn entity(
+    partition: PartitionId,
+    entity: &EntityCells,
+    announced: Timestamp,
+    view: &dyn View,
+) -> Result<(), Violation> {
+    entity.check(partition, announced)?;
+    if entity.cells.is_empty() {
+        return Err(Violation::NoCells(entity.id.clone()));
+    }
+    let dots = entity.cells.iter().map(|cell| cell.cell.dot);
+    our_dots(partition, dots, view)
+}
+
+/// What a peer holds of an entity, some of it as dots alone.
+pub(super) fn state(
+    partition: PartitionId,
+    entity: &EntityState,
+    announced: Timestamp,
+    view: &dyn View,
+) -> Result<(), Violation> {
+    cursor(partition, Some(&entity.id))?;
+    let wrong = || Violation::Dots(entity.id.clone());
+    let rising = entity.dots.windows(2).all(|pair| pair[0] < pair[1]);
+    let named = entity.dots.iter().all(|dot| dot.seq > Seq::ZERO);
+    if entity.dots.is_empty() || !rising || !named {
+        return Err(wrong());
+    }
+    let held = |cell: &FieldCell| entity.dots.binary_search(&cell.cell.dot).is_ok();
+    if !entity.cells.iter().all(held) {
+        return Err(wrong());
+    }
+    for cell in &entity.cells {
+        EntityCells::check_cell(&entity.id, cell, announced)?;
+    }
+    our_dots(partition, entity.dots.iter().copied(), view)
+}
+
+/// No peer holds writes of our life that we never made.
+fn our_dots(
+    partition: PartitionId,
+    mut dots: impl Iterator<Item = Dot>,
+    view: &dyn View,
+) -> Result<(), Violation> {
     let ours = view.partition(partition);
-    for entity in &page.entities {
-        entity.check(partition, announced)?;
-        if entity.cells.is_empty() {
-            return Err(Violation::NoCells(entity.id.clone()));
-        }
-        for cell in &entity.cells {
-            let dot = cell.cell.dot;
-            if pull.base().covers(dot) {
-                return Err(Violation::NotAskedFor(entity.id.clone()));
-            }
-            if view.replica() == Some(dot.replica) && !ours.vector.covers(dot) {
-                return Err(Violation::OurWrites(partition));
-            }
-        }
+    let invented = |dot: Dot| view.replica() == Some(dot.replica) && !ours.vector.covers(dot);
+    if dots.any(invented) {
+        return Err(Violation::OurWrites(partition));
+    }
+    Ok(())
+}
+
+/// An entity that a peer names.
+pub(super) fn cursor(partition: PartitionId, id: Option<&EntityId>) -> Result<(), Violation> {
+    let Some(id) = id else {
+        return Ok(());
+    };
+    id.check().map_err(Invalid::from)?;
+    if id.partition() != partition {
+        let id = id.clone();
+        return Err(Invalid::Partition { id, partition }.into());
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Invariant 2: a dot names one immutable write to one entity for ever; `seq` is contiguous from 1.
 
-use grapevine::model::{Op, PartitionId};
+use std::collections::BTreeSet;
+
+use grapevine::model::{Claim, Op, PartitionId};
 use grapevine_crdt::{Dot, FieldCell, ReplicaId, Seq};
 
 use super::Observed;
@@ -11,9 +13,18 @@ pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String
         return Ok(());
     };
     let life = world.nodes[*node].life;
+    // How many names a rejoin gives follows from what was held, and is not told by the step.
+    let rejoins = group
+        .ops
+        .iter()
+        .filter(|op| matches!(op.claim, Claim::Rejoin(_)));
+    let rejoined: BTreeSet<PartitionId> = rejoins.map(|op| op.partition).collect();
     let mut fresh: Vec<(PartitionId, Dot)> = Vec::new();
     for op in &group.ops {
         if is_local(op, life) {
+            if rejoined.contains(&op.partition) {
+                continue;
+            }
             check_local(world, life, op, &mut fresh)?;
         } else {
             check_foreign(world, op)?;

@@ -32,6 +32,9 @@ pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String
         }
         Observed::Restarted { node, before } => {
             let node = &world.nodes[*node];
+            if node.restored {
+                return Ok(());
+            }
             for (partition, shown) in before.partitions() {
                 let state = node.state.partition(partition);
                 survives(shown, state).map_err(|what| format!("partition {partition}: {what}"))?;

@@ -1,4 +1,5 @@
-//! Invariant 1: if a vector covers a dot, every cell of that write is held, or one that replaces it.
+//! Invariant 1: if a vector covers a dot, every cell of that write is held, or one that replaces it, or it has been
+//! collected.
 
 use grapevine::{model::PartitionId, store::read_entity};
 use grapevine_crdt::{Entity, FieldCell};
@@ -16,7 +17,8 @@ pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String
 
 fn check_partition(world: &World, number: usize, partition: PartitionId) -> Result<(), String> {
     let node = &world.nodes[number];
-    let vector = &node.state.partition(partition).vector;
+    let state = node.state.partition(partition);
+    let (vector, floor) = (&state.vector, &state.floor.vector);
     let nothing = Writes::default();
     let writes = world.history.partitions.get(&partition).unwrap_or(&nothing);
     if !writes.vector.includes(vector) {
@@ -27,7 +29,13 @@ fn check_partition(world: &World, number: usize, partition: PartitionId) -> Resu
     }
     for (id, writes) in &writes.entities {
         let held = read_entity(&node.rows, id).expect("rows in memory can be read");
-        let held = held.unwrap_or_default();
+        let mut held = held.unwrap_or_default();
+        // What the floor covers may have been collected, after it had replaced something. What may be collected is
+        // looked at when it is.
+        let collected = writes.iter().filter(|(dot, _)| floor.covers(**dot));
+        for cell in collected.flat_map(|(_, cells)| cells) {
+            held.merge_cell(cell.clone());
+        }
         for (dot, cells) in writes.iter().filter(|(dot, _)| vector.covers(**dot)) {
             if let Some(cell) = cells.iter().find(|cell| !holds(&held, cell)) {
                 return Err(format!("covers {dot:?} but not its cell {cell:?} of {id}"));
@@ -39,9 +47,10 @@ fn check_partition(world: &World, number: usize, partition: PartitionId) -> Resu
 
 /// Whether the cell is held, or one that replaces it: whether merging it changes nothing.
 fn holds(entity: &Entity, FieldCell { field: key, cell }: &FieldCell) -> bool {
-    entity
-        .field(key)
-        .is_some_and(|field| !field.clone().merge(key.rule(), cell.clone()))
+    !entity.clone().merge_cell(FieldCell {
+        field: key.clone(),
+        cell: cell.clone(),
+    })
 }
 
 #[test]

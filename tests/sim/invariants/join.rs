@@ -1,7 +1,7 @@
 //! Invariant 5: apply is a join: a cell whose dot is covered already is ignored, any other merges.
 
 use grapevine::{
-    model::{Claim, EntityId},
+    model::{Claim, EntityId, Op},
     store::{Group, read_entity},
 };
 use grapevine_crdt::{Entity, VersionVector};
@@ -19,6 +19,13 @@ pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String
         return Ok(());
     };
     for (id, entity) in &before.entities {
+        let only_joins = |op: &&Op| {
+            op.partition != id.partition()
+                || !matches!(op.claim, Claim::Collect { .. } | Claim::Rejoin(_))
+        };
+        if !group.ops.iter().all(|op| only_joins(&op)) {
+            continue;
+        }
         let joined = join(id, entity.clone(), before, group);
         let held = read_entity(&world.nodes[*node].rows, id).expect("rows in memory can be read");
         let held = held.unwrap_or_default();
@@ -37,7 +44,7 @@ fn join(id: &EntityId, mut entity: Entity, before: &Before, group: &Group) -> En
     for op in group.ops.iter().filter(|op| op.partition == partition) {
         let cells = op.entities.iter().filter(|cells| cells.id == *id);
         for cell in cells.flat_map(|cells| &cells.cells) {
-            if !vector.covers(cell.cell.dot) {
+            if !vector.covers(cell.cell.dot) || op.claim == Claim::Repair {
                 entity.merge_cell(cell.clone());
             }
         }

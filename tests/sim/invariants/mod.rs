@@ -2,12 +2,14 @@
 //!
 //! Each file holds one check and a test that breaks the behaviour on purpose and sees the check fire.
 
+mod collection;
 mod digests;
 mod dots;
 mod durable;
 mod exact_delta;
 mod incorporation;
 mod join;
+mod rejoin;
 mod time;
 mod together;
 
@@ -60,11 +62,13 @@ pub(crate) enum Invariant {
     Join = 5,
     Durable = 6,
     Time = 7,
+    Collection = 8,
+    Rejoin = 9,
     Digests = 10,
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Incorporation,
         Self::Dots,
         Self::Together,
@@ -72,6 +76,8 @@ impl Invariant {
         Self::Join,
         Self::Durable,
         Self::Time,
+        Self::Collection,
+        Self::Rejoin,
         Self::Digests,
     ];
 
@@ -84,6 +90,8 @@ impl Invariant {
             Self::Join => join::check(world, observed),
             Self::Durable => durable::check(world, observed),
             Self::Time => time::check(world, observed),
+            Self::Collection => collection::check(world, observed),
+            Self::Rejoin => rejoin::check(world, observed),
             Self::Digests => digests::check(world, observed),
         }
     }

@@ -5,7 +5,7 @@ use grapevine::{
     model::{Claim, PartitionId},
     store::Group,
 };
-use grapevine_crdt::VersionVector;
+use grapevine_crdt::{ReplicaId, VersionVector};
 
 use super::{Observed, to_check};
 use crate::{held::Held, world::World};
@@ -19,13 +19,29 @@ pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String
         held.adds_up_to(state).map_err(at)?;
         if let Observed::Published { before, group, .. } = observed {
             let vector = &before.state.partition(partition).vector;
-            let claimed = claim(partition, vector.clone(), group);
+            let mut claimed = claim(partition, vector.clone(), group);
+            // What a rejoin writes anew follows from what was held.
+            for replica in issuers(group) {
+                claimed.advance(replica, state.vector.get(replica));
+            }
             if claimed != state.vector {
                 return Err(at(format!("{:?} instead of {claimed:?}", state.vector)));
             }
         }
     }
     Ok(())
+}
+
+fn issuers(group: &Group) -> impl Iterator<Item = ReplicaId> {
+    group.ops.iter().filter_map(|op| match &op.claim {
+        Claim::Rejoin(rejoin) => rejoin.issue.map(|issue| issue.replica),
+        Claim::Nothing
+        | Claim::Advance { .. }
+        | Claim::Absorb { .. }
+        | Claim::Repair
+        | Claim::Recount
+        | Claim::Collect { .. } => None,
+    })
 }
 
 /// What the vector is after a group, by the claims of the group alone.

@@ -1,0 +1,237 @@
+//! When what is deleted may go for good, and who is in the way.
+//!
+//! A removal, a tombstone or a hidden entity may be collected once nobody can come any more with an edit that
+//! was made without having seen it. That is so when the newest report of *every* member covers it (then what
+//! they write from now on has seen it) and our vector includes *every one of those reports in full* (then what
+//! they wrote before is here). "All have it" is not enough: a member may hold an older edit of a third that
+//! we do not.
+//!
+//! Who the members are is known only as far as the roster was taken in; so our vector must include what every
+//! member told of the roster's partition as well, or one of them may listen to somebody we never heard of.
+//!
+//! A report counts only if its speaker held nothing that its vector does not cover: of such cells the report
+//! says nothing.
+//!
+//! Invariants: one partition at a time; nothing before this node has agreed with a peer in this run, or
+//! completed a pull from one, unless it was told that there is nobody to ask.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use grapevine_crdt::{ReplicaId, VersionVector};
+
+use super::{
+    Blocked, BlockedBy, CollectionStatus, Command, Now, View,
+    core::{Engine, Step},
+};
+use crate::model::{PARTITIONS, PartitionId, PartitionState};
+
+/// What is known of collection.
+#[derive(Debug)]
+pub(super) struct Collecting {
+    /// Where the roster is.
+    roster: PartitionId,
+    /// What of it had been taken in when it was read.
+    read: VersionVector,
+    /// The members of the roster; nobody is known before the first word from above.
+    members: Option<Arc<BTreeSet<ReplicaId>>>,
+    /// Whether there is nobody to agree with before the first round.
+    alone: bool,
+    /// Whether this node has agreed with a peer in this run.
+    met: bool,
+    /// The partition that is being collected.
+    under_way: Option<PartitionId>,
+    /// Where the round goes on.
+    next: usize,
+    /// When the next round begins.
+    due_ms: u64,
+    /// What each partition was last collected at, and its steps after that.
+    done: BTreeMap<PartitionId, (VersionVector, u64)>,
+    /// Who was in the way in the last complete round, and since when.
+    blocked: BTreeMap<ReplicaId, (Blocked, u64)>,
+    /// Who was found to be in the way in the round under way.
+    found: BTreeMap<ReplicaId, Blocked>,
+}
+
+impl Default for Collecting {
+    fn default() -> Self {
+        Self {
+            roster: PartitionId::of_roster(),
+            read: VersionVector::default(),
+            members: None,
+            alone: false,
+            met: false,
+            under_way: None,
+            next: 0,
+            due_ms: 0,
+            done: BTreeMap::new(),
+            blocked: BTreeMap::new(),
+            found: BTreeMap::new(),
+        }
+    }
+}
+
+impl Engine {
+    /// Who belongs to the cluster, as the roster says, and whether this node is its only seed.
+    pub(super) fn roster(
+        &mut self,
+        members: Arc<BTreeSet<ReplicaId>>,
+        read: VersionVector,
+        alone: bool,
+    ) {
+        self.collecting.members = Some(members);
+        self.collecting.read = read;
+        self.collecting.alone = alone;
+    }
+
+    /// We hold what somebody else holds.
+    pub(super) const fn met(&mut self) {
+        self.collecting.met = true;
+    }
+
+    /// The step that was commanded is done, as far as it could be.
+    pub(super) fn collected(&mut self, step: &mut Step<'_>, partition: PartitionId) {
+        if self.collecting.under_way == Some(partition) {
+            self.collecting.under_way = None;
+            if let Some((_, steps)) = self.collecting.done.get_mut(&partition) {
+                *steps = step.view.partition(partition).steps;
+            }
+            self.collect(step);
+        }
+    }
+
+    /// Goes on with the round, or begins one when it is due.
+    pub(super) fn collect(&mut self, step: &mut Step<'_>) {
+        let now_ms = step.now.monotonic_ms;
+        if self.collecting.under_way.is_some() {
+            return;
+        }
+        if self.collecting.next == 0 {
+            if now_ms < self.collecting.due_ms {
+                return;
+            }
+            self.collecting.due_ms = now_ms + self.config.collect_period_ms;
+        }
+        let Some(members) = self.collecting.members.clone() else {
+            return;
+        };
+        if !self.collecting.met && !self.collecting.alone && self.config.rules.waits_for_absent {
+            return;
+        }
+        while self.collecting.next < PARTITIONS {
+            let number = u8::try_from(self.collecting.next).expect("there are 256 partitions");
+            self.collecting.next += 1;
+            let partition = PartitionId::new(number);
+            let state = step.view.partition(partition);
+            if state.garbage == 0 {
+                continue;
+            }
+            let Some(stable) = self.stable(step.view, &members, partition, &state) else {
+                continue;
+            };
+            if self.is_busy(partition) {
+                continue;
+            }
+            let done = self.collecting.done.get(&partition);
+            if done.is_some_and(|(at, steps)| *at == stable && *steps == state.steps) {
+                continue;
+            }
+            let before = (stable.clone(), state.steps);
+            self.collecting.done.insert(partition, before);
+            self.collecting.under_way = Some(partition);
+            step.commands.push(Command::Collect { partition, stable });
+            return;
+        }
+        self.collecting.next = 0;
+        self.end_round(now_ms);
+    }
+
+    fn end_round(&mut self, now_ms: u64) {
+        let found = std::mem::take(&mut self.collecting.found);
+        let since = |replica: &ReplicaId| {
+            let before = self.collecting.blocked.get(replica);
+            before.map_or(now_ms, |(_, since_ms)| *since_ms)
+        };
+        let blocked = found
+            .into_iter()
+            .map(|(replica, why)| (replica, (why, since(&replica))))
+            .collect();
+        self.collecting.blocked = blocked;
+    }
+
+    /// Whether cells of the partition are on their way to the writer that were read before what is stable now.
+    fn is_busy(&self, partition: PartitionId) -> bool {
+        self.pulls.of_partition(partition) || self.rejoin_of(partition)
+    }
+
+    /// What every member has taken in, all of which we have taken in too; `None` if somebody is in the way.
+    fn stable(
+        &mut self,
+        view: &dyn View,
+        members: &BTreeSet<ReplicaId>,
+        partition: PartitionId,
+        state: &Arc<PartitionState>,
+    ) -> Option<VersionVector> {
+        let rules = self.config.rules;
+        let mut stable = state.vector.clone();
+        let mut clear = true;
+        // Who is connected and not in the roster yet is waited for as well.
+        let up = self.peers.all_up();
+        let others: BTreeSet<&ReplicaId> = members.iter().chain(&up).collect();
+        for member in others {
+            if Some(*member) == view.replica() {
+                continue;
+            }
+            let report = self.peers.report(*member, partition);
+            let knows_more = !self.knows_roster_of(*member);
+            let why = match report.vector() {
+                None if !rules.waits_for_absent => continue,
+                None => Some(Blocked::Silent),
+                Some(_) if report.unclaimed => Some(Blocked::Open),
+                Some(_) if rules.covers_reports && knows_more => Some(Blocked::Ahead),
+                Some(vector) if rules.covers_reports && !state.vector.includes(vector) => {
+                    Some(Blocked::Ahead)
+                }
+                Some(vector) => {
+                    stable = stable.meet(vector);
+                    None
+                }
+            };
+            if let Some(why) = why {
+                clear = false;
+                let found = self.collecting.found.entry(*member).or_insert(why);
+                *found = (*found).min(why);
+            }
+        }
+        clear.then_some(stable)
+    }
+
+    /// Whether we have read all of the roster that a member told of.
+    fn knows_roster_of(&self, member: ReplicaId) -> bool {
+        let report = self.peers.report(member, self.collecting.roster);
+        let told = report.vector();
+        told.is_some_and(|told| self.collecting.read.includes(told))
+    }
+
+    /// What has been collected, what could be, and who is in the way.
+    #[must_use]
+    pub fn collection(&self, view: &dyn View, now: Now) -> CollectionStatus {
+        let mut status = CollectionStatus::default();
+        for partition in PartitionId::all() {
+            let state = view.partition(partition);
+            status.partitions_collected += u64::from(!state.floor.is_empty());
+            status.garbage += state.garbage;
+        }
+        if status.garbage > 0 {
+            let by = |(replica, (why, since_ms)): (&ReplicaId, &(Blocked, u64))| BlockedBy {
+                replica: *replica,
+                why: *why,
+                blocked_ms: now.monotonic_ms.saturating_sub(*since_ms),
+            };
+            status.blocked_by = self.collecting.blocked.iter().map(by).collect();
+        }
+        status
+    }
+}

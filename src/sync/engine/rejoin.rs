@@ -1,0 +1,348 @@
+//! Taking part in a partition anew: the whole state of a peer that collected what we never took in.
+//!
+//! Page by page the peer tells the dots of all that it holds, with the cells that we do not cover. The cells are
+//! stored as they come, without a claim; the dots are gathered. Once every page is durable, one step says it
+//! all ([`Claim::Rejoin`]): what the peer covers and does not hold goes, what only we have is written anew.
+//!
+//! The vector claimed is that of the *first* page, the floor that of the last as far as that vector goes. What is
+//! covered never comes back at the peer, so what was covered at the first page and is not held on a later one
+//! was replaced, by a cell that a page told or that we may not claim, or it was collected.
+//!
+//! If both sides lack what the other collected, the one with the smaller replica id goes first: both at once
+//! would each give up what the other is about to write anew.
+//!
+//! Invariants: one at a time for a node, for the dots of a whole partition are in memory; at most
+//! [`MAX_DOTS_HELD`] of them.
+
+use grapevine_crdt::{Dot, ReplicaId, Timestamp, VersionVector};
+
+use super::{
+    Now, StateRequest,
+    core::{Engine, Purpose, Step},
+    floor,
+    pull::MAX_PAGES_APPLYING,
+    validate::{self, Violation},
+};
+use crate::{
+    model::{Claim, EntityCells, EntityId, Floor, Op, PartitionId, Rejoin, StatePage},
+    sync::Message,
+};
+
+/// The most dots of one partition that are gathered. A partition with more cannot be rejoined.
+pub const MAX_DOTS_HELD: usize = 4_000_000;
+
+/// A transfer of a peer's whole state of a partition.
+#[derive(Debug)]
+pub(super) struct Rejoining {
+    id: u64,
+    peer: ReplicaId,
+    pub(super) partition: PartitionId,
+    /// How many pages were asked for.
+    asked: u32,
+    /// Whether the last of them has not come.
+    awaiting: bool,
+    /// When it last came forward.
+    progress_ms: u64,
+    cursor: Option<EntityId>,
+    /// The vector of the first page.
+    vector: Option<VersionVector>,
+    held: Vec<(EntityId, Vec<Dot>)>,
+    dots: usize,
+    /// The floor of the last page, once that has come.
+    floor: Option<Floor>,
+    announced: Timestamp,
+    applying: usize,
+    claiming: bool,
+}
+
+impl Rejoining {
+    fn awaits(&self, peer: ReplicaId, (id, page, partition): (u64, u32, PartitionId)) -> bool {
+        self.awaiting
+            && self.id == id
+            && self.peer == peer
+            && self.partition == partition
+            && self.asked.checked_sub(1) == Some(page)
+    }
+
+    const fn is_stalled(&self, now: Now, limit_ms: u64) -> bool {
+        self.awaiting && now.monotonic_ms >= self.progress_ms.saturating_add(limit_ms)
+    }
+
+    /// Whether a page can be what this transfer waits for.
+    fn check(
+        &self,
+        page: &StatePage,
+        announced: Timestamp,
+        step: &Step<'_>,
+    ) -> Result<(), Violation> {
+        let partition = self.partition;
+        validate::clock(announced, step.now)?;
+        validate::vector(partition, &page.vector, step.view)?;
+        floor::check(partition, &page.vector, &page.floor, Some(announced))?;
+        let went_back = self.vector.as_ref();
+        if went_back.is_some_and(|first| !page.vector.includes(first)) {
+            return Err(Violation::VectorWentBack(partition));
+        }
+        let mut after = self.cursor.as_ref();
+        for entity in &page.entities {
+            if after.is_some_and(|after| *after >= entity.id) {
+                return Err(Violation::Order(entity.id.clone()));
+            }
+            after = Some(&entity.id);
+            validate::state(partition, entity, announced, step.view)?;
+        }
+        match &page.next {
+            Some(next) if page.entities.last().is_none_or(|last| last.id != *next) => {
+                Err(Violation::Cursor(partition))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Takes a page in; yields its cells.
+    fn take(&mut self, page: StatePage, announced: Timestamp, now: Now) -> Vec<EntityCells> {
+        self.awaiting = false;
+        self.progress_ms = now.monotonic_ms;
+        self.announced = self.announced.max(announced);
+        self.vector.get_or_insert(page.vector);
+        self.cursor.clone_from(&page.next);
+        if page.next.is_none() {
+            self.floor = Some(page.floor);
+        }
+        let mut cells = Vec::new();
+        for entity in page.entities {
+            self.dots += entity.dots.len();
+            if !entity.cells.is_empty() {
+                cells.push(EntityCells {
+                    id: entity.id.clone(),
+                    cells: entity.cells,
+                });
+            }
+            self.held.push((entity.id, entity.dots));
+        }
+        cells
+    }
+
+    /// The step that says it all.
+    fn claim(&mut self, ours: &Floor) -> Op {
+        let vector = self.vector.take().unwrap_or_default();
+        let theirs = self.floor.take().unwrap_or_default();
+        let floor = Floor {
+            vector: theirs.vector.meet(&vector),
+            rank: theirs.rank,
+        };
+        let rejoin = Rejoin {
+            refresh_theirs: !vector.includes(&ours.vector),
+            vector,
+            floor,
+            held: std::mem::take(&mut self.held),
+            issue: None,
+        };
+        Op {
+            partition: self.partition,
+            entities: Vec::new(),
+            claim: Claim::Rejoin(Box::new(rejoin)),
+        }
+    }
+}
+
+impl Engine {
+    /// Whether the partition is being taken in whole.
+    pub(super) fn rejoin_of(&self, partition: PartitionId) -> bool {
+        self.rejoining
+            .as_ref()
+            .is_some_and(|rejoining| rejoining.partition == partition)
+    }
+
+    /// A peer says that we lack what it collected.
+    pub(super) fn behind(
+        &mut self,
+        step: &mut Step<'_>,
+        sender: ReplicaId,
+        (id, page, partition): (u64, u32, PartitionId),
+        vector: VersionVector,
+        theirs: Floor,
+    ) -> Result<(), Violation> {
+        if !self.pulls.awaits(id, sender, partition, page) {
+            return Ok(());
+        }
+        validate::vector(partition, &vector, step.view)?;
+        floor::check(partition, &vector, &theirs, None)?;
+        self.abandon(id);
+        let ours = step.view.partition(partition);
+        let goes_first = vector.includes(&ours.floor.vector)
+            || step.view.replica().is_some_and(|us| us < sender);
+        self.told_vector(step, sender, partition, vector, true);
+        if goes_first && let Some(peer) = self.peers.up(sender) {
+            peer.rejoins.insert(partition, theirs);
+        }
+        Ok(())
+    }
+
+    /// Begins the next transfer that is needed, if none is under way.
+    pub(super) fn begin_rejoin(&mut self, step: &mut Step<'_>) {
+        if self.rejoining.is_some() {
+            return;
+        }
+        for replica in self.peers.all_up() {
+            let Some(peer) = self.peers.up(replica) else {
+                continue;
+            };
+            while let Some((partition, floor)) = peer.rejoins.pop_first() {
+                peer.recheck = true;
+                let ours = step.view.partition(partition);
+                if ours.vector.includes(&floor.vector) {
+                    continue;
+                }
+                self.rejoining = Some(Rejoining {
+                    id: self.pulls.name(),
+                    peer: replica,
+                    partition,
+                    asked: 0,
+                    awaiting: false,
+                    progress_ms: step.now.monotonic_ms,
+                    cursor: None,
+                    vector: None,
+                    held: Vec::new(),
+                    dots: 0,
+                    floor: None,
+                    announced: Timestamp::ZERO,
+                    applying: 0,
+                    claiming: false,
+                });
+                self.ask_for_state(step);
+                return;
+            }
+        }
+    }
+
+    fn ask_for_state(&mut self, step: &mut Step<'_>) {
+        let Some(rejoining) = &mut self.rejoining else {
+            return;
+        };
+        let page = rejoining.asked;
+        rejoining.asked = page.saturating_add(1);
+        rejoining.awaiting = true;
+        let message = Message::RejoinPull {
+            pull: rejoining.id,
+            page,
+            partition: rejoining.partition,
+            vector: step.view.partition(rejoining.partition).vector.clone(),
+            cursor: rejoining.cursor.clone(),
+        };
+        step.send(rejoining.peer, message);
+    }
+
+    /// A page of a peer's state came.
+    pub(super) fn state_page(
+        &mut self,
+        step: &mut Step<'_>,
+        sender: ReplicaId,
+        name: (u64, u32, PartitionId),
+        announced: Timestamp,
+        page: StatePage,
+    ) -> Result<(), Violation> {
+        let Some(rejoining) = &mut self.rejoining else {
+            return Ok(());
+        };
+        if !rejoining.awaits(sender, name) {
+            return Ok(());
+        }
+        rejoining.check(&page, announced, step)?;
+        let partition = rejoining.partition;
+        let cells = rejoining.take(page, announced, step.now);
+        if rejoining.dots > MAX_DOTS_HELD {
+            let reason = format!("partition {partition} is too large to be taken in whole");
+            step.commands.push(super::Command::Warn(reason));
+            self.rejoining = None;
+            return Ok(());
+        }
+        if !cells.is_empty() {
+            rejoining.applying += 1;
+            let id = rejoining.id;
+            let op = Op {
+                partition,
+                entities: cells,
+                claim: Claim::Nothing,
+            };
+            self.apply(step, Purpose::StatePage(id, partition), op, announced);
+        }
+        self.go_on_rejoining(step);
+        Ok(())
+    }
+
+    /// A page of a peer's state is durable.
+    pub(super) fn state_applied(&mut self, step: &mut Step<'_>, id: u64) {
+        if let Some(rejoining) = &mut self.rejoining
+            && rejoining.id == id
+        {
+            rejoining.applying = rejoining.applying.saturating_sub(1);
+            rejoining.progress_ms = step.now.monotonic_ms;
+            self.go_on_rejoining(step);
+        }
+    }
+
+    fn go_on_rejoining(&mut self, step: &mut Step<'_>) {
+        let Some(rejoining) = &mut self.rejoining else {
+            return;
+        };
+        if rejoining.awaiting || rejoining.claiming {
+            return;
+        }
+        if rejoining.floor.is_none() {
+            if rejoining.applying < MAX_PAGES_APPLYING {
+                self.ask_for_state(step);
+            }
+            return;
+        }
+        if rejoining.applying > 0 {
+            return;
+        }
+        let ours = step.view.partition(rejoining.partition);
+        let op = rejoining.claim(&ours.floor);
+        rejoining.claiming = true;
+        let (id, announced) = (rejoining.id, rejoining.announced);
+        let purpose = Purpose::Rejoin(id, rejoining.partition);
+        self.apply(step, purpose, op, announced);
+    }
+
+    /// The transfer is over, in whatever way. What it brought stays.
+    pub(super) fn end_rejoin(&mut self, step: &mut Step<'_>, id: u64) {
+        let ended = self.rejoining.take_if(|rejoining| rejoining.id == id);
+        let Some(ended) = ended else {
+            return;
+        };
+        if let Some(peer) = self.peers.up(ended.peer) {
+            peer.recheck = true;
+        }
+        self.recheck(step);
+    }
+
+    pub(super) fn forget_rejoin(&mut self, peer: ReplicaId) {
+        self.rejoining.take_if(|rejoining| rejoining.peer == peer);
+    }
+
+    pub(super) fn abandon_stalled_rejoin(&mut self, now: Now) {
+        let limit_ms = self.config.pull_abandoned_after_ms;
+        self.rejoining
+            .take_if(|rejoining| rejoining.is_stalled(now, limit_ms));
+    }
+
+    /// A peer asks for a page of all that we hold.
+    pub(super) fn serve_state(
+        &mut self,
+        step: &mut Step<'_>,
+        sender: ReplicaId,
+        request: StateRequest,
+    ) -> Result<(), Violation> {
+        let StateRequest {
+            partition, vector, ..
+        } = &request;
+        validate::vector(*partition, vector, step.view)?;
+        validate::cursor(*partition, request.cursor.as_ref())?;
+        self.told_vector(step, sender, *partition, vector.clone(), true);
+        let request = super::Request::State(request);
+        step.commands.push(super::Command::Serve(sender, request));
+        Ok(())
+    }
+}

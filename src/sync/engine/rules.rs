@@ -1,0 +1,32 @@
+//! The rules that keep collection and rejoin safe, each by its name.
+
+/// Which rules are obeyed. All of them, but for simulations that show what each is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each rule is obeyed or not, whatever the others are"
+)]
+pub struct Rules {
+    /// Nothing is collected before our vector includes the newest report of every member in full.
+    pub covers_reports: bool,
+    /// Nothing is collected before every member of the roster has told what it holds, the absent ones too.
+    pub waits_for_absent: bool,
+    /// A newer report replaces the one before it, and what a peer told before it came up anew is forgotten.
+    pub replaces_reports: bool,
+    /// No page is sent to, and none is taken from, who has not taken in what was collected.
+    pub checks_floor_of_pulls: bool,
+    /// No push is taken from who has not taken in what was collected.
+    pub checks_floor_of_pushes: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            covers_reports: true,
+            waits_for_absent: true,
+            replaces_reports: true,
+            checks_floor_of_pulls: true,
+            checks_floor_of_pushes: true,
+        }
+    }
+}

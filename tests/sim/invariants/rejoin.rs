@@ -1,0 +1,72 @@
+//! Invariant 9: after a rejoin nothing is held that the other side covers and does not hold, and of what only we
+//! had nothing that is shown is left under a name from before, for a tombstone that somebody still holds could
+//! win over it.
+
+use grapevine::model::{Claim, Collection, Rejoin};
+use grapevine_crdt::{Dot, FieldKey};
+
+use super::Observed;
+use crate::{held::Held, world::World};
+
+pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String> {
+    let Observed::Published { node, group, .. } = observed else {
+        return Ok(());
+    };
+    let [op] = group.ops.as_slice() else {
+        return Ok(());
+    };
+    let Claim::Rejoin(rejoin) = &op.claim else {
+        return Ok(());
+    };
+    let state = world.nodes[*node].state.partition(op.partition);
+    if !state.vector.includes(&rejoin.vector) || !state.floor.includes(&rejoin.floor) {
+        return Err(format!("node {node} has not taken in what it rejoined for"));
+    }
+    let held = Held::of(&world.nodes[*node].rows, op.partition);
+    check_held(&held, rejoin).map_err(|what| format!("node {node}: {what}"))
+}
+
+fn check_held(held: &Held, rejoin: &Rejoin) -> Result<(), String> {
+    let issuer = rejoin.issue.map(|issue| issue.replica);
+    for (id, entity) in &held.entities {
+        if id.collection() == Collection::Counters {
+            continue;
+        }
+        let theirs = rejoin.held.iter().find(|(held, _)| held == id);
+        let theirs: &[Dot] = theirs.map_or(&[], |(_, dots)| dots);
+        for (key, cell) in entity.cells() {
+            let dot = cell.dot;
+            if theirs.contains(&dot) {
+                continue;
+            }
+            if rejoin.vector.covers(dot) {
+                return Err(format!(
+                    "{dot:?} of {id} is gone at the peer, and still held"
+                ));
+            }
+            let is_content = matches!(key, FieldKey::Register(_) | FieldKey::Attribute(_));
+            if is_content && entity.is_visible() && Some(dot.replica) != issuer {
+                return Err(format!(
+                    "{dot:?} of {id} is unknown to the peer, and not written anew"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn bites_when_what_the_other_side_dropped_is_kept() {
+    crate::directed_absence::bites(
+        super::Invariant::Rejoin,
+        crate::fault::Fault::RejoinsWithoutDropping,
+    );
+}
+
+#[test]
+fn bites_when_what_only_we_have_is_not_written_anew() {
+    crate::directed_absence::bites(
+        super::Invariant::Rejoin,
+        crate::fault::Fault::RejoinsWithoutIssuing,
+    );
+}
