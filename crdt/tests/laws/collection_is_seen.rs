@@ -1,11 +1,11 @@
 //! Replicas collect in their own time; nobody must be able to tell who has and who has not yet.
 
-use grapevine_crdt::{Entity, FieldCell, FieldKey};
+use grapevine_crdt::{Entity, FieldCell, FieldKey, LwwMap, Seq, Timestamp, VersionVector};
 use proptest::prelude::*;
 
 use crate::{
     cases,
-    world::{ENTITIES, REPLICAS, World, collecting_steps},
+    world::{ENTITIES, REPLICAS, World, collecting_steps, dot},
 };
 
 fn with_cells<'a>(cells: impl IntoIterator<Item = &'a FieldCell>) -> Entity {
@@ -93,4 +93,64 @@ proptest! {
             }
         }
     }
+}
+
+/// A contact that an unseen edit brought back would be hidden again, when that edit is undone, by who still holds
+/// the removal, and by nobody else.
+#[test]
+fn a_removal_goes_while_what_it_covers_is_held() {
+    let at = Timestamp::from_unix_ms;
+    let mut entity = Entity::default();
+    let set = |entity: &mut Entity, name: &str, dot| {
+        for cell in LwwMap::new(&entity.clone()).set(name, b"v", dot, at(dot.seq.get())) {
+            entity.merge_cell(cell);
+        }
+    };
+    set(&mut entity, "name", dot(1, 1));
+    let removal = LwwMap::new(&entity).remove(dot(2, 1));
+    set(&mut entity, "note", dot(3, 1));
+    for cell in removal {
+        entity.merge_cell(cell);
+    }
+    let stable: VersionVector = entity
+        .dots()
+        .into_iter()
+        .map(|dot| (dot.replica, dot.seq))
+        .collect();
+    assert!(entity.is_revived());
+    assert_eq!(entity.collect(&stable), []);
+    // Once the name is written again, nothing that is held is covered.
+    set(&mut entity, "name", dot(3, 2));
+    let gone = entity.collect(&VersionVector::from_iter([
+        (dot(1, 1).replica, Seq::new(1)),
+        (dot(2, 1).replica, Seq::new(1)),
+        (dot(3, 1).replica, Seq::new(2)),
+    ]));
+    assert_eq!(gone.len(), 1);
+    assert!(matches!(gone[0].field, FieldKey::Removal(_)));
+}
+
+/// Who had collected the tombstone would show the value that lost to it.
+#[test]
+fn a_tombstone_goes_that_hides_a_value() {
+    let at = Timestamp::from_unix_ms;
+    let mut entity = Entity::default();
+    let map = |entity: &Entity| entity.clone();
+    let lost = LwwMap::new(&Entity::default()).set("name", b"v", dot(1, 1), at(1));
+    let unset = LwwMap::new(&map(&entity)).unset("name", dot(2, 1), at(2));
+    let other = LwwMap::new(&map(&entity)).set("note", b"v", dot(3, 1), at(3));
+    for cell in [lost, unset, other].concat() {
+        entity.merge_cell(cell);
+    }
+    let stable: VersionVector = entity
+        .dots()
+        .into_iter()
+        .map(|dot| (dot.replica, dot.seq))
+        .collect();
+    assert_eq!(entity.collect(&stable), []);
+    assert_eq!(
+        entity.digested().count(),
+        3,
+        "and the digest tells who lacks it"
+    );
 }
