@@ -209,6 +209,14 @@ async fn edits_brought_again_through_another_node_happen_once() {
             &json!({ "title": "Countess", "phones": { "a": number } }),
         ),
         client.put("notice", 0, "mine"),
+        json!({
+            "id": Uuid::now_v7(), "collection": "counters", "key": "cargo", "op": "increment",
+            "at": client.now(), "by": 3,
+        }),
+        json!({
+            "id": Uuid::now_v7(), "collection": "counters", "key": "cargo", "op": "decrement",
+            "at": client.now(),
+        }),
     ];
     archipelago.cut(0, 1);
     let first = client.merge(ann, &edits).await;
@@ -252,11 +260,14 @@ async fn edits_brought_again_through_another_node_happen_once() {
     let ada = contact(bob, "ada").await;
     assert_eq!(ada["phones"].as_array().expect("phones").len(), 1);
     assert_eq!(text(bob, "notice").await, "mine");
+    let cargo = send(bob.request("GET", "/v1/counters/cargo")).await;
+    assert_eq!(expect(cargo, 200).await["value"], 2, "counted once");
     // Now every node knows of it.
     for island in [ann, bob] {
         let third = client.merge(island, &edits).await;
         assert_eq!(third[0]["status"], "already_there");
         assert_eq!(third[2]["status"], "already_there");
+        assert_eq!(third[3]["status"], "already_there");
     }
 }
 
@@ -399,6 +410,10 @@ async fn what_cannot_be_an_edit_is_rejected_by_itself_and_the_others_are_taken()
         with("key", json!("")),
         with("base64", json!("AA==")),
         with("surprise", json!(1)),
+        json!({
+            "id": Uuid::now_v7(), "collection": "counters", "key": "bad", "op": "increment",
+            "at": 1, "by": 0,
+        }),
         client.patch("ada", 0, &json!({})),
         client.patch("ada", 0, &json!({ "name": null })),
         client.patch("ada", 0, &json!({ "phones": { "a b": null } })),
@@ -408,7 +423,7 @@ async fn what_cannot_be_an_edit_is_rejected_by_itself_and_the_others_are_taken()
     ];
     let results = client.merge(ann, &edits).await;
     for (index, result) in results.iter().enumerate() {
-        let expected = if index == 12 { "applied" } else { "rejected" };
+        let expected = if index == 13 { "applied" } else { "rejected" };
         assert_eq!(result["status"], expected, "{index}: {result}");
     }
     assert_eq!(text(ann, "good").await, "1");

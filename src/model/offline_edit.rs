@@ -5,13 +5,16 @@
 //! of the first.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use grapevine_crdt::{Dot, FieldCell, FieldKey, OutsideEdit, Value as CellValue, Verdict};
+use grapevine_crdt::{
+    Dot, FieldCell, FieldKey, OutsideEdit, RequestKey, Value as CellValue, Verdict,
+};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
-    Collection, ContactDraft, Creation, EntityId, WriteStamp, contact_edit, contact_key,
+    Collection, ContactDraft, Counter, Creation, Direction, EntityId, WriteStamp, contact_edit,
+    contact_key,
     instant::{read_instant, rfc3339},
     kv::{self, DEFAULT_CONTENT_TYPE, KeyValue},
     offline_contact::{self, ContactPatch},
@@ -28,6 +31,7 @@ enum Action {
     Remove,
     Put(Vec<u8>),
     Delete,
+    Count(Direction, u64),
 }
 
 /// An edit that a client made offline.
@@ -89,9 +93,8 @@ impl OfflineEdit {
             ("contacts", "remove") => (Action::Remove, &[]),
             ("kv", "put") => (put(object)?, &["text", "base64", "content_type"]),
             ("kv", "delete") => (Action::Delete, &[]),
-            ("counters", _) => {
-                return Err("counters cannot be edited offline yet".to_owned());
-            }
+            ("counters", "increment") => (count(object, Direction::Increment)?, &["by"]),
+            ("counters", "decrement") => (count(object, Direction::Decrement)?, &["by"]),
             _ => return Err(format!("there is no {op} of {collection}")),
         };
         let known = ["id", "at", "collection", "key", "op"];
@@ -102,7 +105,7 @@ impl OfflineEdit {
         }
         Ok(Self {
             id,
-            target: target(object, collection, &action, id)?,
+            target: target(object, &action, id)?,
             at_ms,
             action,
         })
@@ -113,6 +116,14 @@ impl OfflineEdit {
     pub fn mark(&self) -> u16 {
         let hash = blake3::hash(self.id.as_bytes());
         u16::from_be_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])
+    }
+
+    /// Under which slot it counts.
+    fn request_key(&self) -> RequestKey {
+        let hash = blake3::derive_key("grapevine 2025 offline count", self.id.as_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash[..16]);
+        RequestKey::from_bytes(bytes)
     }
 
     /// What becomes of it by the write `dot`, and the cells of that write.
@@ -141,6 +152,14 @@ impl OfflineEdit {
             Action::Remove => offline_contact::remove(outside, dot),
             Action::Put(encoded) => register(outside, CellValue::Bytes(encoded.clone()), dot),
             Action::Delete => register(outside, CellValue::Tombstone, dot),
+            Action::Count(direction, by) => {
+                let (entity, request) = (outside.entity, self.request_key());
+                match Counter::count_once(entity, *direction, *by, request, dot) {
+                    Ok(cells) if cells.is_empty() => (cells, Fate::AlreadyThere),
+                    Ok(cells) => (cells, Fate::Applied(Vec::new())),
+                    Err(error) => (Vec::new(), Fate::Rejected(error.to_string())),
+                }
+            }
         }
     }
 }
@@ -211,14 +230,21 @@ fn put(object: &Map<String, Value>) -> Result<Action, String> {
     Ok(Action::Put(encoded))
 }
 
+fn count(object: &Map<String, Value>, direction: Direction) -> Result<Action, String> {
+    let by = match object.get("by") {
+        None => Some(1),
+        Some(by) => by.as_u64().filter(|by| *by > 0),
+    };
+    by.map(|by| Action::Count(direction, by))
+        .ok_or_else(|| format!("by is a whole number from 1 to {}", u64::MAX))
+}
+
 /// What an edit is for. What it creates without saying a key has one that follows from the edit.
-fn target(
-    object: &Map<String, Value>,
-    collection: &str,
-    action: &Action,
-    id: Uuid,
-) -> Result<EntityId, String> {
-    let contacts = collection == Collection::Contacts.name();
+fn target(object: &Map<String, Value>, action: &Action, id: Uuid) -> Result<EntityId, String> {
+    let contacts = matches!(
+        action,
+        Action::Create(..) | Action::Patch(_) | Action::Remove
+    );
     let key = match object.get("key") {
         None if matches!(action, Action::Create(..)) => {
             let hash = blake3::derive_key("grapevine 2025 offline contact", id.as_bytes());
@@ -229,10 +255,10 @@ fn target(
         _ if contacts => contact_key(text(object, "key")?).map_err(|error| error.to_string())?,
         _ => text(object, "key")?.to_owned(),
     };
-    let collection = if contacts {
-        Collection::Contacts
-    } else {
-        Collection::Kv
+    let collection = match action {
+        Action::Create(..) | Action::Patch(_) | Action::Remove => Collection::Contacts,
+        Action::Put(_) | Action::Delete => Collection::Kv,
+        Action::Count(..) => Collection::Counters,
     };
     EntityId::new(collection, key).map_err(|error| error.to_string())
 }
