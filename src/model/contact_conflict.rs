@@ -3,7 +3,8 @@
 //!
 //! They are read from the cells alone, in the order of the fields and then of the cells, so every node that
 //! holds the same cells lists the same ones in the same order. A value that reads like the shown one is no
-//! conflict, whoever wrote it: nothing would be lost with it.
+//! conflict, whoever wrote it: nothing would be lost with it. Nor is a deletion that lost to a later edit: its
+//! tombstone is collected by each replica in its own time, and every node must list the same.
 //!
 //! To settle one is an edit of its field that has seen all of it, so it settles the whole field, everywhere.
 
@@ -75,7 +76,7 @@ pub fn conflicts(entity: &Entity) -> Vec<Conflict> {
         let shown = Version::read(name, field.shown());
         for cell in field.conflicts() {
             let lost = Version::read(name, cell);
-            if lost.value == shown.value || cell.is_marker() {
+            if lost.deleted || lost.value == shown.value {
                 continue;
             }
             let place = Place {

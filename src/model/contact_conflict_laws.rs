@@ -372,38 +372,18 @@ fn what_could_only_be_trimmed_with_something_that_is_kept_is_kept() {
     assert_eq!(trim(&entity, stamp(2, 21).dot, now), []);
 }
 
+/// Its tombstone is collected, by each node in its own time.
 #[test]
-fn a_deletion_that_lost_is_listed_and_can_be_chosen() {
+fn a_deletion_that_lost_is_listed_by_some_nodes_and_not_by_others() {
     let mut here = Entity::default();
-    let with_phone =
-        json!({"name": "Ada", "phones": [{"id": "home", "number": "1"}], "groups": ["crew"]});
+    let with_phone = json!({"name": "Ada", "phones": [{"id": "home", "number": "1"}]});
     put(&mut here, &with_phone, stamp(1, 1));
     let mut there = here.clone();
     put(&mut there, &json!({"name": "Ada"}), stamp(2, 5));
-    let changed =
-        json!({"name": "Ada", "phones": [{"id": "home", "number": "2"}], "groups": ["crew"]});
+    let changed = json!({"name": "Ada", "phones": [{"id": "home", "number": "2"}]});
     put(&mut here, &changed, stamp(3, 9));
     here.merge(there);
-    let listed = conflicts(&here);
-    assert_eq!(count(&here), 1);
-    let [conflict] = listed.as_slice() else {
-        panic!("{listed:?}")
-    };
-    assert_eq!(
-        (conflict.field.as_str(), conflict.element.as_deref()),
-        ("phones", Some("home"))
-    );
-    assert!(conflict.lost.deleted && conflict.lost.value.is_null());
-    assert_eq!(conflict.lost.replica, stamp(2, 5).dot.replica);
-    assert_eq!(conflict.lost.at, stamp(2, 5).time);
-    assert_eq!(conflict.shown.value, json!({"label": null, "number": "2"}));
-    let before = Contact::read(ID, &here).expect("it is visible");
-    let cells =
-        settled(&here, &conflict.id, Settlement::Choose, stamp(1, 20)).expect("it is there");
-    merge(&mut here, &cells);
-    let after = Contact::read(ID, &here).expect("it is visible");
-    assert_eq!((after.phones.len(), after.conflicts), (0, 0));
-    assert_ne!(after.updated_at, before.updated_at);
+    assert_eq!((conflicts(&here), count(&here)), (Vec::new(), 0));
 }
 
 #[test]

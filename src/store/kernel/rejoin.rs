@@ -65,7 +65,7 @@ pub(super) fn reissue(
 ) -> Result<bool, StoreError> {
     let timed = entity
         .cells()
-        .filter(|(key, cell)| key.is_timed() && chosen(key, cell));
+        .filter(|(key, cell)| key.is_timed() && !cell.is_marker() && chosen(key, cell));
     let mut old: Vec<(FieldKey, Cell)> = timed
         .map(|(key, cell)| (key.clone(), cell.clone()))
         .collect();
