@@ -32,7 +32,7 @@ pub(super) async fn get(
     let members: Vec<Value> = state.cluster.members().await.iter().map(member).collect();
     let refused: Vec<Value> = state.cluster.refused().iter().map(refused).collect();
     let body = json!({
-        "node": node(&state.cluster.node(), state.cluster.clock_fault()),
+        "node": node(&state.cluster.node(), state.cluster.clock_fault().as_deref()),
         "members": members,
         "refused": refused,
     });
@@ -58,7 +58,7 @@ pub(super) async fn convergence(
     }
 }
 
-fn node(node: &NodeStatus, clock_fault: Option<String>) -> Value {
+fn node(node: &NodeStatus, clock_fault: Option<&str>) -> Value {
     json!({
         "name": node.name,
         "cluster": node.cluster,
