@@ -55,11 +55,8 @@ pub(super) fn run(bytes: &[u8]) {
         message => Some(Event::Received(PEER, message)),
     });
     let mut received = received.collect::<Vec<_>>().into_iter();
-    loop {
-        // What was applied is answered first; then the peer speaks again.
-        let Some(event) = events.pop().or_else(|| received.next()) else {
-            break;
-        };
+    // What was applied is answered first; then the peer speaks again.
+    while let Some(event) = events.pop().or_else(|| received.next()) {
         monotonic_ms += 20;
         let now = Now {
             monotonic_ms,
