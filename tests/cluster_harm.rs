@@ -6,72 +6,21 @@ use std::time::{Duration, Instant};
 
 use grapevine::{
     model::{CommitRecord, PARTITIONS, PartitionId, PartitionSummary, Root},
-    node::Node,
     sync::{
         MAX_FRAME_BYTES, Message, PROTOCOL_VERSION, PeerInfo,
-        transport::{
-            Connector, Frame, Link, LinkConfig, LinkReceiver, LinkSender, TcpConnector, Traffic,
-        },
+        transport::{Connector, Frame, Link, LinkConfig, TcpConnector},
     },
 };
-use grapevine_crdt::{ReplicaId, Seq, Timestamp};
-use nodes::{DEADLINE, Site, all_equal, eventually, get, put, root, sees_alive, start};
+use grapevine_crdt::{Seq, Timestamp};
+use nodes::{
+    DEADLINE, Site, all_equal, eventually, get, put, root, sees_alive, start,
+    stranger::{Stranger, replica},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
     time::timeout,
 };
-
-/// A peer made by hand, past the handshake.
-struct Stranger {
-    sender: LinkSender,
-    receiver: LinkReceiver,
-}
-
-impl Stranger {
-    async fn connect(node: &Node, name: &str, number: u8) -> Self {
-        let address = node.peer_addr().to_string();
-        let connection = TcpConnector.connect(&address).await.expect("it listens");
-        let traffic = std::sync::Arc::new(Traffic::default());
-        let link = Link::open(connection, &LinkConfig::default(), traffic);
-        let mut stranger = Self {
-            sender: link.sender,
-            receiver: link.receiver,
-        };
-        let Some(Message::Hello(theirs)) = stranger.next().await else {
-            panic!("a node greets first");
-        };
-        stranger.receiver.trust();
-        stranger.say(&Message::Hello(PeerInfo {
-            version: PROTOCOL_VERSION,
-            name: name.to_owned(),
-            replica: replica(number),
-            // Nobody listens there.
-            http: "127.0.0.1:1".to_owned(),
-            peer: "127.0.0.1:1".to_owned(),
-            ..theirs
-        }));
-        stranger
-    }
-
-    fn say(&self, message: &Message) {
-        assert!(
-            self.sender
-                .reply(Frame::encode(message).expect("it is small"))
-        );
-    }
-
-    /// The next message; nothing once the node has closed the link.
-    async fn next(&mut self) -> Option<Message> {
-        let received = timeout(DEADLINE, self.receiver.receive()).await;
-        let received = received.expect("the node speaks or closes in time");
-        received.ok().flatten().map(|received| received.message)
-    }
-}
-
-fn replica(number: u8) -> ReplicaId {
-    ReplicaId::from_bytes([number; 16])
-}
 
 /// Waits until the node has closed the stream.
 async fn is_closed(stream: &mut TcpStream) {

@@ -41,7 +41,7 @@ pub(super) fn encode(message: &ChitchatMessage) -> Result<Vec<u8>, DatagramError
 }
 
 /// The message that a datagram carries.
-pub(super) fn decode(datagram: &[u8]) -> Result<ChitchatMessage, DatagramError> {
+pub fn decode(datagram: &[u8]) -> Result<ChitchatMessage, DatagramError> {
     let (version, mut rest) = datagram.split_first().ok_or(DatagramError::Empty)?;
     if *version != VERSION {
         return Err(DatagramError::Version(*version));

@@ -20,7 +20,7 @@ mod seeds;
 mod socket;
 mod view;
 
-pub use datagram::{DatagramError, MAX_DATAGRAM_BYTES};
+pub use datagram::{DatagramError, MAX_DATAGRAM_BYTES, decode as decode_datagram};
 pub use gossip::{Gossip, GossipConfig, GossipPeer, GossipTotals};
 pub use roster::{MAX_MEMBERS, Member, Roster, RosterError};
 pub use view::{

@@ -38,7 +38,7 @@ pub(super) async fn get(
     let divergences: Vec<Value> = health.divergences.iter().map(divergence).collect();
     let refused: Vec<Value> = state.cluster.refused().iter().map(refused).collect();
     let body = json!({
-        "node": node(&state.cluster.node(), state.cluster.clock_fault()),
+        "node": node(&state.cluster.node(), state.cluster.clock_fault().as_deref()),
         "members": members,
         "refused": refused,
         "collection": collection(&health.collection),
@@ -119,7 +119,7 @@ fn divergence(divergence: &Divergence) -> Value {
     })
 }
 
-fn node(node: &NodeStatus, clock_fault: Option<String>) -> Value {
+fn node(node: &NodeStatus, clock_fault: Option<&str>) -> Value {
     json!({
         "name": node.name,
         "cluster": node.cluster,

@@ -35,7 +35,7 @@ async fn stall(store: &Store) -> mpsc::Sender<()> {
             let _released = held.recv();
             Ok::<_, Infallible>((Vec::new(), ()))
         });
-        write.await.expect("nothing is written")
+        write.await.expect("nothing is written");
     });
     has_entered.await.expect("the writer takes it");
     release

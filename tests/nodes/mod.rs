@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub(crate) mod stranger;
+
 use std::{
     convert::Infallible,
     future::Future,

@@ -7,7 +7,7 @@ use grapevine::{
     store::{Changes, Group, MemoryRows, State, Table, Workspace, read_entity},
     sync::engine::Event,
 };
-use grapevine_crdt::{Entity, FieldCell, ReplicaId, Timestamp};
+use grapevine_crdt::{Entity, FieldCell, Timestamp};
 use rand::RngExt;
 
 use crate::{

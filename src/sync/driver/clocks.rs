@@ -55,6 +55,7 @@ pub struct RefusedPeer {
 
 /// What was measured of one clock.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_field_names, reason = "units come last")]
 struct Measured {
     /// How far it was ahead of ours.
     offset_ms: i64,

@@ -172,7 +172,7 @@ impl EventLoop {
             match fault {
                 Some(fault) => tracing::error!("{fault}; client writes are refused"),
                 None => {
-                    tracing::info!("the clock of this node agrees again; client writes are taken")
+                    tracing::info!("the clock of this node agrees again; client writes are taken");
                 }
             }
         }

@@ -115,9 +115,13 @@ pub(super) async fn run(shared: &Shared, connection: Connection) -> Ending {
         let result = forward(shared, link, &mut receiver).await;
         let _stopping = shared.inbound.send(Inbound::Down(link)).await;
         if let Err(error) = result {
-            let warning = format!("a link to {name} at {remote} ended: {error}");
-            if shared.warnings.is_due(&warning) {
-                tracing::warn!("{warning}");
+            if matches!(error, FrameError::TooLarge { .. } | FrameError::Garbage(_)) {
+                shared.counters.disconnects.increment();
+            }
+            // Ports and contents differ each time; that is no news.
+            let kind = std::mem::discriminant(&error);
+            if shared.warnings.is_due(&format!("link {name} {kind:?}")) {
+                tracing::warn!("a link to {name} at {remote} ended: {error}");
             }
         }
     }
