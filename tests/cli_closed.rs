@@ -25,8 +25,8 @@ fn lose_a_row(data: &Path, table: &str) {
         let table: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(table);
         let mut rows = transaction.open_table(table).expect("the table is there");
         let key = {
-            let (key, _) = rows.first().expect("it is read").expect("a row");
-            key.value().to_vec()
+            let first = rows.first().expect("it is read").expect("a row");
+            first.0.value().to_vec()
         };
         rows.remove(key.as_slice()).expect("it can be removed");
     }

@@ -74,6 +74,8 @@ fn pull(vector: VersionVector) -> Message {
         pull: 1,
         page: 0,
         partition: id().partition(),
+        unclaimed: false,
+        fresh: false,
         base: vector.clone(),
         vector,
         open: false,
@@ -274,10 +276,12 @@ async fn frames_that_come_twice_late_or_in_another_order_count_twice_or_are_lost
         page,
         partition: id().partition(),
         clock: at(2),
+        unclaimed: false,
         delta: DeltaPage {
             entities: vec![cells(writer, 2, at(2), b"second")],
             vector: vector(&[(writer, 2)]),
             stamp: 1,
+            floor: None,
             next: None,
         },
     };

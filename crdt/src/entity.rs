@@ -159,12 +159,11 @@ impl Entity {
             _ => None,
         };
         let rule = key.rule();
-        let changed = match self.fields.get_mut(&key) {
-            Some(field) => field.merge(rule, cell),
-            None => {
-                self.fields.insert(key, Field::new(cell));
-                true
-            }
+        let changed = if let Some(field) = self.fields.get_mut(&key) {
+            field.merge(rule, cell)
+        } else {
+            self.fields.insert(key, Field::new(cell));
+            true
         };
         if let (true, Some(cleared)) = (changed, cleared) {
             self.retain(|_, cell| !cleared.covers(cell.dot));

@@ -4,7 +4,7 @@
 //!
 //! Law: the digest stays as it is.
 
-use grapevine_crdt::{FieldCell, Value, VersionVector};
+use grapevine_crdt::{CausalContext, FieldCell, Value, VersionVector};
 
 use super::{Workspace, merge::raise_floor, replace::Old};
 use crate::{
@@ -63,7 +63,7 @@ fn add(floor: &mut Floor, FieldCell { field, cell }: &FieldCell) {
         Value::Dots(dots) => Some(dots),
         Value::Bytes(_) | Value::Tombstone | Value::Counted => None,
     };
-    let named = named.into_iter().flat_map(|dots| dots.iter());
+    let named = named.into_iter().flat_map(CausalContext::iter);
     for dot in cell.seen.iter().chain(named).chain([cell.dot]) {
         floor.vector.advance(dot.replica, dot.seq);
     }

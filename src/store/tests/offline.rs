@@ -25,6 +25,8 @@ fn findings(directory: &Path) -> Result<Vec<String>, StoreError> {
     Ok(found)
 }
 
+type Change = fn(&[u8]) -> Option<Vec<u8>>;
+
 /// Changes one row of `data.redb`; with `change` yielding nothing the row goes.
 fn tamper(
     directory: &Path,
@@ -83,7 +85,7 @@ async fn damage_of_a_closed_store_goes_unnoticed() -> TestResult {
     let directory = tempdir()?;
     filled(directory.path()).await?.close().await;
     assert_eq!(findings(directory.path())?, [""; 0]);
-    let cases: [(&str, fn(&[u8]) -> Option<Vec<u8>>, &str); 6] = [
+    let cases: [(&str, Change, &str); 6] = [
         (
             "entities_v1",
             |row| Some(flip(row)),
@@ -331,7 +333,7 @@ async fn one_write_names_two_entities() -> TestResult {
     let store = filled(directory.path()).await?;
     let replica = grapevine_crdt::ReplicaId::from_bytes([9; 16]);
     let partition = kv("k").partition();
-    let twin = (0..)
+    let twin = (0..100_000)
         .map(|number: u32| kv(&format!("twin {number}")))
         .find(|id| id.partition() == partition)
         .ok_or("another key of the partition")?;
