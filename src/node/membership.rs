@@ -181,7 +181,10 @@ impl Membership {
         alive: &BTreeSet<ReplicaId>,
         uptime: Duration,
     ) -> Result<(), RosterError> {
-        let others = known.roster.keys().filter(|member| **member != self.replica);
+        let others = known
+            .roster
+            .keys()
+            .filter(|member| **member != self.replica);
         self.absence.note(others, alive, uptime);
         for replica in self.absence.longer_than(self.max_offline, uptime) {
             let name = known.roster.get(&replica).map(|member| &member.name);

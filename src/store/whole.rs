@@ -178,15 +178,19 @@ fn for_each<R: Rows + ?Sized>(
         },
     );
     let mut failed = None;
-    rows.scan(table, &from, after.is_some(), &end, &mut |key, row| {
-        match parse_entity_key(key).and_then(|id| visit(id, row)) {
+    rows.scan(
+        table,
+        &from,
+        after.is_some(),
+        &end,
+        &mut |key, row| match parse_entity_key(key).and_then(|id| visit(id, row)) {
             Ok(flow) => flow,
             Err(error) => {
                 failed = Some(error);
                 ControlFlow::Break(())
             }
-        }
-    })?;
+        },
+    )?;
     failed.map_or(Ok(()), Err)
 }
 
@@ -198,12 +202,18 @@ pub fn read_garbage<R: Rows + ?Sized>(
     limit: usize,
 ) -> Result<Vec<EntityId>, StoreError> {
     let mut ids = Vec::new();
-    for_each(rows, Table::Garbage, partition, (after, None), &mut |id, _| {
-        if ids.len() >= limit {
-            return Ok(ControlFlow::Break(()));
-        }
-        ids.push(id);
-        Ok(ControlFlow::Continue(()))
-    })?;
+    for_each(
+        rows,
+        Table::Garbage,
+        partition,
+        (after, None),
+        &mut |id, _| {
+            if ids.len() >= limit {
+                return Ok(ControlFlow::Break(()));
+            }
+            ids.push(id);
+            Ok(ControlFlow::Continue(()))
+        },
+    )?;
     Ok(ids)
 }

@@ -1,8 +1,6 @@
 use std::time::Duration;
 
-use grapevine::cluster::{
-    BlockedWhy, Blocker, Collection, Divergence, Health, MemberStatus,
-};
+use grapevine::cluster::{BlockedWhy, Blocker, Collection, Divergence, Health, MemberStatus};
 use grapevine_crdt::ReplicaId;
 use serde_json::json;
 
@@ -94,7 +92,8 @@ async fn who_is_in_the_way_of_collection_and_what_differs_is_told() {
     };
     let cluster = expect(server.get("/v1/cluster").await, 200).await;
     let replica = replica.to_string();
-    let blocker = json!({"name": "beta", "replica": replica, "why": "silent", "blocked_ms": 60_000});
+    let blocker =
+        json!({"name": "beta", "replica": replica, "why": "silent", "blocked_ms": 60_000});
     assert_eq!(
         cluster["collection"],
         json!({"partitions_collected": 3, "garbage": 12, "blocked_by": [blocker]})

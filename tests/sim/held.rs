@@ -72,9 +72,10 @@ impl Held {
                 state.unclaimed
             ));
         }
-        let garbage = self.entities.iter().filter(|(id, entity)| {
-            id.collection() != Collection::Counters && entity.is_garbage()
-        });
+        let garbage = self
+            .entities
+            .iter()
+            .filter(|(id, entity)| id.collection() != Collection::Counters && entity.is_garbage());
         if u64::try_from(garbage.count()) != Ok(state.garbage) {
             return Err("what may be collected is counted wrongly".to_owned());
         }

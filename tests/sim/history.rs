@@ -67,7 +67,10 @@ impl History {
         let writes = self.partitions.entry(partition).or_default();
         writes.dots.insert(dot, id.clone());
         writes.vector.advance(dot.replica, dot.seq);
-        writes.contexts.entry(dot).or_insert_with(|| context.clone());
+        writes
+            .contexts
+            .entry(dot)
+            .or_insert_with(|| context.clone());
         let cells = writes.entities.entry(id.clone()).or_default();
         let cells = cells.entry(dot).or_default();
         if !cells.contains(cell) {
@@ -113,9 +116,10 @@ impl History {
     pub(crate) fn lose(&mut self, now: &State, then: &State) {
         for (partition, writes) in &self.partitions {
             let (had, has) = (now.partition(*partition), then.partition(*partition));
-            let gone = writes.dots.keys().filter(|dot| {
-                had.vector.covers(**dot) && !has.vector.covers(**dot)
-            });
+            let gone = writes
+                .dots
+                .keys()
+                .filter(|dot| had.vector.covers(**dot) && !has.vector.covers(**dot));
             self.lost.extend(gone.map(|dot| (*partition, *dot)));
         }
     }

@@ -70,6 +70,19 @@ impl World {
         told
     }
 
+    /// What nodes know of each other, for who has to find out why.
+    pub(crate) fn knowledge(&self) -> String {
+        let mut told = String::new();
+        for (number, node) in self.nodes.iter().enumerate() {
+            let peers = node.engine.peers(&node.view(), self.now(number));
+            let unsure = peers.iter().filter(|peer| peer.up && !peer.agrees);
+            let unsure: Vec<_> = unsure.map(|peer| self.owners.get(&peer.replica)).collect();
+            let up = peers.iter().filter(|peer| peer.up).count();
+            told += &format!("node {number}: {up} up, unsure of {unsure:?}\n");
+        }
+        told
+    }
+
     /// Whether a write is on no disk any more because a node lost a part of its past.
     fn is_lost(&self, partition: PartitionId, dot: Dot) -> bool {
         if !self.history.lost.contains(&(partition, dot)) {
@@ -164,7 +177,10 @@ impl World {
             let partition = id.partition();
             let lost = self.history.lost.iter().any(|(of, dot)| {
                 *of == partition
-                    && self.history.write(*of, *dot).is_some_and(|(written, _)| written == id)
+                    && self
+                        .history
+                        .write(*of, *dot)
+                        .is_some_and(|(written, _)| written == id)
             });
             if lost {
                 continue;

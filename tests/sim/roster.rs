@@ -96,7 +96,11 @@ impl World {
     /// A node takes another off the roster.
     pub(crate) fn strike(&mut self, number: usize, victim: usize) {
         let life = self.nodes[victim].life;
-        if self.members(number).iter().any(|(member, _)| *member == life) {
+        if self
+            .members(number)
+            .iter()
+            .any(|(member, _)| *member == life)
+        {
             self.expelled.insert(life);
             self.write(number, entry_id(life), Change::Delete);
         }

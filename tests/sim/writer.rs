@@ -7,7 +7,7 @@ use grapevine::{
     store::{Changes, Group, MemoryRows, State, Table, Workspace, read_entity},
     sync::engine::Event,
 };
-use grapevine_crdt::{Entity, FieldCell, ReplicaId, Timestamp};
+use grapevine_crdt::{Entity, FieldCell, Timestamp};
 use rand::RngExt;
 
 use crate::{
@@ -59,7 +59,7 @@ impl World {
         if !node.up || node.staged.is_some() || node.jobs.is_empty() {
             return;
         }
-        let answers = node.stage(size, wall_ms);
+        let answers = node.stage(size, wall_ms, self.fault);
         if let Some(staged) = &node.staged {
             let serial = staged.serial;
             let told: Vec<Answer> = match self.fault {
@@ -84,11 +84,10 @@ impl World {
         };
         if self.turmoil && self.rng.random_ratio(1, 200) {
             self.reopen(number, staged);
-            return;
         } else {
             self.publish(number, staged);
+            self.kick(number);
         }
-        self.kick(number);
     }
 
     /// The disk fails in the middle of a commit: nobody hears of it, the store is opened again, and a new life
@@ -101,7 +100,6 @@ impl World {
         self.nodes[number].read_disk(self.fault);
         self.fail(number, &staged.answers);
         self.new_life(number);
-        self.kick(number);
     }
 
     /// A node goes on under a fresh replica id; its connections were made by the old one.
@@ -119,8 +117,10 @@ impl World {
         for other in 0..self.nodes.len() {
             self.disconnect(other, old);
         }
-        if self.nodes[number].staged.is_some() {
-    X
+        if let Some(staged) = self.nodes[number].staged.take() {
+            self.fail(number, &staged.answers);
+        }
+        self.kick(number);
     }
 
     /// The disk refuses a group.
@@ -129,7 +129,9 @@ impl World {
             match answer {
                 Answer::Written(..) => {}
                 Answer::Applied(ticket, _) => self.feed(number, Event::ApplyFailed(*ticket)),
-                Answer::Collected(partition) => self.feed(number, Event::Collected(*partition)),
+                Answer::Collected(partition) => {
+                    self.feed(number, Event::Collected(*partition, false));
+                }
             }
         }
     }
@@ -210,7 +212,11 @@ impl World {
         rows.apply(changes.rows);
         let mut greatest = self.history.times.get(&number).copied();
         for (partition, replica) in rejoins {
-            let before = self.nodes[number].state.partition(partition).vector.get(replica);
+            let before = self.nodes[number]
+                .state
+                .partition(partition)
+                .vector
+                .get(replica);
             let context = changes.state.partition(partition).vector.clone();
             for (id, entity) in &Held::of(&rows, partition).entities {
                 let issued = entity
@@ -289,7 +295,9 @@ impl World {
                 Answer::Applied(ticket, outcome) => {
                     self.feed(number, Event::Applied(ticket, outcome));
                 }
-                Answer::Collected(partition) => self.feed(number, Event::Collected(partition)),
+                Answer::Collected(partition) => {
+                    self.feed(number, Event::Collected(partition, true));
+                }
             }
         }
     }

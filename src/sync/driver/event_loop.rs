@@ -19,8 +19,8 @@ use super::{
     peers::Peers,
     probed::Probed,
     serve::Asked,
-    tasks::{Done, Task},
     shared::{Inbound, Room, Shared},
+    tasks::{Done, Task},
 };
 use crate::{
     model::{CommitRecord, PartitionId, PartitionState, PartitionSummary, Root},

@@ -89,8 +89,7 @@ fn read(snapshot: &Snapshot, request: Request) -> anyhow::Result<Message> {
     Ok(match request {
         Request::Page(asked) => {
             let state = snapshot.state().partition(asked.partition);
-            let page =
-                snapshot.delta(asked.partition, &asked.base, asked.cursor, PAGE_BUDGET)?;
+            let page = snapshot.delta(asked.partition, &asked.base, asked.cursor, PAGE_BUDGET)?;
             Message::Delta {
                 pull: asked.pull,
                 page: asked.page,

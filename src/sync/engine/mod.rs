@@ -43,9 +43,7 @@ pub use probes::RECHECK_PERIOD_MS;
 pub use pull::{MAX_PAGES_APPLYING, MAX_PASSES};
 pub use rejoin::MAX_DOTS_HELD;
 pub use repair::{MAX_ENTRIES_LISTED, MAX_IDS_FETCHED};
-pub use request::{
-    Comparison, FetchRequest, ListRequest, PullRequest, Request, StateRequest,
-};
+pub use request::{Comparison, FetchRequest, ListRequest, PullRequest, Request, StateRequest};
 pub use rules::Rules;
 pub use status::{Blocked, BlockedBy, CollectionStatus, Divergence, PeerStatus};
 pub use types::{Command, EngineConfig, Event, Now, Ticket, View};

@@ -458,10 +458,7 @@ fn two_nodes_with_cells_that_nobody_may_claim_come_to_rest() {
     if let Message::Pull { unclaimed, .. } = &mut expected {
         *unclaimed = true;
     }
-    assert_eq!(
-        *answer, expected,
-        "it does not say that we are open"
-    );
+    assert_eq!(*answer, expected, "it does not say that we are open");
 }
 
 #[test]

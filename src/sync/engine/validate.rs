@@ -4,8 +4,8 @@ use grapevine_crdt::{Dot, FieldCell, ReplicaId, Seq, Timestamp, VersionVector};
 
 use super::{MAX_CLOCK_AHEAD_MS, Now, View, floor, pull::Pull};
 use crate::model::{
-    CommitRecord, DeltaPage, EntityCells, EntityId, EntityState, Invalid, PARTITIONS, PartitionId, PartitionSummary, Root,
-    root_term,
+    CommitRecord, DeltaPage, EntityCells, EntityId, EntityState, Invalid, PARTITIONS, PartitionId,
+    PartitionSummary, Root, root_term,
 };
 
 /// The most replicas that a vector may name: lives of nodes that ever wrote to one partition.
@@ -201,8 +201,7 @@ fn our_dots(
     view: &dyn View,
 ) -> Result<(), Violation> {
     let ours = view.partition(partition);
-    let invented =
-        |dot: Dot| view.replica() == Some(dot.replica) && !ours.vector.covers(dot);
+    let invented = |dot: Dot| view.replica() == Some(dot.replica) && !ours.vector.covers(dot);
     if dots.any(invented) {
         return Err(Violation::OurWrites(partition));
     }
@@ -210,10 +209,7 @@ fn our_dots(
 }
 
 /// An entity that a peer names.
-pub(super) fn cursor(
-    partition: PartitionId,
-    id: Option<&EntityId>,
-) -> Result<(), Violation> {
+pub(super) fn cursor(partition: PartitionId, id: Option<&EntityId>) -> Result<(), Violation> {
     let Some(id) = id else {
         return Ok(());
     };

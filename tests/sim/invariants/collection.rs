@@ -51,7 +51,9 @@ fn check_entity(
         return Ok(());
     }
     if !before.is_visible() && !after.is_empty() {
-        return Err(format!("{gone:?} of a hidden entity went, and not all of it"));
+        return Err(format!(
+            "{gone:?} of a hidden entity went, and not all of it"
+        ));
     }
     let shown = |entity: &Entity| {
         let digested = entity.digested();
@@ -76,7 +78,9 @@ fn check_entity(
         if !state.vector.covers(dot)
             && let Some(unseen) = unseen
         {
-            return Err(format!("{unseen:?} went, which the writer of {dot:?} had not seen"));
+            return Err(format!(
+                "{unseen:?} went, which the writer of {dot:?} had not seen"
+            ));
         }
     }
     Ok(())

@@ -14,7 +14,10 @@ pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String
     };
     let life = world.nodes[*node].life;
     // How many names a rejoin gives follows from what was held, and is not told by the step.
-    let rejoins = group.ops.iter().filter(|op| matches!(op.claim, Claim::Rejoin(_)));
+    let rejoins = group
+        .ops
+        .iter()
+        .filter(|op| matches!(op.claim, Claim::Rejoin(_)));
     let rejoined: BTreeSet<PartitionId> = rejoins.map(|op| op.partition).collect();
     let mut fresh: Vec<(PartitionId, Dot)> = Vec::new();
     for op in &group.ops {

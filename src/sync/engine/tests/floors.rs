@@ -34,14 +34,20 @@ fn who_asks_for_a_page_and_lacks_what_was_collected_is_told_so() {
         "it holds cells of it already"
     );
     let served = bench.hear(ANN, pull(0, &[(US, 4)], &[(US, 4)], None));
-    assert!(matches!(served[..], [Command::Serve(ANN, Request::Page(_))]));
+    assert!(matches!(
+        served[..],
+        [Command::Serve(ANN, Request::Page(_))]
+    ));
 }
 
 #[test]
 fn who_holds_nothing_at_all_can_miss_nothing() {
     let mut bench = collected();
     let served = bench.hear(ANN, pull(0, &[], &[], None));
-    assert!(matches!(served[..], [Command::Serve(ANN, Request::Page(_))]));
+    assert!(matches!(
+        served[..],
+        [Command::Serve(ANN, Request::Page(_))]
+    ));
 }
 
 #[test]

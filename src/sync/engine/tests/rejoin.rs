@@ -162,11 +162,17 @@ fn a_rejoin_that_was_cut_claims_nothing() {
     let mut bench = returned();
     let [one, _] = two();
     let next = Some(one.clone());
-    bench.hear(ANN, state(0, vec![held(&one, ANN, 2)], &[(ANN, 5)], &[], next));
+    bench.hear(
+        ANN,
+        state(0, vec![held(&one, ANN, 2)], &[(ANN, 5)], &[], next),
+    );
     bench.step(Event::PeerDown(ANN));
     assert_eq!(bench.step(Event::Applied(Ticket(0), Outcome::Applied)), []);
     bench.step(Event::PeerUp(info(ANN)));
-    assert_eq!(bench.hear(ANN, state(1, Vec::new(), &[(ANN, 5)], &[], None)), []);
+    assert_eq!(
+        bench.hear(ANN, state(1, Vec::new(), &[(ANN, 5)], &[], None)),
+        []
+    );
 }
 
 #[test]
@@ -230,7 +236,10 @@ fn impossible_states_are_refused() {
     let mut bench = returned();
     let next = Some(one.clone());
     bench.hear(ANN, state(0, vec![good()], &told, &[], next));
-    let back = bench.hear(ANN, state(1, vec![held(&two, ANN, 3)], &[(ANN, 4)], &[], None));
+    let back = bench.hear(
+        ANN,
+        state(1, vec![held(&two, ANN, 3)], &[(ANN, 4)], &[], None),
+    );
     assert!(disconnected(&back), "its vector went back");
     let mut bench = returned();
     bench.hear(ANN, summaries(&[(ANN, 5)]));

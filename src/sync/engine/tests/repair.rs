@@ -129,10 +129,7 @@ fn a_listing_goes_on_after_its_page_is_repaired() {
 #[test]
 fn what_was_not_asked_for_is_refused() {
     let other = EntityId::new(Collection::Kv, "other").expect("short");
-    for entries in [
-        vec![(id(), 1), (id(), 2)],
-        vec![(other.clone(), 1)],
-    ] {
+    for entries in [vec![(id(), 1), (id(), 2)], vec![(other.clone(), 1)]] {
         let mut bench = diverged();
         bench.hear(ANN, summaries(&[(BOB, 1)]));
         let commands = bench.hear(ANN, listing(0, entries, None));
@@ -174,5 +171,8 @@ fn what_is_asked_for_is_served() {
     };
     assert_eq!(commands, [Command::Serve(ANN, Request::Cells(request))]);
     let commands = bench.hear(ANN, list(0, 0, Some(id())));
-    assert!(matches!(commands[..], [Command::Serve(ANN, Request::List(_))]));
+    assert!(matches!(
+        commands[..],
+        [Command::Serve(ANN, Request::List(_))]
+    ));
 }
