@@ -77,10 +77,10 @@ impl Change {
         edit: &Edit<'_>,
         fault: Option<Fault>,
     ) -> Result<Vec<FieldCell>, CounterError> {
-        let clears = fault != Some(Fault::MakesWithoutClearing) && edit.entity.is_empty();
+        let clears = fault != Some(Fault::MakesWithoutClearing) && !edit.entity.is_visible();
         let map = LwwMap::new(edit.entity);
         let counter = PnCounter::new(edit.entity);
-        // Whoever holds nothing of an entity cannot tell what others hold of it that was collected here.
+        // Whoever sees nothing of an entity cannot tell what others hold of it that was collected here.
         let mut cells = match self {
             Self::Set(..) | Self::Rewrite(_) | Self::Put(_) if clears => {
                 map.clear(&edit.floor.vector, edit.dot)

@@ -144,6 +144,11 @@ impl World {
             edits,
             ..
         } = staged;
+        let collects = |op: &Op| matches!(op.claim, Claim::Collect { .. });
+        if group.ops.iter().any(collects) && !self.knows_all(number) {
+            // Two clusters that never met are about to meet; each has collected without the other.
+            self.disturbed = true;
+        }
         let before = self.before(number, &group);
         self.damage(number, &group, &mut changes);
         self.durable(number, &group, &edits);
