@@ -94,14 +94,15 @@ impl<'a> LwwMap<'a> {
     }
 
     /// The cells, to be written along with those of the write `dot`, by which whatever `collected` covers of
-    /// this map stays away; none if anything is held, for then its edits tell what they have seen, or if
-    /// nothing was collected.
+    /// this map stays away; none if it is visible, for then its edits tell what they have seen, or if nothing was
+    /// collected.
     ///
     /// A replica that has collected a removed map knows none of its fields. Another that has not still holds
-    /// them and would show them beside the new ones.
+    /// them and would show them beside the new ones. A removal that comes after the collection makes no
+    /// difference: it is held alone then.
     #[must_use]
     pub fn clear(self, collected: &VersionVector, dot: Dot) -> Vec<FieldCell> {
-        if !self.entity.is_empty() || collected.is_empty() {
+        if self.entity.is_visible() || collected.is_empty() {
             return Vec::new();
         }
         let dots = collected

@@ -11,6 +11,8 @@ use grapevine_crdt::{
 };
 use rand::{Rng, RngExt};
 
+use crate::fault::Fault;
+
 const HOT_KEYS: u32 = 2;
 const COLD_KEYS: u32 = 30;
 const ATTRIBUTES: [&str; 3] = ["name", "note", "phone/1"];
@@ -70,12 +72,17 @@ pub(crate) fn draw(rng: &mut dyn Rng) -> (EntityId, Change) {
 
 impl Change {
     /// The cells of this edit; none if there is nothing to do.
-    pub(crate) fn decide(&self, edit: &Edit<'_>) -> Result<Vec<FieldCell>, CounterError> {
+    pub(crate) fn decide(
+        &self,
+        edit: &Edit<'_>,
+        fault: Option<Fault>,
+    ) -> Result<Vec<FieldCell>, CounterError> {
+        let clears = fault != Some(Fault::MakesWithoutClearing) && !edit.entity.is_visible();
         let map = LwwMap::new(edit.entity);
         let counter = PnCounter::new(edit.entity);
-        // Whoever holds nothing of an entity cannot tell what others hold of it that was collected here.
+        // Whoever sees nothing of an entity cannot tell what others hold of it that was collected here.
         let mut cells = match self {
-            Self::Set(..) | Self::Rewrite(_) | Self::Put(_) if edit.entity.is_empty() => {
+            Self::Set(..) | Self::Rewrite(_) | Self::Put(_) if clears => {
                 map.clear(&edit.floor.vector, edit.dot)
             }
             Self::Set(..)

@@ -9,7 +9,6 @@
 
 mod client;
 mod directed;
-mod directed_absence;
 mod fault;
 mod held;
 mod history;
@@ -20,6 +19,7 @@ mod node;
 mod oracle;
 mod random;
 mod roster;
+mod rules;
 mod settings;
 mod world;
 mod writer;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use grapevine::{
     model::{
-        Claim, CommitRecord, EntityId, Op, Outcome, PartitionId, PartitionState, PartitionSummary,
-        Root,
+        Claim, CommitRecord, EntityId, Issue, Op, Outcome, PartitionId, PartitionState,
+        PartitionSummary, Rejoin, Root,
     },
     store::{Changes, Group, MemoryRows, State, Workspace, read_garbage},
     sync::engine::{Engine, Ticket, View},
@@ -106,6 +106,8 @@ pub(crate) struct Node {
     pub(crate) sees: BTreeMap<ReplicaId, usize>,
     /// Whether it goes on as it was at an earlier moment, under the life of that moment.
     pub(crate) rolled_back: bool,
+    /// What its rejoin was to say, if a fault made something else of it.
+    pub(crate) rejoin: Option<Rejoin>,
     /// Whether it came back from an older copy of its disk.
     pub(crate) restored: bool,
     /// Whether it was told to begin a new life.
@@ -151,6 +153,7 @@ impl Node {
             skew_ms: 0,
             sees: BTreeMap::new(),
             rolled_back: false,
+            rejoin: None,
             restored: false,
             gives_up_life: false,
         }
@@ -158,7 +161,7 @@ impl Node {
 
     /// Decides the next group over what is published. Says whether there is something to sync; answers that
     /// need no sync come back at once.
-    pub(crate) fn stage(&mut self, size: usize, wall_ms: u64) -> Vec<Answer> {
+    pub(crate) fn stage(&mut self, size: usize, wall_ms: u64, fault: Option<Fault>) -> Vec<Answer> {
         let mut workspace = Workspace::new(&self.rows, self.state.clone());
         let mut answers = Vec::new();
         let mut edits = Vec::new();
@@ -168,7 +171,7 @@ impl Node {
             match job {
                 Job::Write(id, change) => {
                     let written = workspace
-                        .write(&id, self.life, wall_ms, |edit| change.decide(&edit))
+                        .write(&id, self.life, wall_ms, |edit| change.decide(&edit, fault))
                         .expect("rows in memory can be read");
                     if let Ok(Some(dot)) = written {
                         answers.push(Answer::Written(id.clone(), dot));
@@ -176,9 +179,12 @@ impl Node {
                     }
                 }
                 Job::Apply(ticket, op, announced) => {
-                    let outcome = workspace
-                        .apply_as(op, announced, wall_ms, || self.life)
-                        .expect("rows in memory can be read");
+                    let outcome = if fault == Some(Fault::IssuesWithoutFreshTimes) {
+                        workspace.apply(issued_long_ago(op, self.life), announced)
+                    } else {
+                        workspace.apply_as(op, announced, wall_ms, || self.life)
+                    };
+                    let outcome = outcome.expect("rows in memory can be read");
                     answers.push(Answer::Applied(ticket, outcome));
                 }
                 Job::Collect(partition, stable) => {
@@ -297,4 +303,13 @@ impl Node {
         }
         self.state = state;
     }
+}
+
+/// What a rejoin would be that gives what it writes anew times from long ago.
+fn issued_long_ago(mut op: Op, replica: ReplicaId) -> Op {
+    if let Claim::Rejoin(rejoin) = &mut op.claim {
+        let time = Timestamp::from_unix_ms(1);
+        rejoin.issue = Some(Issue { replica, time });
+    }
+    op
 }

@@ -7,9 +7,9 @@ use std::{
 
 use grapevine::sync::engine::Event;
 
-use crate::{invariants::Observed, world::World};
+use crate::{fault::Fault, invariants::Observed, world::World};
 
-const DEFAULT_SEEDS: u64 = 200;
+const DEFAULT_SEEDS: u64 = 100;
 /// How long nodes may take to hold the same once everything works again.
 const MAX_HEALING_MS: u64 = 20_000;
 /// How long they may then take to know it when somebody asks.
@@ -19,18 +19,35 @@ const MAX_COLLECTING_MS: u64 = 20_000;
 
 /// Runs one seed to its end; the time it took until all nodes held the same.
 fn run(seed: u64) -> Result<u64, String> {
-    let mut world = World::new(seed, None, None);
+    run_with(seed, None)
+}
+
+/// As [`run`], with something broken.
+pub(crate) fn run_with(seed: u64, fault: Option<Fault>) -> Result<u64, String> {
+    let mut world = World::new(seed, None, fault);
     world.start();
     let turmoil_ms = world.settings.turmoil_ms;
     while world.step(turmoil_ms) {}
     world.heal();
     let healed_ms = world.now_ms;
-    while !world.converged() && world.step(healed_ms + MAX_HEALING_MS) {}
-    let converged_ms = world.now_ms;
-    for number in 0..world.nodes.len() {
-        world.feed(number, Event::ProbeAll);
+    let until_ms = healed_ms + MAX_HEALING_MS;
+    let mut converged_ms;
+    loop {
+        while !world.converged() && world.step(until_ms) {}
+        converged_ms = world.now_ms;
+        for number in 0..world.nodes.len() {
+            world.feed(number, Event::ProbeAll);
+        }
+        let asked_ms = world.now_ms + MAX_ASKING_MS;
+        while !world.knows_it() && world.step(asked_ms) {}
+        // Who came back enters itself into the roster, and everybody hears of it.
+        let calm = world.converged() && world.knows_it();
+        if calm || world.now_ms + MAX_ASKING_MS >= until_ms || world.is_broken() {
+            break;
+        }
     }
-    while !world.knows_it() && world.step(converged_ms + MAX_ASKING_MS) {}
+    // Collection goes on meanwhile.
+    while !world.converged() && world.step(converged_ms + MAX_ASKING_MS) {}
     world.check(&Observed::Everything);
     if let Some((invariant, what)) = world.violations.first() {
         return Err(format!("invariant {invariant:?}: {what}"));
@@ -45,7 +62,10 @@ fn run(seed: u64) -> Result<u64, String> {
         ));
     }
     if !world.knows_it() {
-        return Err(format!("not known to be the same after {MAX_ASKING_MS} ms"));
+        return Err(format!(
+            "not known to be the same after {MAX_ASKING_MS} ms: {}",
+            world.knowledge()
+        ));
     }
     world.compare()?;
     if !world.disturbed {

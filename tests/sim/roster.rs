@@ -56,6 +56,16 @@ impl World {
         members
     }
 
+    /// Whether the roster of a node names every node, in whichever of its lives.
+    pub(crate) fn knows_all(&self, number: usize) -> bool {
+        let members = self.members(number);
+        let known: BTreeSet<_> = members
+            .iter()
+            .filter_map(|(life, _)| self.owners.get(life))
+            .collect();
+        known.len() == self.nodes.len()
+    }
+
     /// A node reads its roster: tells its engine, enters itself, and strikes the lives before it.
     pub(crate) fn roster(&mut self, number: usize) {
         if self.nodes[number].up {

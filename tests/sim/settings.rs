@@ -51,8 +51,8 @@ impl Settings {
             reorders: chaos,
             gossips: rng.random_bool(0.7),
             collects: true,
-            disturbs: std::env::var_os("DISTURB").is_some(),
-            full_check_period: 64,
+            disturbs: rng.random_bool(0.5),
+            full_check_period: 256,
             budget: DeltaBudget {
                 entities: 1 << rng.random_range(0..=6),
                 bytes: 100_000,

@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use grapevine::{
-    model::{Claim, Floor, Op},
+    model::{Claim, EntityId, Floor, Op, Rejoin},
     store::{compare_listing, read_delta, read_entities, read_listing, read_state},
     sync::{
         Message,
         engine::{Command, Comparison, Engine, Event, Now, PullRequest, Request},
     },
 };
-use grapevine_crdt::ReplicaId;
+use grapevine_crdt::{Dot, ReplicaId};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use crate::{
     client,
     fault::Fault,
+    held::Held,
     history::History,
     invariants::{Invariant, Observed},
     network::{Network, Packet},
@@ -154,7 +155,7 @@ impl World {
             .happenings
             .first_key_value()
             .is_some_and(|((at_ms, _), _)| *at_ms <= until_ms);
-        if !due || !self.violations.is_empty() || !self.complaints.is_empty() {
+        if !due || self.is_broken() {
             return false;
         }
         if let Some(((at_ms, _), happening)) = self.happenings.pop_first() {
@@ -162,6 +163,11 @@ impl World {
             self.happen(happening);
         }
         true
+    }
+
+    /// Whether something went wrong.
+    pub(crate) fn is_broken(&self) -> bool {
+        !self.violations.is_empty() || !self.complaints.is_empty()
     }
 
     /// Lets the first thing happen that `choose` accepts, whenever it was due. For directed schedules.
@@ -296,7 +302,7 @@ impl World {
                 op,
                 announced,
             } => {
-                let op = self.spoil(op);
+                let op = self.spoil(number, op);
                 let job = Job::Apply(ticket, op, announced);
                 self.nodes[number].jobs.push_back(job);
                 self.kick(number);
@@ -339,7 +345,8 @@ impl World {
     }
 
     /// What a fault makes of a step on its way to the writer.
-    fn spoil(&mut self, mut op: Op) -> Op {
+    fn spoil(&mut self, number: usize, mut op: Op) -> Op {
+        self.spoil_rejoin(number, &mut op);
         if self.fault == Some(Fault::LosesEntities) && self.rng.random_bool(0.1) {
             op.entities.pop();
         }
@@ -354,6 +361,34 @@ impl World {
             };
         }
         op
+    }
+
+    /// What the peer is said to hold of what we hold neither goes nor is written anew.
+    fn spoil_rejoin(&mut self, number: usize, op: &mut Op) {
+        let keeps = self.fault == Some(Fault::RejoinsWithoutDropping);
+        let reuses = self.fault == Some(Fault::RejoinsWithoutIssuing);
+        let Claim::Rejoin(rejoin) = &mut op.claim else {
+            return;
+        };
+        if !keeps && !reuses {
+            return;
+        }
+        self.nodes[number].rejoin = Some(Rejoin::clone(rejoin));
+        let ours = Held::of(&self.nodes[number].rows, op.partition);
+        let mut held: BTreeMap<EntityId, BTreeSet<Dot>> = rejoin
+            .held
+            .iter()
+            .map(|(id, dots)| (id.clone(), dots.iter().copied().collect()))
+            .collect();
+        for (dot, id) in ours.dots() {
+            if rejoin.vector.covers(dot) == keeps {
+                held.entry(id).or_default().insert(dot);
+            }
+        }
+        rejoin.held = held
+            .into_iter()
+            .map(|(id, dots)| (id, dots.into_iter().collect()))
+            .collect();
     }
 
     fn serves(&mut self, number: usize, peer: ReplicaId, request: Request) {

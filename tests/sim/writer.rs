@@ -59,7 +59,7 @@ impl World {
         if !node.up || node.staged.is_some() || node.jobs.is_empty() {
             return;
         }
-        let answers = node.stage(size, wall_ms);
+        let answers = node.stage(size, wall_ms, self.fault);
         if let Some(staged) = &node.staged {
             let serial = staged.serial;
             let told: Vec<Answer> = match self.fault {
@@ -84,11 +84,10 @@ impl World {
         };
         if self.turmoil && self.rng.random_ratio(1, 200) {
             self.reopen(number, staged);
-            return;
         } else {
             self.publish(number, staged);
+            self.kick(number);
         }
-        self.kick(number);
     }
 
     /// The disk fails in the middle of a commit: nobody hears of it, the store is opened again, and a new life
@@ -101,7 +100,6 @@ impl World {
         self.nodes[number].read_disk(self.fault);
         self.fail(number, &staged.answers);
         self.new_life(number);
-        self.kick(number);
     }
 
     /// A node goes on under a fresh replica id; its connections were made by the old one.
@@ -131,7 +129,9 @@ impl World {
             match answer {
                 Answer::Written(..) => {}
                 Answer::Applied(ticket, _) => self.feed(number, Event::ApplyFailed(*ticket)),
-                Answer::Collected(partition) => self.feed(number, Event::Collected(*partition)),
+                Answer::Collected(partition) => {
+                    self.feed(number, Event::Collected(*partition, false));
+                }
             }
         }
     }
@@ -144,6 +144,11 @@ impl World {
             edits,
             ..
         } = staged;
+        let collects = |op: &Op| matches!(op.claim, Claim::Collect { .. });
+        if group.ops.iter().any(collects) && !self.knows_all(number) {
+            // Two clusters that never met are about to meet; each has collected without the other.
+            self.disturbed = true;
+        }
         let before = self.before(number, &group);
         self.damage(number, &group, &mut changes);
         self.durable(number, &group, &edits);
@@ -295,7 +300,9 @@ impl World {
                 Answer::Applied(ticket, outcome) => {
                     self.feed(number, Event::Applied(ticket, outcome));
                 }
-                Answer::Collected(partition) => self.feed(number, Event::Collected(partition)),
+                Answer::Collected(partition) => {
+                    self.feed(number, Event::Collected(partition, true));
+                }
             }
         }
     }

@@ -36,14 +36,14 @@ pub(super) enum Task {
 /// What was done.
 #[derive(Debug)]
 pub(super) enum Done {
-    Collected(PartitionId),
+    Collected(PartitionId, bool),
     Compared(u64, Vec<EntityId>),
 }
 
 impl Done {
     pub(super) fn into_event(self) -> Event {
         match self {
-            Self::Collected(partition) => Event::Collected(partition),
+            Self::Collected(partition, whole) => Event::Collected(partition, whole),
             Self::Compared(repair, ids) => Event::Compared(repair, ids),
         }
     }
@@ -69,13 +69,14 @@ async fn run(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Task>, done: mpsc:
         let result = match task {
             None => return,
             Some(Task::Collect { partition, stable }) => {
-                if let Err(error) = collect(&shared, partition, &stable).await {
+                let collected = collect(&shared, partition, &stable).await;
+                if let Err(error) = &collected {
                     warn(
                         &shared,
                         &format!("partition {partition} was not collected: {error}"),
                     );
                 }
-                Done::Collected(partition)
+                Done::Collected(partition, collected.is_ok())
             }
             Some(Task::Compare(comparison)) => match compare(&shared, comparison).await {
                 Ok(done) => done,

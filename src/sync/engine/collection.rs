@@ -91,11 +91,13 @@ impl Engine {
         self.collecting.met = true;
     }
 
-    /// The step that was commanded is done, as far as it could be.
-    pub(super) fn collected(&mut self, step: &mut Step<'_>, partition: PartitionId) {
+    /// What was commanded is done. What the store refused is tried again in the next round.
+    pub(super) fn collected(&mut self, step: &mut Step<'_>, partition: PartitionId, whole: bool) {
         if self.collecting.under_way == Some(partition) {
             self.collecting.under_way = None;
-            if let Some((_, steps)) = self.collecting.done.get_mut(&partition) {
+            if !whole {
+                self.collecting.done.remove(&partition);
+            } else if let Some((_, steps)) = self.collecting.done.get_mut(&partition) {
                 *steps = step.view.partition(partition).steps;
             }
             self.collect(step);

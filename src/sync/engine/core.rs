@@ -152,7 +152,7 @@ impl Engine {
                 read,
                 alone,
             } => self.roster(members, read, alone),
-            Event::Collected(partition) => self.collected(step, partition),
+            Event::Collected(partition, whole) => self.collected(step, partition, whole),
             Event::Compared(repair, ids) => self.compared(step, repair, ids),
             Event::Tick => self.tick(step, rng),
         }

@@ -105,8 +105,8 @@ pub enum Event {
         /// Whether this node knows of nobody to ask before it collects: it was given no seeds.
         alone: bool,
     },
-    /// [`Command::Collect`] was carried out, as far as it could be.
-    Collected(PartitionId),
+    /// [`Command::Collect`] is done; whether all of it could be.
+    Collected(PartitionId, bool),
     /// [`Command::Compare`] was carried out for the repair of this number: these entities differ.
     Compared(u64, Vec<EntityId>),
     /// Time went on. Comes at least every 100 ms.

@@ -23,7 +23,13 @@ pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String
         return Err(format!("node {node} has not taken in what it rejoined for"));
     }
     let held = Held::of(&world.nodes[*node].rows, op.partition);
-    check_held(&held, rejoin).map_err(|what| format!("node {node}: {what}"))
+    let told = world.nodes[*node].rejoin.clone();
+    let told = told.map(|told| Rejoin {
+        issue: rejoin.issue,
+        ..told
+    });
+    check_held(&held, told.as_ref().unwrap_or(rejoin))
+        .map_err(|what| format!("node {node}: {what}"))
 }
 
 fn check_held(held: &Held, rejoin: &Rejoin) -> Result<(), String> {
@@ -45,7 +51,11 @@ fn check_held(held: &Held, rejoin: &Rejoin) -> Result<(), String> {
                 ));
             }
             let is_content = matches!(key, FieldKey::Register(_) | FieldKey::Attribute(_));
-            if is_content && entity.is_visible() && Some(dot.replica) != issuer {
+            // What loses to a cell that stays as it is would win over it with a new time.
+            let wins = entity
+                .field(key)
+                .is_some_and(|field| field.shown().dot == dot);
+            if is_content && wins && entity.is_visible() && Some(dot.replica) != issuer {
                 return Err(format!(
                     "{dot:?} of {id} is unknown to the peer, and not written anew"
                 ));
@@ -57,7 +67,7 @@ fn check_held(held: &Held, rejoin: &Rejoin) -> Result<(), String> {
 
 #[test]
 fn bites_when_what_the_other_side_dropped_is_kept() {
-    crate::directed_absence::bites(
+    super::bites::assert_bites(
         super::Invariant::Rejoin,
         crate::fault::Fault::RejoinsWithoutDropping,
     );
@@ -65,7 +75,7 @@ fn bites_when_what_the_other_side_dropped_is_kept() {
 
 #[test]
 fn bites_when_what_only_we_have_is_not_written_anew() {
-    crate::directed_absence::bites(
+    super::bites::assert_bites(
         super::Invariant::Rejoin,
         crate::fault::Fault::RejoinsWithoutIssuing,
     );

@@ -67,7 +67,7 @@ fn nothing_goes_before_every_member_has_told_what_it_holds() {
     assert_eq!(bench.blocked(), [(BOB, Blocked::Silent)]);
     bench.tells(BOB, &[(US, 3)]);
     assert_eq!(bench.round(), collect(&[(US, 3)]));
-    assert_eq!(bench.step(Event::Collected(partition())), []);
+    assert_eq!(bench.step(Event::Collected(partition(), true)), []);
     assert_eq!(bench.blocked(), []);
 }
 
@@ -78,7 +78,7 @@ fn a_member_that_is_down_keeps_its_word_and_one_that_comes_back_gives_it_anew() 
     bench.tells(BOB, &[(US, 4)]);
     bench.step(Event::PeerDown(BOB));
     assert_eq!(bench.round(), collect(&[(US, 4)]));
-    bench.step(Event::Collected(partition()));
+    bench.step(Event::Collected(partition(), true));
     bench.step(Event::PeerUp(info(BOB)));
     bench.hold(&[(US, 6)]);
     bench.tells(ANN, &[(US, 6)]);
@@ -144,7 +144,7 @@ fn what_did_not_change_is_not_looked_through_again() {
     bench.tells(BOB, &[(US, 5)]);
     assert_eq!(bench.round(), collect(&[(US, 5)]));
     assert_eq!(bench.round(), [], "one at a time");
-    bench.step(Event::Collected(partition()));
+    bench.step(Event::Collected(partition(), true));
     assert_eq!(bench.round(), []);
     let mut changed = PartitionState::clone(bench.held.0.partition(partition()));
     changed.steps += 1;
@@ -170,4 +170,14 @@ fn a_member_that_knows_of_members_that_we_do_not_is_in_the_way() {
     bench.tells_roster(BOB, &[(BOB, 1)]);
     assert_eq!(bench.round(), []);
     assert_eq!(bench.blocked(), [(BOB, Blocked::Ahead)]);
+}
+
+#[test]
+fn what_the_store_refused_is_tried_again() {
+    let mut bench = met();
+    bench.tells(ANN, &[(US, 5)]);
+    bench.tells(BOB, &[(US, 5)]);
+    assert_eq!(bench.round(), collect(&[(US, 5)]));
+    bench.step(Event::Collected(partition(), false));
+    assert_eq!(bench.round(), collect(&[(US, 5)]));
 }
