@@ -13,7 +13,7 @@ use grapevine::{
     store::{DeltaBudget, Edit, MemoryRows, State, Workspace, read_delta},
     sync::{
         Message, PROTOCOL_VERSION, PeerInfo,
-        engine::{Command, Engine, EngineConfig, Event, Now, PullRequest, Ticket, View},
+        engine::{Command, Engine, EngineConfig, Event, Now, PullRequest, Request, Ticket, View},
     },
 };
 use grapevine_crdt::{FieldCell, LwwMap, ReplicaId, Timestamp};
@@ -77,6 +77,7 @@ impl Held {
             page: request.page,
             partition: request.partition,
             clock: self.state.clock(),
+            unclaimed: state.unclaimed > 0,
             delta: delta.expect("rows in memory can be read"),
         }
     }
@@ -193,7 +194,7 @@ impl Pair {
         let node = &mut self.nodes[number];
         match command {
             Command::Send(_, message) => self.send(number, &message),
-            Command::Serve(_, request) => {
+            Command::Serve(_, Request::Page(request)) => {
                 let message = node.held.page(&request);
                 self.send(number, &message);
             }
@@ -203,6 +204,10 @@ impl Pair {
                 announced,
             } => return Some((ticket, node.held.apply(op, announced))),
             Command::Push(..)
+            | Command::Serve(..)
+            | Command::Collect { .. }
+            | Command::Compare(_)
+            | Command::Warn(_)
             | Command::NewLife
             | Command::Disconnect(..)
             | Command::Diverged(..) => {

@@ -307,7 +307,8 @@ fn every_number_is_allowed_at_its_bounds_and_refused_beyond() {
         };
         with(number.min).expect("the least is allowed");
         with(number.max).expect("the greatest is allowed");
-        for beyond in [number.min - 1, number.max + 1] {
+        let beyond = [number.min.checked_sub(1), number.max.checked_add(1)];
+        for beyond in beyond.into_iter().flatten() {
             match with(beyond).expect_err("beyond is not allowed") {
                 ConfigError::NotAllowed { key, value, .. } => {
                     assert_eq!((key, value), (setting.key, beyond.to_string()));

@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 8] = [
     &["model", "codec", "config", "clock"],
     &["sync::messages", "sync::engine"],
     &["store"],
-    &["cluster", "sync::transport"],
+    &["cluster", "sync::transport", "bundle"],
     &["sync::driver", "http"],
     &["node"],
     &["logging", "cli"],
@@ -25,7 +25,7 @@ const LAYERS: [&[&str]; 8] = [
 const SHARED: [usize; 4] = [0, 1, 6, 7];
 
 /// What is pure: it is told the time, and handed its randomness.
-const PURE: [&str; 11] = [
+const PURE: [&str; 14] = [
     "model",
     "codec",
     "sync::messages",
@@ -33,7 +33,10 @@ const PURE: [&str; 11] = [
     "store::kernel",
     "store::layout",
     "store::delta",
+    "store::changes",
     "store::whole",
+    "store::index",
+    "store::check",
     "store::listing",
     "store::rows",
     "store::state",

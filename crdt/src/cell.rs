@@ -72,6 +72,7 @@ pub enum Value {
 /// };
 /// let second = Cell { rank: Rank::new(2), value: Value::Tombstone, ..first.clone() };
 /// assert!(second.beats(&first));
+/// assert!(!second.is_marker());
 /// assert_eq!((first.bytes(), second.bytes()), (Some(&b"Captain"[..]), None));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -92,6 +93,14 @@ impl Cell {
     #[must_use]
     pub fn beats(&self, other: &Self) -> bool {
         (self.rank, self.dot) > (other.rank, other.dot)
+    }
+
+    /// Whether it only remembers which conflicts of an attribute were trimmed: a tombstone of rank 0, below every
+    /// edit. Whoever writes cells again under other dots must leave it out, or at rank 0: with a time of its
+    /// own it would delete what is shown.
+    #[must_use]
+    pub fn is_marker(&self) -> bool {
+        self.rank == Rank::default() && self.value == Value::Tombstone
     }
 
     /// The bytes it holds, if it holds bytes.

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CausalContext, Cell, Dot, Field, FieldKey, Malformed, ReplicaId, Seq, Value, VersionVector,
+    CausalContext, Cell, Dot, Field, FieldKey, MAX_WRITER_BYTES, Malformed, MergeRule, Rank,
+    ReplicaId, Seq, Value, VersionVector, field::CounterPart,
 };
 
 /// One cell with the field it belongs to: the unit of a delta.
@@ -44,6 +45,9 @@ impl FieldCell {
         {
             return Err(Malformed::ForeignSlot);
         }
+        if field.writer_bytes() > MAX_WRITER_BYTES {
+            return Err(Malformed::LongWriter);
+        }
         if !matches!(field, FieldKey::Attribute(_)) && !cell.seen.is_empty() {
             return Err(Malformed::UnwantedMemory);
         }
@@ -70,7 +74,13 @@ impl FieldCell {
                 FieldKey::Increments(_)
                 | FieldKey::Decrements(_)
                 | FieldKey::IncrementsBaseline(_)
-                | FieldKey::DecrementsBaseline(_),
+                | FieldKey::DecrementsBaseline(_)
+                | FieldKey::KeyedIncrements(_)
+                | FieldKey::KeyedDecrements(_)
+                | FieldKey::Tally(_)
+                | FieldKey::KeyedIncrementsBaseline(_)
+                | FieldKey::KeyedDecrementsBaseline(_)
+                | FieldKey::TallyBaseline(_),
                 Value::Counted,
             ) => Ok(()),
             (_, Value::Bytes(_) | Value::Tombstone | Value::Dots(_) | Value::Counted) => {
@@ -261,13 +271,36 @@ impl Entity {
     }
 
     /// Whether it is shown: it has content that no removal covers. What was deleted is no content: its
-    /// tombstones are collected by each replica in its own time, and must not decide what is shown.
+    /// tombstones are collected by each replica in its own time, and must not decide what is shown. Nor is a
+    /// count that says again, through another replica, what a reset has already forgotten.
     #[must_use]
     pub fn is_visible(&self) -> bool {
         let removed = self.removed();
         self.cells().any(|(key, cell)| {
-            is_content(key) && cell.value != Value::Tombstone && !removed.covers(cell.dot)
+            is_content(key)
+                && cell.value != Value::Tombstone
+                && !removed.covers(cell.dot)
+                && (removed.is_empty() || !self.repeats_what_was_reset(key, cell))
         })
+    }
+
+    /// Whether `cell` is a count that any replica may write and that a reset has forgotten whole: once the
+    /// entity was removed, a retry of what the remover knew must not bring it back.
+    fn repeats_what_was_reset(&self, key: &FieldKey, cell: &Cell) -> bool {
+        let baseline = match (key.rule(), key.counter_part()) {
+            (MergeRule::Maximum, Some(CounterPart::Up(baseline) | CounterPart::Down(baseline))) => {
+                self.field(&baseline)
+            }
+            (
+                MergeRule::Latest
+                | MergeRule::LatestWithMemory
+                | MergeRule::SingleWriterSlot
+                | MergeRule::Maximum,
+                _,
+            ) => return false,
+        };
+        let forgotten = baseline.map_or(Rank::default(), |field| field.shown().rank);
+        cell.rank <= forgotten
     }
 
     /// Whether it is visible although somebody removed it: an edit that the remover had not seen brought the
@@ -334,11 +367,16 @@ impl Entity {
         passing || (!self.is_empty() && !self.is_visible())
     }
 
-    /// Whether some attribute remembers a cell that lost unseen.
+    /// Whether some attribute remembers a value that lost unseen. Lost tombstones do not count: they are
+    /// collected by each replica in its own time.
     #[must_use]
     pub fn has_conflicts(&self) -> bool {
         self.fields.iter().any(|(key, field)| {
-            matches!(key, FieldKey::Attribute(_)) && !field.conflicts().is_empty()
+            matches!(key, FieldKey::Attribute(_))
+                && field
+                    .conflicts()
+                    .iter()
+                    .any(|cell| cell.value != Value::Tombstone)
         })
     }
 
@@ -420,10 +458,16 @@ const fn is_content(key: &FieldKey) -> bool {
         FieldKey::Register(_)
         | FieldKey::Attribute(_)
         | FieldKey::Increments(_)
-        | FieldKey::Decrements(_) => true,
+        | FieldKey::Decrements(_)
+        | FieldKey::KeyedIncrements(_)
+        | FieldKey::KeyedDecrements(_)
+        | FieldKey::Tally(_) => true,
         FieldKey::Removal(_)
         | FieldKey::IncrementsBaseline(_)
         | FieldKey::DecrementsBaseline(_)
+        | FieldKey::KeyedIncrementsBaseline(_)
+        | FieldKey::KeyedDecrementsBaseline(_)
+        | FieldKey::TallyBaseline(_)
         | FieldKey::Clearing(_) => false,
     }
 }

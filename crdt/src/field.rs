@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CausalContext, Cell, Malformed, ReplicaId, Value};
+use crate::{CausalContext, Cell, Malformed, ReplicaId, RequestKey, Value};
 
 /// How the cells of a field merge. Each rule is commutative, associative and idempotent.
 ///
@@ -51,9 +51,32 @@ pub enum FieldKey {
     IncrementsBaseline(ReplicaId),
     /// How much of a replica's decrements was reset away.
     DecrementsBaseline(ReplicaId),
+    /// What one request added to a counter, through whatever replica it came.
+    KeyedIncrements(RequestKey),
+    /// What one request took from a counter, through whatever replica it came.
+    KeyedDecrements(RequestKey),
+    /// The absolute count of a writer that is no replica.
+    Tally(String),
+    /// How much of a request's increment was reset away.
+    KeyedIncrementsBaseline(RequestKey),
+    /// How much of a request's decrement was reset away.
+    KeyedDecrementsBaseline(RequestKey),
+    /// How much of a writer's tally was reset away.
+    TallyBaseline(String),
     /// What was collected, as one replica knew it when it wrote to an entity of which it held nothing: the
     /// dots whose cells are not to come back.
     Clearing(ReplicaId),
+}
+
+/// What a field says about a counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CounterPart {
+    /// A slot that counts up, with the baseline of what was reset away of it.
+    Up(FieldKey),
+    /// A slot that counts down, with the baseline of what was reset away of it.
+    Down(FieldKey),
+    /// A baseline.
+    Baseline,
 }
 
 impl FieldKey {
@@ -66,7 +89,14 @@ impl FieldKey {
             Self::Removal(_) | Self::Increments(_) | Self::Decrements(_) | Self::Clearing(_) => {
                 MergeRule::SingleWriterSlot
             }
-            Self::IncrementsBaseline(_) | Self::DecrementsBaseline(_) => MergeRule::Maximum,
+            Self::IncrementsBaseline(_)
+            | Self::DecrementsBaseline(_)
+            | Self::KeyedIncrements(_)
+            | Self::KeyedDecrements(_)
+            | Self::Tally(_)
+            | Self::KeyedIncrementsBaseline(_)
+            | Self::KeyedDecrementsBaseline(_)
+            | Self::TallyBaseline(_) => MergeRule::Maximum,
         }
     }
 
@@ -87,8 +117,74 @@ impl FieldKey {
             Self::Register(_)
             | Self::Attribute(_)
             | Self::IncrementsBaseline(_)
-            | Self::DecrementsBaseline(_) => None,
+            | Self::DecrementsBaseline(_)
+            | Self::KeyedIncrements(_)
+            | Self::KeyedDecrements(_)
+            | Self::Tally(_)
+            | Self::KeyedIncrementsBaseline(_)
+            | Self::KeyedDecrementsBaseline(_)
+            | Self::TallyBaseline(_) => None,
         }
+    }
+
+    /// The name of the attribute, if it is one.
+    #[must_use]
+    pub fn attribute(&self) -> Option<&str> {
+        match self {
+            Self::Attribute(name) => Some(name),
+            Self::Register(_)
+            | Self::Removal(_)
+            | Self::Increments(_)
+            | Self::Decrements(_)
+            | Self::IncrementsBaseline(_)
+            | Self::DecrementsBaseline(_)
+            | Self::KeyedIncrements(_)
+            | Self::KeyedDecrements(_)
+            | Self::Tally(_)
+            | Self::KeyedIncrementsBaseline(_)
+            | Self::KeyedDecrementsBaseline(_)
+            | Self::TallyBaseline(_)
+            | Self::Clearing(_) => None,
+        }
+    }
+
+    /// How long the name of the outside writer is that it carries; 0 if none.
+    pub(crate) const fn writer_bytes(&self) -> usize {
+        match self {
+            Self::Tally(writer) | Self::TallyBaseline(writer) => writer.len(),
+            Self::Register(_)
+            | Self::Attribute(_)
+            | Self::Removal(_)
+            | Self::Increments(_)
+            | Self::Decrements(_)
+            | Self::IncrementsBaseline(_)
+            | Self::DecrementsBaseline(_)
+            | Self::KeyedIncrements(_)
+            | Self::KeyedDecrements(_)
+            | Self::KeyedIncrementsBaseline(_)
+            | Self::KeyedDecrementsBaseline(_)
+            | Self::Clearing(_) => 0,
+        }
+    }
+
+    /// What it says about a counter, if anything.
+    pub(crate) fn counter_part(&self) -> Option<CounterPart> {
+        let part = match self {
+            Self::Increments(replica) => CounterPart::Up(Self::IncrementsBaseline(*replica)),
+            Self::Decrements(replica) => CounterPart::Down(Self::DecrementsBaseline(*replica)),
+            Self::KeyedIncrements(key) => CounterPart::Up(Self::KeyedIncrementsBaseline(*key)),
+            Self::KeyedDecrements(key) => CounterPart::Down(Self::KeyedDecrementsBaseline(*key)),
+            Self::Tally(writer) => CounterPart::Up(Self::TallyBaseline(writer.clone())),
+            Self::IncrementsBaseline(_)
+            | Self::DecrementsBaseline(_)
+            | Self::KeyedIncrementsBaseline(_)
+            | Self::KeyedDecrementsBaseline(_)
+            | Self::TallyBaseline(_) => CounterPart::Baseline,
+            Self::Register(_) | Self::Attribute(_) | Self::Removal(_) | Self::Clearing(_) => {
+                return None;
+            }
+        };
+        Some(part)
     }
 }
 

@@ -25,7 +25,9 @@ mod field;
 mod hlc;
 mod lww_map;
 mod malformed;
+mod outside;
 mod pn_counter;
+mod request_key;
 mod version_vector;
 
 pub use cell::{Cell, Rank, Value};
@@ -36,5 +38,9 @@ pub use field::{Field, FieldKey, MergeRule};
 pub use hlc::{ClockError, HybridClock, Timestamp};
 pub use lww_map::LwwMap;
 pub use malformed::Malformed;
-pub use pn_counter::{CounterError, PnCounter};
+pub use outside::{OutsideEdit, Verdict};
+pub use pn_counter::{
+    CounterError, MAX_COUNT, MAX_REQUESTS, MAX_TALLIES, MAX_WRITER_BYTES, PnCounter, TallyCount,
+};
+pub use request_key::RequestKey;
 pub use version_vector::VersionVector;

@@ -62,19 +62,8 @@ impl<'a> LwwMap<'a> {
         let visible = self.entity.is_visible();
         self.entity
             .fields()
-            .filter_map(move |(key, field)| match key {
-                FieldKey::Attribute(name) if visible => {
-                    field.shown().bytes().map(|bytes| (name.as_str(), bytes))
-                }
-                FieldKey::Attribute(_)
-                | FieldKey::Register(_)
-                | FieldKey::Removal(_)
-                | FieldKey::Increments(_)
-                | FieldKey::Decrements(_)
-                | FieldKey::IncrementsBaseline(_)
-                | FieldKey::DecrementsBaseline(_)
-                | FieldKey::Clearing(_) => None,
-            })
+            .filter(move |_| visible)
+            .filter_map(|(key, field)| Some((key.attribute()?, field.shown().bytes()?)))
     }
 
     /// The cells of the write `dot` at `time` that sets `name` to `value`.

@@ -25,6 +25,8 @@ pub enum Malformed {
     OwnWriteSeen,
     /// A removal or a clearing whose rank is not its `seq`.
     ForeignRank,
+    /// The name of an outside writer that is longer than any that is taken.
+    LongWriter,
 }
 
 impl fmt::Display for Malformed {
@@ -37,6 +39,7 @@ impl fmt::Display for Malformed {
             Self::UnwantedMemory => "a field without memory holds what was seen",
             Self::OwnWriteSeen => "a cell claims to have seen its own write",
             Self::ForeignRank => "the rank of a removal or a clearing is not its number",
+            Self::LongWriter => "the name of an outside writer is too long",
         })
     }
 }

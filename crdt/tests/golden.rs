@@ -7,8 +7,8 @@ use core::fmt::{Debug, Write};
 
 use bincode::{config::standard, serde::decode_from_slice, serde::encode_to_vec};
 use grapevine_crdt::{
-    CausalContext, Cell, Dot, Entity, Field, FieldCell, FieldKey, MergeRule, Rank, ReplicaId, Seq,
-    Timestamp, Value, VersionVector,
+    CausalContext, Cell, Dot, Entity, Field, FieldCell, FieldKey, MergeRule, Rank, ReplicaId,
+    RequestKey, Seq, Timestamp, Value, VersionVector,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -148,7 +148,26 @@ fn field_keys() {
         &FieldKey::DecrementsBaseline(B),
         "06bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
     );
-    check(&FieldKey::Clearing(B), "07bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb");
+    let request = RequestKey::from_bytes([0xcc; 16]);
+    check(
+        &FieldKey::KeyedIncrements(request),
+        "07cccccccccccccccccccccccccccccccc",
+    );
+    check(
+        &FieldKey::KeyedDecrements(request),
+        "08cccccccccccccccccccccccccccccccc",
+    );
+    check(&FieldKey::Tally("kiosk".into()), "09056b696f736b");
+    check(
+        &FieldKey::KeyedIncrementsBaseline(request),
+        "0acccccccccccccccccccccccccccccccc",
+    );
+    check(
+        &FieldKey::KeyedDecrementsBaseline(request),
+        "0bcccccccccccccccccccccccccccccccc",
+    );
+    check(&FieldKey::TallyBaseline("kiosk".into()), "0c056b696f736b");
+    check(&FieldKey::Clearing(B), "0dbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb");
 }
 
 /// Two edits that did not see each other.

@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-use super::{dev, failure, serve};
+use super::{bundle, compact, dev, failure, mend_clock, serve, verify};
 
 /// How long the process waits for threads that do not end when the command has ended.
 const THREADS_ABANDONED_AFTER: Duration = Duration::from_secs(2);
@@ -25,6 +25,10 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Dev(dev::Dev),
+    Bundle(bundle::Bundle),
+    Verify(verify::Verify),
+    Compact(compact::Compact),
+    MendClock(mend_clock::MendClock),
 }
 
 /// Runs the command that the arguments of this process name, until it ends.
@@ -40,13 +44,17 @@ pub fn run() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Serve(serve) => serve.run().await,
-            Command::Dev(dev) => dev.run().await,
+            Command::Serve(serve) => serve.run().await.map(|()| ExitCode::SUCCESS),
+            Command::Dev(dev) => dev.run().await.map(|()| ExitCode::SUCCESS),
+            Command::Verify(verify) => verify.run(),
+            Command::Compact(compact) => compact.run(),
+            Command::MendClock(mend) => mend.run(),
+            Command::Bundle(bundle) => bundle.run().await.map(|()| ExitCode::SUCCESS),
         }
     });
     runtime.shutdown_timeout(THREADS_ABANDONED_AFTER);
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => failure::report(&error),
     }
 }

@@ -25,5 +25,5 @@ pub use gossip::{Gossip, GossipConfig, GossipPeer, GossipTotals};
 pub use roster::{MAX_MEMBERS, Member, Roster, RosterError};
 pub use view::{
     BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, Health, MemberStatus,
-    NodeStatus,
+    NodeStatus, RefusedStatus,
 };

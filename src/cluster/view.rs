@@ -44,6 +44,25 @@ pub struct MemberStatus {
     pub lag: Option<u64>,
     /// How long ago it was last heard of; `None` if never since this node started.
     pub last_heard: Option<Duration>,
+    /// How far its clock is ahead of ours (negative: behind), in milliseconds; `None` while no link to it is up.
+    pub clock_offset_ms: Option<i64>,
+}
+
+/// A peer that this node does not talk to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedStatus {
+    /// Its name.
+    pub name: String,
+    /// The life it says it writes under.
+    pub replica: ReplicaId,
+    /// Where it listens for peers, as it says (`host:port`).
+    pub address: String,
+    /// Why it is refused.
+    pub reason: String,
+    /// How far its clock was ahead of ours (negative: behind), in milliseconds.
+    pub offset_ms: i64,
+    /// Since when (milliseconds since 1970-01-01T00:00:00Z).
+    pub since_unix_ms: u64,
 }
 
 /// Why a member is in the way of collection.
@@ -134,7 +153,20 @@ pub trait ClusterView: Send + Sync + 'static {
     /// back, it takes part anew.
     async fn forget(&self, replica: ReplicaId) -> Result<(), ForgetError>;
 
+    /// Whom this node refused within the last minutes, a bounded number.
+    fn refused(&self) -> Vec<RefusedStatus> {
+        Vec::new()
+    }
+
+    /// Why this node should make no writes now, if it knows that it is its clock that is off.
+    fn clock_fault(&self) -> Option<String> {
+        None
+    }
+
     /// Waits until every live member agrees with this node, `wait` at most; else the live members that do
     /// not. Without peers it is true at once.
     async fn converged(&self, wait: Duration) -> Result<(), Vec<MemberStatus>>;
+
+    /// Asks every peer at once what it has, and fetches what is missing here. Waits for nothing.
+    fn ask_peers(&self);
 }

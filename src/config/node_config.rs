@@ -43,6 +43,9 @@ pub struct NodeConfig {
     pub max_body_bytes: usize,
     /// How long an HTTP request may take, in milliseconds: 100 to 600,000. Default 30,000.
     pub request_timeout_ms: u64,
+    /// How long a read waits for the writes that its session token names, in milliseconds: 0 to 60,000.
+    /// Default 2,000.
+    pub token_wait_ms: u64,
 }
 
 impl NodeConfig {
@@ -64,6 +67,7 @@ impl NodeConfig {
             cache_mib: 0,
             max_body_bytes: 0,
             request_timeout_ms: 0,
+            token_wait_ms: 0,
         };
         for (_, number) in numbers() {
             (number.set)(&mut config, number.default);

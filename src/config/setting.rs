@@ -311,6 +311,19 @@ pub const SETTINGS: &[Setting] = &[
             set: |config, value| config.request_timeout_ms = value,
         },
     ),
+    number(
+        ["token_wait_ms", "token-wait-ms"],
+        "MS",
+        "How long a read waits for the writes that its session token names",
+        Number {
+            min: 0,
+            max: 60_000,
+            default: 2_000,
+            unit: "milliseconds",
+            get: |config| config.token_wait_ms,
+            set: |config, value| config.token_wait_ms = value,
+        },
+    ),
     Setting {
         key: "log_format",
         flag: "log-format",

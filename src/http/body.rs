@@ -9,7 +9,10 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::problem::{Problem, ProblemKind};
+use super::{
+    problem::{Problem, ProblemKind},
+    room::NoRoom,
+};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -53,12 +56,17 @@ pub(super) async fn read(mut body: Body, max_bytes: usize) -> Result<Bytes, Prob
     Err(too_large())
 }
 
-async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
+/// The next bytes of a body; `None` at its end.
+pub(super) async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
     loop {
         let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
         match frame {
             None => return Ok(None),
             Some(Err(error)) => {
+                let error = error.into_inner();
+                if let Some(no_room) = error.downcast_ref::<NoRoom>() {
+                    return Err(Problem::overloaded(no_room.to_string()));
+                }
                 return Err(Problem::malformed(
                     "body",
                     format!("the body ended early: {error}"),

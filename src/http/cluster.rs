@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use grapevine_crdt::ReplicaId;
+use grapevine_crdt::{ReplicaId, Timestamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -17,8 +17,12 @@ use super::{
     problem::{Problem, ProblemKind, path_text},
     query::Parameters,
 };
-use crate::cluster::{
-    BlockedWhy, Blocker, Collection, Divergence, ForgetError, MemberStatus, NodeStatus,
+use crate::{
+    cluster::{
+        BlockedWhy, Blocker, Collection, Divergence, ForgetError, MemberStatus, NodeStatus,
+        RefusedStatus,
+    },
+    model::rfc3339,
 };
 
 /// The longest that a request may wait for agreement.
@@ -32,9 +36,11 @@ pub(super) async fn get(
     let members: Vec<Value> = state.cluster.members().await.iter().map(member).collect();
     let health = state.cluster.health().await;
     let divergences: Vec<Value> = health.divergences.iter().map(divergence).collect();
+    let refused: Vec<Value> = state.cluster.refused().iter().map(refused).collect();
     let body = json!({
-        "node": node(&state.cluster.node()),
+        "node": node(&state.cluster.node(), state.cluster.clock_fault()),
         "members": members,
+        "refused": refused,
         "collection": collection(&health.collection),
         "divergences": divergences,
     });
@@ -113,7 +119,7 @@ fn divergence(divergence: &Divergence) -> Value {
     })
 }
 
-fn node(node: &NodeStatus) -> Value {
+fn node(node: &NodeStatus, clock_fault: Option<String>) -> Value {
     json!({
         "name": node.name,
         "cluster": node.cluster,
@@ -121,6 +127,7 @@ fn node(node: &NodeStatus) -> Value {
         "http": node.http,
         "peer": node.peer,
         "root": node.root.to_string(),
+        "clock_fault": clock_fault,
         "uptime_ms": milliseconds(node.uptime),
         "version": env!("CARGO_PKG_VERSION"),
     })
@@ -136,6 +143,18 @@ fn member(member: &MemberStatus) -> Value {
         "agrees": member.agrees,
         "lag": member.lag,
         "last_heard_ms": member.last_heard.map(milliseconds),
+        "clock_offset_ms": member.clock_offset_ms,
+    })
+}
+
+fn refused(peer: &RefusedStatus) -> Value {
+    json!({
+        "name": peer.name,
+        "replica": peer.replica.to_string(),
+        "address": peer.address,
+        "reason": peer.reason,
+        "offset_ms": peer.offset_ms,
+        "since": rfc3339(Timestamp::from_unix_ms(peer.since_unix_ms)),
     })
 }
 

@@ -18,6 +18,7 @@ use super::{
     page::{self, PageRequest},
     problem::{Problem, ProblemKind, invalid_key, path_text},
     query::Parameters,
+    session::{Session, tracked},
 };
 use crate::{
     model::{
@@ -33,6 +34,7 @@ pub(super) async fn list(
     State(state): State<Arc<HttpState>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    Session::of_read(request.headers(), &state).await?;
     let request = PageRequest::read(request.uri(), Collection::Contacts, false)?;
     page::answer(&state.store, request, |id, entity| {
         Contact::read(id.key(), entity)
@@ -57,28 +59,32 @@ pub(super) async fn create(
     let id = entity_id(uuid.hyphenated().to_string())?;
     let request_hash = key.map(|_| blake3::hash(json.to_string().as_bytes()));
     let key = id.key().to_owned();
-    let contact = state
+    let session = Session::of_write(&parts.headers, &state).await?;
+    let (contact, written) = state
         .store
-        .write(id.clone(), move |edit| {
-            let cells = match &request_hash {
-                None => {
-                    let stamp = WriteStamp {
-                        collected: None,
-                        ..stamp(&edit)
-                    };
-                    contact_edit::put(edit.entity, &draft, stamp).0
-                }
-                Some(hash) => create_once(&edit, &draft, hash.as_bytes())?,
-            };
-            let contact = show(&key, &edit, &cells)?;
-            Ok::<_, Problem>((cells, contact))
-        })
+        .write(
+            id.clone(),
+            tracked(id.clone(), move |edit| {
+                let cells = match &request_hash {
+                    None => {
+                        let stamp = WriteStamp {
+                            collected: None,
+                            ..stamp(&edit)
+                        };
+                        contact_edit::put(edit.entity, &draft, stamp).0
+                    }
+                    Some(hash) => create_once(&edit, &draft, hash.as_bytes())?,
+                };
+                let contact = show(&key, &edit, &cells)?;
+                Ok::<_, Problem>((cells, contact))
+            }),
+        )
         .await?;
     let mut response = answer(StatusCode::CREATED, &contact)?;
     let location = HeaderValue::try_from(format!("/v1/contacts/{}", id.key()))
         .map_err(|error| Problem::internal(&error))?;
     response.headers_mut().insert(header::LOCATION, location);
-    Ok(response)
+    Ok(session.answer(written).put(response))
 }
 
 fn create_once(
@@ -103,6 +109,7 @@ pub(super) async fn get(
     let id = read_id(path)?;
     Parameters::read(request.uri(), &[])?;
     let conditions = Conditions::read(request.headers())?;
+    Session::of_read(request.headers(), &state).await?;
     let contact = state
         .store
         .snapshot()
@@ -126,20 +133,24 @@ pub(super) async fn put(
     let json = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let draft = ContactDraft::from_json(Some(id.key()), &json)?;
     let key = id.key().to_owned();
-    let (contact, change) = state
+    let session = Session::of_write(&parts.headers, &state).await?;
+    let ((contact, change), written) = state
         .store
-        .write(id, move |edit| {
-            check(&conditions, &key, edit.entity)?;
-            let (cells, change) = contact_edit::put(edit.entity, &draft, stamp(&edit));
-            let contact = show(&key, &edit, &cells)?;
-            Ok::<_, Problem>((cells, (contact, change)))
-        })
+        .write(
+            id.clone(),
+            tracked(id, move |edit| {
+                check(&conditions, &key, edit.entity)?;
+                let (cells, change) = contact_edit::put(edit.entity, &draft, stamp(&edit));
+                let contact = show(&key, &edit, &cells)?;
+                Ok::<_, Problem>((cells, (contact, change)))
+            }),
+        )
         .await?;
     let status = match change {
         Change::Created => StatusCode::CREATED,
         Change::Updated | Change::Unchanged => StatusCode::OK,
     };
-    answer(status, &contact)
+    Ok(session.answer(written).put(answer(status, &contact)?))
 }
 
 pub(super) async fn patch(
@@ -153,18 +164,24 @@ pub(super) async fn patch(
     let conditions = Conditions::read(&parts.headers)?;
     let json = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let key = id.key().to_owned();
-    let contact = state
+    let session = Session::of_write(&parts.headers, &state).await?;
+    let (contact, written) = state
         .store
-        .write(id, move |edit| {
-            check(&conditions, &key, edit.entity)?;
-            let current = Contact::read(&key, edit.entity).ok_or_else(absent)?;
-            let draft = ContactDraft::patched(&current, &json)?;
-            let (cells, _) = contact_edit::put(edit.entity, &draft, stamp(&edit));
-            let contact = show(&key, &edit, &cells)?;
-            Ok::<_, Problem>((cells, contact))
-        })
+        .write(
+            id.clone(),
+            tracked(id, move |edit| {
+                check(&conditions, &key, edit.entity)?;
+                let current = Contact::read(&key, edit.entity).ok_or_else(absent)?;
+                let draft = ContactDraft::patched(&current, &json)?;
+                let (cells, _) = contact_edit::put(edit.entity, &draft, stamp(&edit));
+                let contact = show(&key, &edit, &cells)?;
+                Ok::<_, Problem>((cells, contact))
+            }),
+        )
         .await?;
-    answer(StatusCode::OK, &contact)
+    Ok(session
+        .answer(written)
+        .put(answer(StatusCode::OK, &contact)?))
 }
 
 pub(super) async fn delete(
@@ -176,18 +193,22 @@ pub(super) async fn delete(
     Parameters::read(request.uri(), &[])?;
     let conditions = Conditions::read(request.headers())?;
     let key = id.key().to_owned();
-    state
+    let session = Session::of_write(request.headers(), &state).await?;
+    let ((), written) = state
         .store
-        .write(id, move |edit| {
-            check(&conditions, &key, edit.entity)?;
-            let cells = contact_edit::delete(edit.entity, edit.dot);
-            if cells.is_empty() {
-                return Err(absent());
-            }
-            Ok((cells, ()))
-        })
+        .write(
+            id.clone(),
+            tracked(id, move |edit| {
+                check(&conditions, &key, edit.entity)?;
+                let cells = contact_edit::delete(edit.entity, edit.dot);
+                if cells.is_empty() {
+                    return Err(absent());
+                }
+                Ok((cells, ()))
+            }),
+        )
         .await?;
-    Ok(empty(StatusCode::NO_CONTENT))
+    Ok(session.answer(written).put(empty(StatusCode::NO_CONTENT)))
 }
 
 /// The stamp of a write to a contact that may have existed before.
@@ -203,13 +224,16 @@ pub(super) fn entity_id(key: String) -> Result<EntityId, Problem> {
     EntityId::new(Collection::Contacts, key).map_err(|error| invalid_key("id", error))
 }
 
-fn read_id(path: IdPath) -> Result<EntityId, Problem> {
-    let text = path_text("id", path)?;
-    let key = contact_key(&text).map_err(|error| Problem::malformed("id", error.to_string()))?;
+pub(super) fn read_id(path: IdPath) -> Result<EntityId, Problem> {
+    contact_id(&path_text("id", path)?)
+}
+
+pub(super) fn contact_id(text: &str) -> Result<EntityId, Problem> {
+    let key = contact_key(text).map_err(|error| Problem::malformed("id", error.to_string()))?;
     entity_id(key)
 }
 
-fn absent() -> Problem {
+pub(super) fn absent() -> Problem {
     Problem::not_found("there is no contact with this id")
 }
 
@@ -219,7 +243,7 @@ fn show(key: &str, edit: &Edit<'_>, cells: &[FieldCell]) -> Result<Contact, Prob
         .ok_or_else(|| Problem::internal(&"an edit left its contact hidden"))
 }
 
-fn check(conditions: &Conditions, key: &str, entity: &Entity) -> Result<(), Problem> {
+pub(super) fn check(conditions: &Conditions, key: &str, entity: &Entity) -> Result<(), Problem> {
     if conditions.is_empty() {
         return Ok(());
     }
@@ -229,7 +253,7 @@ fn check(conditions: &Conditions, key: &str, entity: &Entity) -> Result<(), Prob
     conditions.check_write(tag.as_ref())
 }
 
-fn answer(status: StatusCode, contact: &Contact) -> Result<Response, Problem> {
+pub(super) fn answer(status: StatusCode, contact: &Contact) -> Result<Response, Problem> {
     let bytes = to_json(contact)?;
     let tag = ETag::of(&bytes);
     let mut response = json_bytes(status, bytes);

@@ -18,6 +18,7 @@ use super::{
     page::{self, PageRequest},
     problem::{Problem, invalid_key, path_text},
     query::Parameters,
+    session::{Session, tracked},
 };
 use crate::model::{Collection, Counter, Direction, EntityId};
 
@@ -27,6 +28,7 @@ pub(super) async fn list(
     State(state): State<Arc<HttpState>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    Session::of_read(request.headers(), &state).await?;
     let request = PageRequest::read(request.uri(), Collection::Counters, true)?;
     page::answer(&state.store, request, |id, entity| {
         entity
@@ -45,6 +47,7 @@ pub(super) async fn get(
     let id = read_id(path)?;
     Parameters::read(request.uri(), &[])?;
     let conditions = Conditions::read(request.headers())?;
+    Session::of_read(request.headers(), &state).await?;
     let entity = state.store.snapshot().entity(&id)?.unwrap_or_default();
     let bytes = to_json(&Counter::read(id.key(), &entity))?;
     let tag = ETag::of(&bytes);
@@ -76,19 +79,27 @@ async fn count(
     let id = read_id(path)?;
     let (parts, body) = request.into_parts();
     Parameters::read(&parts.uri, &[])?;
-    idempotency::refuse(&parts.headers)?;
+    let request = idempotency::key(&parts.headers)?.map(idempotency::request_key);
     let body = read_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let by = body.as_ref().map_or(Ok(1), read_by)?;
     let name = id.key().to_owned();
-    let counter = state
+    let session = Session::of_write(&parts.headers, &state).await?;
+    let (counter, written) = state
         .store
-        .write(id, move |edit| {
-            let cells = Counter::count(edit.entity, direction, by, edit.dot)?;
-            let counter = Counter::after(&name, edit.entity, &cells);
-            Ok::<_, Problem>((cells, counter))
-        })
+        .write(
+            id.clone(),
+            tracked(id, move |edit| {
+                let (entity, dot) = (edit.entity, edit.dot);
+                let cells = match request {
+                    None => Counter::count(entity, direction, by, dot),
+                    Some(request) => Counter::count_once(entity, direction, by, request, dot),
+                }?;
+                let counter = Counter::after(&name, edit.entity, &cells);
+                Ok::<_, Problem>((cells, counter))
+            }),
+        )
         .await?;
-    answer(&counter)
+    Ok(session.answer(written).put(answer(&counter)?))
 }
 
 pub(super) async fn reset(
@@ -106,16 +117,20 @@ pub(super) async fn reset(
         only_fields(&body, &[])?;
     }
     let name = id.key().to_owned();
-    let counter = state
+    let session = Session::of_write(&parts.headers, &state).await?;
+    let (counter, written) = state
         .store
-        .write(id, move |edit| {
-            check(&conditions, &name, edit.entity)?;
-            let cells = Counter::reset(edit.entity, edit.dot);
-            let counter = Counter::after(&name, edit.entity, &cells);
-            Ok::<_, Problem>((cells, counter))
-        })
+        .write(
+            id.clone(),
+            tracked(id, move |edit| {
+                check(&conditions, &name, edit.entity)?;
+                let cells = Counter::reset(edit.entity, edit.dot);
+                let counter = Counter::after(&name, edit.entity, &cells);
+                Ok::<_, Problem>((cells, counter))
+            }),
+        )
         .await?;
-    answer(&counter)
+    Ok(session.answer(written).put(answer(&counter)?))
 }
 
 pub(super) async fn delete(
@@ -127,22 +142,29 @@ pub(super) async fn delete(
     Parameters::read(request.uri(), &[])?;
     let conditions = Conditions::read(request.headers())?;
     let name = id.key().to_owned();
-    state
+    let session = Session::of_write(request.headers(), &state).await?;
+    let ((), written) = state
         .store
-        .write(id, move |edit| {
-            check(&conditions, &name, edit.entity)?;
-            let cells = Counter::delete(edit.entity, edit.dot);
-            if cells.is_empty() {
-                return Err(Problem::not_found("nobody has counted under this name"));
-            }
-            Ok((cells, ()))
-        })
+        .write(
+            id.clone(),
+            tracked(id, move |edit| {
+                check(&conditions, &name, edit.entity)?;
+                let cells = Counter::delete(edit.entity, edit.dot);
+                if cells.is_empty() {
+                    return Err(Problem::not_found("nobody has counted under this name"));
+                }
+                Ok((cells, ()))
+            }),
+        )
         .await?;
-    Ok(empty(StatusCode::NO_CONTENT))
+    Ok(session.answer(written).put(empty(StatusCode::NO_CONTENT)))
 }
 
 fn read_id(path: NamePath) -> Result<EntityId, Problem> {
-    let name = path_text("name", path)?;
+    counter_id(path_text("name", path)?)
+}
+
+pub(super) fn counter_id(name: String) -> Result<EntityId, Problem> {
     EntityId::new(Collection::Counters, name).map_err(|error| invalid_key("name", error))
 }
 
@@ -158,7 +180,7 @@ fn read_by(body: &Value) -> Result<u64, Problem> {
     }
 }
 
-fn only_fields(body: &Value, known: &[&str]) -> Result<(), Problem> {
+pub(super) fn only_fields(body: &Value, known: &[&str]) -> Result<(), Problem> {
     let object = body
         .as_object()
         .ok_or_else(|| Problem::invalid("body", "the body is a JSON object, or empty"))?;

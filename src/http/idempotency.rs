@@ -1,7 +1,8 @@
 //! `Idempotency-Key`: what a POST creates under a key has an id that follows from (collection, key), so that a
-//! retry through another node makes the same entity.
+//! retry through another node makes the same entity; what it counts has a slot that follows from the key.
 
 use axum::http::HeaderMap;
+use grapevine_crdt::RequestKey;
 use uuid::Uuid;
 
 use super::problem::Problem;
@@ -9,7 +10,7 @@ use crate::model::Collection;
 
 const HEADER: &str = "idempotency-key";
 /// As the problem names it.
-const FIELD: &str = "Idempotency-Key";
+pub(super) const FIELD: &str = "Idempotency-Key";
 /// The most characters of a key.
 const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
 
@@ -35,21 +36,35 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 /// Refuses a key where it would be taken and not obeyed: a client that sends one relies on it.
 pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(HEADER) {
-        return Err(Problem::invalid(
-            FIELD,
-            "counters do not know idempotency keys yet: a retry would count twice",
-        ));
+        let detail = "a reset knows no idempotency keys: guard it with `If-Match`, so that a retry resets nothing more";
+        return Err(Problem::invalid(FIELD, detail));
     }
     Ok(())
 }
 
+/// The slot of what is counted under `key`, in whatever counter.
+pub(super) fn request_key(key: &str) -> RequestKey {
+    RequestKey::from_bytes(digest("grapevine 2026 counted request", &[key]))
+}
+
 /// The id of what is created in `collection` under `key`.
 pub(super) fn derived_id(collection: Collection, key: &str) -> Uuid {
-    let mut hasher = blake3::Hasher::new_derive_key("grapevine 2025 idempotency key");
-    hasher.update(collection.name().as_bytes());
-    hasher.update(&[0]);
-    hasher.update(key.as_bytes());
+    Uuid::new_v8(digest(
+        "grapevine 2025 idempotency key",
+        &[collection.name(), key],
+    ))
+}
+
+/// The digest of `parts`, told apart by a zero, for one purpose.
+fn digest(purpose: &str, parts: &[&str]) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new_derive_key(purpose);
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            hasher.update(&[0]);
+        }
+        hasher.update(part.as_bytes());
+    }
     let mut bytes = [0; 16];
     hasher.finalize_xof().fill(&mut bytes);
-    Uuid::new_v8(bytes)
+    bytes
 }

@@ -19,6 +19,7 @@ use super::{
     contacts::{entity_id, stamp},
     problem::{Problem, ProblemKind},
     query::Parameters,
+    session::{Session, Written, tracked},
 };
 use crate::{
     model::{
@@ -81,7 +82,8 @@ pub(super) async fn import(
         .await
         .map_err(|error| Problem::internal(&error))??;
     let stray_lines = file.stray_lines;
-    let cards = take_all(&state.store, file).await?;
+    let session = Session::of_writes(&parts.headers, &state).await?;
+    let (cards, written) = take_all(&state.store, file).await?;
     let count = |status| cards.iter().filter(|card| card.status == status).count();
     let report = Report {
         created: count(Status::Created),
@@ -91,7 +93,8 @@ pub(super) async fn import(
         stray_lines,
         cards,
     };
-    json(StatusCode::OK, &report)
+    let token = session.answer_all(written);
+    Ok(token.put(json(StatusCode::OK, &report)?))
 }
 
 /// The sources of the contacts of an import, as far as its cards have been looked at.
@@ -117,14 +120,18 @@ impl Sources {
 }
 
 /// Takes the cards in, some at once; those of one contact one after another.
-async fn take_all(store: &Store, file: CardFile) -> Result<Vec<CardReport>, Problem> {
+async fn take_all(
+    store: &Store,
+    file: CardFile,
+) -> Result<(Vec<CardReport>, Vec<Written>), Problem> {
     let mut last_sources = Sources::default();
     for card in file.cards.iter().flatten() {
         last_sources.add(card);
     }
     let mut sources = Sources::default();
     let mut reports: BTreeMap<usize, CardReport> = BTreeMap::new();
-    let mut under_way: JoinSet<Result<CardReport, Problem>> = JoinSet::new();
+    let mut all_written = Vec::new();
+    let mut under_way: JoinSet<Taken> = JoinSet::new();
     let mut ids_under_way: BTreeSet<String> = BTreeSet::new();
     for (index, card) in file.cards.into_iter().enumerate() {
         let card = match card {
@@ -139,7 +146,7 @@ async fn take_all(store: &Store, file: CardFile) -> Result<Vec<CardReport>, Prob
             }
         };
         if under_way.len() == CARDS_AT_ONCE || ids_under_way.contains(&card.id) {
-            finish(&mut under_way, &mut reports).await?;
+            finish(&mut under_way, &mut reports, &mut all_written).await?;
             ids_under_way.clear();
         }
         let last = last_sources.of(&card.id);
@@ -147,43 +154,47 @@ async fn take_all(store: &Store, file: CardFile) -> Result<Vec<CardReport>, Prob
         ids_under_way.insert(card.id.clone());
         under_way.spawn(take(store.clone(), index, card, source, last));
     }
-    finish(&mut under_way, &mut reports).await?;
-    Ok(reports.into_values().collect())
+    finish(&mut under_way, &mut reports, &mut all_written).await?;
+    Ok((reports.into_values().collect(), all_written))
 }
 
+/// What became of a card, and what must be held to see it.
+type Taken = Result<(CardReport, Option<Written>), Problem>;
+
 async fn finish(
-    under_way: &mut JoinSet<Result<CardReport, Problem>>,
+    under_way: &mut JoinSet<Taken>,
     reports: &mut BTreeMap<usize, CardReport>,
+    all_written: &mut Vec<Written>,
 ) -> Result<(), Problem> {
     while let Some(ended) = under_way.join_next().await {
-        let report = ended.map_err(|error| Problem::internal(&error))??;
+        let (report, written) = ended.map_err(|error| Problem::internal(&error))??;
+        all_written.extend(written);
         reports.insert(report.index, report);
     }
     Ok(())
 }
 
-async fn take(
-    store: Store,
-    index: usize,
-    card: Card,
-    source: Source,
-    last: Source,
-) -> Result<CardReport, Problem> {
+async fn take(store: Store, index: usize, card: Card, source: Source, last: Source) -> Taken {
     let id = entity_id(card.id.clone())?;
     let card = Arc::new(card);
     let taken = card.clone();
     let written = store
-        .write(id, move |edit| {
-            vcard_edit::import(edit.entity, &taken, source, last, stamp(&edit))
-        })
+        .write(
+            id.clone(),
+            tracked(id, move |edit| {
+                vcard_edit::import(edit.entity, &taken, source, last, stamp(&edit))
+            }),
+        )
         .await;
     match written {
-        Ok(change) => Ok(CardReport::read(index, &card, change)),
-        Err(WriteError::Rejected(InvalidContact { field, detail })) => Ok(CardReport::refused(
-            index,
-            &card,
-            format!("{field} {detail}"),
-        )),
+        Ok((change, written)) => {
+            let report = CardReport::read(index, &card, change);
+            Ok((report, Some(written)))
+        }
+        Err(WriteError::Rejected(InvalidContact { field, detail })) => {
+            let report = CardReport::refused(index, &card, format!("{field} {detail}"));
+            Ok((report, None))
+        }
         Err(WriteError::Store(error)) => Err(error.into()),
     }
 }

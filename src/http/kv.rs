@@ -19,6 +19,7 @@ use super::{
     page::{self, PageRequest},
     problem::{Problem, invalid_key, path_text},
     query::Parameters,
+    session::{Session, tracked},
 };
 use crate::model::{
     Collection, EntityId,
@@ -32,6 +33,7 @@ pub(super) async fn list(
     State(state): State<Arc<HttpState>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    Session::of_read(request.headers(), &state).await?;
     let request = PageRequest::read(request.uri(), Collection::Kv, true)?;
     page::answer(&state.store, request, |id, entity| {
         KeyValue::read(entity)
@@ -56,6 +58,7 @@ pub(super) async fn get(
     let id = read_id(path)?;
     no_parameters(&request)?;
     let conditions = Conditions::read(request.headers())?;
+    Session::of_read(request.headers(), &state).await?;
     let entity = state.store.snapshot().entity(&id)?;
     let value = entity.as_ref().and_then(KeyValue::read);
     let value = value.ok_or_else(|| Problem::not_found("nothing is stored under this key"))?;
@@ -82,20 +85,24 @@ pub(super) async fn put(
     let max_bytes = state.limits.max_body_bytes.min(MAX_VALUE_BYTES);
     let bytes = body::read(body, max_bytes).await?;
     let encoded = kv::encode(content_type(&parts.headers)?, &bytes)?;
-    let dot = state
+    let session = Session::of_write(&parts.headers, &state).await?;
+    let (dot, written) = state
         .store
-        .write(id, move |edit| {
-            if !conditions.is_empty() {
-                let current = KeyValue::read(edit.entity).map(|value| tag(value.dot));
-                conditions.check_write(current.as_ref())?;
-            }
-            let cell = kv::put(encoded, edit.dot, edit.time);
-            Ok::<_, Problem>((vec![cell], edit.dot))
-        })
+        .write(
+            id.clone(),
+            tracked(id, move |edit| {
+                if !conditions.is_empty() {
+                    let current = KeyValue::read(edit.entity).map(|value| tag(value.dot));
+                    conditions.check_write(current.as_ref())?;
+                }
+                let cell = kv::put(encoded, edit.dot, edit.time);
+                Ok::<_, Problem>((vec![cell], edit.dot))
+            }),
+        )
         .await?;
     let mut response = empty(StatusCode::NO_CONTENT);
     tag(dot).put(&mut response);
-    Ok(response)
+    Ok(session.answer(written).put(response))
 }
 
 /// Answers 204 whether something was there or not: either way nothing is there now.
@@ -107,18 +114,22 @@ pub(super) async fn delete(
     let id = read_id(path)?;
     no_parameters(&request)?;
     let conditions = Conditions::read(request.headers())?;
-    state
+    let session = Session::of_write(request.headers(), &state).await?;
+    let ((), written) = state
         .store
-        .write(id, move |edit| {
-            if !conditions.is_empty() {
-                let current = KeyValue::read(edit.entity).map(|value| tag(value.dot));
-                conditions.check_write(current.as_ref())?;
-            }
-            let cells = kv::delete(edit.entity, edit.dot, edit.time);
-            Ok::<_, Problem>((cells, ()))
-        })
+        .write(
+            id.clone(),
+            tracked(id, move |edit| {
+                if !conditions.is_empty() {
+                    let current = KeyValue::read(edit.entity).map(|value| tag(value.dot));
+                    conditions.check_write(current.as_ref())?;
+                }
+                let cells = kv::delete(edit.entity, edit.dot, edit.time);
+                Ok::<_, Problem>((cells, ()))
+            }),
+        )
         .await?;
-    Ok(empty(StatusCode::NO_CONTENT))
+    Ok(session.answer(written).put(empty(StatusCode::NO_CONTENT)))
 }
 
 fn read_id(path: KeyPath) -> Result<EntityId, Problem> {

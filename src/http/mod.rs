@@ -8,22 +8,31 @@
 //! It must not know peers, how the store keeps anything, or how cells merge.
 
 mod body;
+mod bundle;
+mod changes;
 mod cluster;
 mod conditions;
+mod conflicts;
 mod contacts;
 mod counters;
+mod cursor;
 mod health;
 mod idempotency;
 mod import;
 mod kv;
+mod merge;
 mod page;
 mod problem;
 mod query;
+mod room;
 mod router;
 mod server;
+mod session;
 mod state;
+mod tallies;
 
 pub use import::MAX_CARDS_PER_IMPORT;
+pub use merge::MAX_EDITS_PER_MERGE;
 pub use page::{MAX_PAGE_LIMIT, MAX_SCANNED_PER_PAGE};
 pub use router::router;
 pub use server::{MAX_CONNECTIONS, serve};

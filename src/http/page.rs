@@ -14,6 +14,7 @@ use grapevine_crdt::Entity;
 
 use super::{
     body::{json_bytes, to_json},
+    cursor::{self, ListKind},
     problem::Problem,
     query::Parameters,
 };
@@ -29,8 +30,7 @@ pub const MAX_SCANNED_PER_PAGE: usize = 20_000;
 /// How many items a page has if nothing else is asked for.
 const DEFAULT_PAGE_LIMIT: usize = 100;
 /// A page ends with the item that reaches this many bytes.
-const PAGE_BYTES: usize = 8 * 1_024 * 1_024;
-const CURSOR_VERSION: u8 = 1;
+pub(super) const PAGE_BYTES: usize = 8 * 1_024 * 1_024;
 
 /// Which page of which list.
 #[derive(Debug)]
@@ -50,22 +50,30 @@ impl PageRequest {
             &["limit", "cursor"]
         };
         let parameters = Parameters::read(uri, known)?;
+        let kind = ListKind::Entities(collection);
         let after = parameters
             .text("cursor")
-            .map(|text| {
-                read_cursor(collection, text).ok_or_else(|| {
-                    Problem::malformed("cursor", "the cursor is not one that this list gave")
-                })
-            })
+            .map(|text| cursor::read_text(kind, text, MAX_KEY_BYTES).ok_or_else(foreign_cursor))
             .transpose()?;
-        let limit = parameters.number("limit", 1..=MAX_PAGE_LIMIT)?;
+        let limit = read_limit(&parameters)?;
         Ok(Self {
             collection,
             prefix: parameters.text("prefix").unwrap_or_default().to_owned(),
             after,
-            limit: limit.unwrap_or(DEFAULT_PAGE_LIMIT),
+            limit,
         })
     }
+}
+
+/// How many items a page may have.
+pub(super) fn read_limit(parameters: &Parameters) -> Result<usize, Problem> {
+    let limit = parameters.number("limit", 1..=MAX_PAGE_LIMIT)?;
+    Ok(limit.unwrap_or(DEFAULT_PAGE_LIMIT))
+}
+
+/// What a cursor says that the list did not give.
+pub(super) fn foreign_cursor() -> Problem {
+    Problem::malformed("cursor", "the cursor is not one that this list gave")
 }
 
 /// Makes the JSON of an entity, or nothing if it is hidden.
@@ -155,63 +163,10 @@ impl Page {
             return Err(problem);
         }
         let last = self.last.filter(|_| self.more);
-        let next = last.map(|key| write_cursor(collection, &key));
+        let next = last.map(|key| cursor::write(ListKind::Entities(collection), key.as_bytes()));
         self.json.extend_from_slice(b"],\"next\":");
         self.json.extend(to_json(&next)?);
         self.json.push(b'}');
         Ok(self.json)
-    }
-}
-
-/// The place after `key`: version, collection and key in hexadecimal.
-fn write_cursor(collection: Collection, key: &str) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    [CURSOR_VERSION, u8::from(collection)]
-        .into_iter()
-        .chain(key.bytes())
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
-}
-
-fn read_cursor(collection: Collection, text: &str) -> Option<String> {
-    if !text.is_ascii() || !text.len().is_multiple_of(2) || text.len() > 2 * (MAX_KEY_BYTES + 2) {
-        return None;
-    }
-    let bytes: Vec<u8> = text
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| {
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()
-        })
-        .collect::<Option<_>>()?;
-    let key = bytes.strip_prefix(&[CURSOR_VERSION, u8::from(collection)])?;
-    String::from_utf8(key.to_vec())
-        .ok()
-        .filter(|key| !key.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_of_another_list_is_refused() {
-        let cursor = write_cursor(Collection::Kv, "clé/1");
-        assert_eq!(
-            read_cursor(Collection::Kv, &cursor).as_deref(),
-            Some("clé/1")
-        );
-        assert_eq!(read_cursor(Collection::Counters, &cursor), None);
-    }
-
-    #[test]
-    fn damaged_cursors_are_refused() {
-        for text in [
-            "", "0", "zz", "0203ff", "010", "0103", "0103ff", "é1", "0203616",
-        ] {
-            assert_eq!(read_cursor(Collection::Kv, text), None, "{text}");
-        }
     }
 }

@@ -14,6 +14,7 @@ use axum::{
 use grapevine_crdt::CounterError;
 use serde_json::{Map, Value, json};
 
+use super::idempotency;
 use crate::{
     model::{InvalidContact, InvalidKey, kv::InvalidValue},
     store::{StoreError, WriteError},
@@ -38,8 +39,17 @@ pub(super) enum ProblemKind {
     UnsupportedMediaType,
     Internal,
     Unavailable,
+    NoSpace,
+    Overloaded,
+    ClockOff,
     Timeout,
     NotConverged,
+    /// What the client is known to have written is not here yet.
+    Behind,
+    /// What would be needed to answer is forgotten.
+    Gone,
+    /// No room for another write in the token of the session.
+    TokenFull,
 }
 
 impl ProblemKind {
@@ -91,6 +101,21 @@ impl ProblemKind {
                 "unavailable",
                 "The node cannot do this now",
             ),
+            Self::NoSpace => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "insufficient-storage",
+                "The disk of the node is full",
+            ),
+            Self::Overloaded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "The node has more to do than it can",
+            ),
+            Self::ClockOff => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "clock-off",
+                "The clock of the node is off",
+            ),
             Self::Timeout => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "timeout",
@@ -100,6 +125,21 @@ impl ProblemKind {
                 StatusCode::GATEWAY_TIMEOUT,
                 "not-converged",
                 "Live members do not agree yet",
+            ),
+            Self::Behind => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "behind",
+                "This node does not hold what you have written yet",
+            ),
+            Self::Gone => (
+                StatusCode::GONE,
+                "gone",
+                "What was deleted since is forgotten",
+            ),
+            Self::TokenFull => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "token-full",
+                "The token can name no more writes",
             ),
         }
     }
@@ -140,6 +180,21 @@ impl Problem {
 
     pub(super) fn too_large(detail: impl Into<String>) -> Self {
         Self::new(ProblemKind::TooLarge, detail)
+    }
+
+    /// 503: nothing happened, and the same request may succeed in a moment.
+    pub(super) fn overloaded(detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Overloaded, detail)
+    }
+
+    /// 503: a write now would have a time that is wrong.
+    pub(super) fn clock_off(detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::ClockOff, detail)
+    }
+
+    #[cfg(test)]
+    pub(super) const fn status(&self) -> StatusCode {
+        self.kind.parts().0
     }
 
     pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
@@ -207,7 +262,12 @@ impl From<InvalidValue> for Problem {
 
 impl From<CounterError> for Problem {
     fn from(error: CounterError) -> Self {
-        Self::new(ProblemKind::Conflict, error.to_string()).about("by")
+        let field = match error {
+            CounterError::KeyReused | CounterError::TooManyRequests => idempotency::FIELD,
+            CounterError::TooManyTallies => "writer",
+            _ => "by",
+        };
+        Self::new(ProblemKind::Conflict, error.to_string()).about(field)
     }
 }
 
@@ -229,6 +289,13 @@ impl From<StoreError> for Problem {
         }
         if matches!(error, StoreError::EntityTooLarge { .. }) {
             return Self::new(ProblemKind::TooLarge, error.to_string());
+        }
+        if matches!(error, StoreError::Overloaded) {
+            return Self::overloaded(error.to_string());
+        }
+        if matches!(error, StoreError::NoSpace(_)) {
+            // The store has logged it; every client that writes would repeat it.
+            return Self::new(ProblemKind::NoSpace, error.to_string());
         }
         tracing::warn!(%error, "the store refused a request");
         Self::new(ProblemKind::Unavailable, error.to_string())
@@ -256,4 +323,12 @@ pub(super) fn path_text(
 ) -> Result<String, Problem> {
     path.map(|axum::extract::Path(text)| text)
         .map_err(|rejection| Problem::malformed(field, rejection.body_text()))
+}
+
+/// Both parts of a path that has two, or why they cannot be read.
+pub(super) fn path_texts(
+    path: Result<axum::extract::Path<(String, String)>, PathRejection>,
+) -> Result<(String, String), Problem> {
+    path.map(|axum::extract::Path(texts)| texts)
+        .map_err(|rejection| Problem::malformed("path", rejection.body_text()))
 }

@@ -9,8 +9,9 @@ use axum::{
 };
 
 use super::{
-    HttpState, cluster, contacts, counters, health, import, kv,
+    HttpState, bundle, changes, cluster, conflicts, contacts, counters, health, import, kv, merge,
     problem::{Problem, ProblemKind},
+    tallies,
 };
 
 /// The whole API.
@@ -30,6 +31,16 @@ pub fn router(state: HttpState) -> Router {
                 .patch(contacts::patch)
                 .delete(contacts::delete),
         )
+        .route("/v1/conflicts", get(conflicts::list_all))
+        .route("/v1/contacts/{id}/conflicts", get(conflicts::list))
+        .route(
+            "/v1/contacts/{id}/conflicts/{conflict}/choose",
+            post(conflicts::choose),
+        )
+        .route(
+            "/v1/contacts/{id}/conflicts/{conflict}/dismiss",
+            post(conflicts::dismiss),
+        )
         .route("/v1/counters", get(counters::list))
         .route(
             "/v1/counters/{name}",
@@ -38,6 +49,16 @@ pub fn router(state: HttpState) -> Router {
         .route("/v1/counters/{name}/increment", post(counters::increment))
         .route("/v1/counters/{name}/decrement", post(counters::decrement))
         .route("/v1/counters/{name}/reset", post(counters::reset))
+        .route("/v1/bundle", get(bundle::get).post(bundle::post))
+        .route("/v1/bundle/export", post(bundle::post_export))
+        .route("/v1/bundle/token", get(bundle::token))
+        .route("/v1/counters/{name}/tallies", get(tallies::list))
+        .route(
+            "/v1/counters/{name}/tallies/{writer}",
+            get(tallies::get).put(tallies::put),
+        )
+        .route("/v1/changes", get(changes::get).post(changes::post))
+        .route("/v1/merge", post(merge::post))
         .route("/v1/cluster", get(cluster::get))
         .route("/v1/cluster/members/{id}", delete(cluster::forget))
         .route("/v1/cluster/convergence", get(cluster::convergence))

@@ -7,7 +7,7 @@ use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, HttpBody},
     http::{Request, Response},
     response::IntoResponse,
 };
@@ -23,10 +23,13 @@ use tower::Service;
 
 use super::{
     HttpState,
+    bundle::MAX_IMPORT_TIME,
     cluster::MAX_CONVERGENCE_WAIT,
     problem::{Problem, ProblemKind},
+    room::{MAX_BODIES_BYTES, Rooms},
     router,
 };
+use crate::cluster::ClusterView;
 
 /// The most connections at once; others wait in the listener's backlog.
 pub const MAX_CONNECTIONS: usize = 8_192;
@@ -42,12 +45,15 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
 const CONVERGENCE: &str = "/v1/cluster/convergence";
+const BUNDLE: &str = "/v1/bundle";
 
 /// Serves the API until `shutdown` is ready, then takes no more connections, answers the requests under way
 /// and returns; those that take longer than ten seconds are cut off.
 pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Future<Output = ()>) {
     let request_timeout = state.limits.request_timeout;
+    let cluster = state.cluster.clone();
     let router = router(state);
+    let rooms = Rooms::new(MAX_BODIES_BYTES);
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let tasks = TaskTracker::new();
     let closing = CancellationToken::new();
@@ -70,7 +76,13 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
                 }
             },
         };
-        let connection = connection(stream, router.clone(), request_timeout, closing.clone());
+        let answering = Answering {
+            router: router.clone(),
+            cluster: cluster.clone(),
+            rooms: rooms.clone(),
+            request_timeout,
+        };
+        let connection = connection(stream, answering, closing.clone());
         let cut_off = cut_off.clone();
         tasks.spawn(async move {
             let _slot = slot;
@@ -90,16 +102,20 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
     }
 }
 
-async fn connection(
-    stream: TcpStream,
+/// What answering takes.
+#[derive(Clone)]
+struct Answering {
     router: Router,
+    cluster: Arc<dyn ClusterView>,
+    rooms: Rooms,
     request_timeout: Duration,
-    closing: CancellationToken,
-) {
+}
+
+async fn connection(stream: TcpStream, answering: Answering, closing: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection delays small answers");
     }
-    let service = service_fn(move |request| answer(router.clone(), request, request_timeout));
+    let service = service_fn(move |request| answer(answering.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // A client that closes its sending side after a request still waits for the answer.
@@ -123,21 +139,49 @@ async fn connection(
 
 /// Answers one request in time. A write that is timed out may still happen.
 async fn answer(
-    mut router: Router,
+    answering: Answering,
     request: Request<Incoming>,
-    request_timeout: Duration,
 ) -> Result<Response<Body>, Infallible> {
-    let limit = if request.uri().path() == CONVERGENCE {
-        request_timeout + MAX_CONVERGENCE_WAIT
-    } else {
-        request_timeout
+    let Answering {
+        mut router,
+        cluster,
+        rooms,
+        request_timeout,
+    } = answering;
+    if !request.method().is_safe()
+        && let Some(fault) = cluster.clock_fault()
+    {
+        return Ok(Problem::clock_off(fault).into_response());
+    }
+    let is_bundle = request.uri().path() == BUNDLE;
+    let limit = match request.uri().path() {
+        CONVERGENCE => request_timeout + MAX_CONVERGENCE_WAIT,
+        BUNDLE => request_timeout + MAX_IMPORT_TIME,
+        _ => request_timeout,
     };
-    match timeout(limit, router.call(request)).await {
-        Ok(answered) => answered,
-        Err(_) => Ok(Problem::new(
+    // A bundle is never held in memory.
+    let answered = if request.body().is_end_stream() || is_bundle {
+        timeout(limit, router.call(request)).await
+    } else {
+        let (parts, body) = request.into_parts();
+        let (body, room) = rooms.meter(body);
+        let mut call = Box::pin(router.call(Request::from_parts(parts, body)));
+        let answered = timeout(limit, call.as_mut()).await;
+        if answered.is_err() {
+            // What the store has not decided yet still takes its room; who still sends is no longer heard.
+            room.abandon();
+            tokio::spawn(async move {
+                let _unheard = call.await;
+                drop(room);
+            });
+        }
+        answered
+    };
+    answered.unwrap_or_else(|_late| {
+        Ok(Problem::new(
             ProblemKind::Timeout,
             format!("no answer within {limit:?}; a write may have happened all the same"),
         )
-        .into_response()),
-    }
+        .into_response())
+    })
 }

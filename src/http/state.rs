@@ -1,8 +1,16 @@
 //! What every handler is given.
 
-use std::{sync::Arc, time::Duration};
+use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{cluster::ClusterView, config::NodeConfig, store::Store};
+use tokio::sync::Semaphore;
+
+use super::session::Waiting;
+use crate::{
+    clock::{SystemClock, WallClock},
+    cluster::ClusterView,
+    config::NodeConfig,
+    store::Store,
+};
 
 /// The bounds that are settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +19,8 @@ pub struct HttpLimits {
     pub max_body_bytes: usize,
     /// How long a request may take before it is answered with a problem.
     pub request_timeout: Duration,
+    /// How long a read waits for the writes that its token names.
+    pub token_wait: Duration,
 }
 
 impl From<&NodeConfig> for HttpLimits {
@@ -18,6 +28,7 @@ impl From<&NodeConfig> for HttpLimits {
         Self {
             max_body_bytes: config.max_body_bytes,
             request_timeout: Duration::from_millis(config.request_timeout_ms),
+            token_wait: Duration::from_millis(config.token_wait_ms),
         }
     }
 }
@@ -31,4 +42,35 @@ pub struct HttpState {
     pub cluster: Arc<dyn ClusterView>,
     /// The bounds.
     pub limits: HttpLimits,
+    /// Where a bundle that comes in is kept until it is whole.
+    pub(super) spool: PathBuf,
+    /// One bundle is taken in at a time.
+    pub(super) importing: Arc<Semaphore>,
+    /// The time of day.
+    pub(super) clock: Arc<dyn WallClock>,
+    /// The reads that wait for other nodes' writes.
+    pub(super) waiting: Arc<Waiting>,
+}
+
+impl HttpState {
+    /// The state of an API over `store`, in a cluster that looks like `cluster`.
+    #[must_use]
+    pub fn new(store: Store, cluster: Arc<dyn ClusterView>, limits: HttpLimits) -> Self {
+        Self {
+            store,
+            cluster,
+            limits,
+            spool: env::temp_dir(),
+            importing: Arc::new(Semaphore::new(1)),
+            clock: Arc::new(SystemClock),
+            waiting: Arc::default(),
+        }
+    }
+
+    /// Keeps bundles that come in in `directory` until they are whole, not where temporary files are kept.
+    #[must_use]
+    pub fn spooling_in(mut self, directory: PathBuf) -> Self {
+        self.spool = directory;
+        self
+    }
 }

@@ -14,6 +14,7 @@ use grapevine_crdt::{Entity, FieldKey, LwwMap, Timestamp, Value};
 use serde::Serialize;
 
 use super::{
+    contact_conflict::conflicts,
     contact_element::{Element, Kind},
     contact_kept::KeptProperty,
     instant::rfc3339,
@@ -83,7 +84,7 @@ pub struct Contact {
     pub updated_at: String,
     /// Whether an edit that the remover had not seen brought it back.
     pub revived: bool,
-    /// How many values lost a merge unseen and differ from what is shown.
+    /// How many values lost a merge unseen and read differently from what is shown; [`conflicts`] lists them.
     pub conflicts: usize,
     /// The names of the properties of an imported card that are kept for export, in the order of the card.
     pub vcard: Vec<String>,
@@ -120,7 +121,7 @@ impl Contact {
             created_at: rfc3339(created),
             updated_at: rfc3339(updated),
             revived: entity.is_revived(),
-            conflicts: conflicts(entity),
+            conflicts: conflicts(entity).len(),
             vcard: KeptProperty::shown(entity)
                 .into_iter()
                 .map(|(_, kept)| kept.property)
@@ -185,25 +186,7 @@ fn updated(entity: &Entity) -> Timestamp {
         .unwrap_or_default()
 }
 
-fn conflicts(entity: &Entity) -> usize {
-    entity
-        .fields()
-        .filter_map(|(key, field)| match key {
-            FieldKey::Attribute(name) if !BOOKKEEPING.contains(&name.as_str()) => Some(field),
-            FieldKey::Attribute(_)
-            | FieldKey::Register(_)
-            | FieldKey::Removal(_)
-            | FieldKey::Increments(_)
-            | FieldKey::Decrements(_)
-            | FieldKey::IncrementsBaseline(_)
-            | FieldKey::DecrementsBaseline(_)
-            | FieldKey::Clearing(_) => None,
-        })
-        .map(|field| {
-            let shown = &field.shown().value;
-            let lost = field.conflicts().iter();
-            lost.filter(|cell| cell.value != Value::Tombstone && cell.value != *shown)
-                .count()
-        })
-        .sum()
+/// Whether an attribute is ours and not the user's.
+pub(super) fn is_bookkeeping(attribute: &str) -> bool {
+    BOOKKEEPING.contains(&attribute)
 }

@@ -196,7 +196,10 @@ fn text<'a>(value: Option<&'a Value>, field: &str) -> Result<Option<&'a str>, In
     }
 }
 
-fn scalar(object: &Map<String, Value>, field: &str) -> Result<Option<String>, InvalidContact> {
+pub(super) fn scalar(
+    object: &Map<String, Value>,
+    field: &str,
+) -> Result<Option<String>, InvalidContact> {
     let Some(text) = text(object.get(field), field)? else {
         return Ok(None);
     };
@@ -232,7 +235,7 @@ fn elements(object: &Map<String, Value>, kind: Kind) -> Result<Vec<ElementDraft>
     Ok(drafts)
 }
 
-fn element(item: &Value, kind: Kind, at: &str) -> Result<ElementDraft, InvalidContact> {
+pub(super) fn element(item: &Value, kind: Kind, at: &str) -> Result<ElementDraft, InvalidContact> {
     let object = item
         .as_object()
         .ok_or_else(|| InvalidContact::new(at, "is an object"))?;
@@ -259,7 +262,7 @@ fn element(item: &Value, kind: Kind, at: &str) -> Result<ElementDraft, InvalidCo
     })
 }
 
-fn check_element_id(text: &str) -> Result<(), String> {
+pub(super) fn check_element_id(text: &str) -> Result<(), String> {
     let plain = text
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));

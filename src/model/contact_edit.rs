@@ -194,19 +194,10 @@ fn unwanted<'a>(
     wanted: &'a Attributes,
     visible: bool,
 ) -> impl Iterator<Item = &'a str> {
-    entity.fields().filter_map(move |(key, field)| match key {
-        FieldKey::Attribute(name) if !wanted.contains_key(name) => {
-            let shown = field.shown().value != Value::Tombstone;
-            let hidden = !visible && field.cells().any(|cell| cell.value != Value::Tombstone);
-            (shown || hidden).then_some(name.as_str())
-        }
-        FieldKey::Attribute(_)
-        | FieldKey::Register(_)
-        | FieldKey::Removal(_)
-        | FieldKey::Increments(_)
-        | FieldKey::Decrements(_)
-        | FieldKey::IncrementsBaseline(_)
-        | FieldKey::DecrementsBaseline(_)
-        | FieldKey::Clearing(_) => None,
+    entity.fields().filter_map(move |(key, field)| {
+        let name = key.attribute().filter(|name| !wanted.contains_key(*name))?;
+        let shown = field.shown().value != Value::Tombstone;
+        let hidden = !visible && field.cells().any(|cell| cell.value != Value::Tombstone);
+        (shown || hidden).then_some(name)
     })
 }

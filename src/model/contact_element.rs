@@ -100,7 +100,7 @@ impl Element {
         (name, bytes)
     }
 
-    fn decode(id: &str, bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(id: &str, bytes: &[u8]) -> Option<Self> {
         let stored: Stored = codec::decode_versioned(FORMAT, bytes).ok()?;
         Some(Self {
             id: id.to_owned(),

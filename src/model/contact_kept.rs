@@ -41,13 +41,14 @@ impl KeptProperty {
         let mut kept: Vec<(String, Self)> = LwwMap::new(entity)
             .iter()
             .filter(|(name, _)| name.starts_with(KEPT_PREFIX))
-            .filter_map(|(name, bytes)| {
-                let property = codec::decode_versioned(FORMAT, bytes).ok()?;
-                Some((name.to_owned(), property))
-            })
+            .filter_map(|(name, bytes)| Some((name.to_owned(), Self::decode(bytes)?)))
             .collect();
         kept.sort_by(|a, b| (a.1.order, &a.0).cmp(&(b.1.order, &b.0)));
         kept
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        codec::decode_versioned(FORMAT, bytes).ok()
     }
 
     /// The name and the value of its attribute. The name follows from the line and from how many equal lines

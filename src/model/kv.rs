@@ -46,14 +46,7 @@ impl<'a> KeyValue<'a> {
     /// What `entity` holds; `None` if it was never put, or was deleted.
     #[must_use]
     pub fn read(entity: &'a Entity) -> Option<Self> {
-        let cell = entity.field(&field())?.shown();
-        let (content_type, bytes) = decode(cell.bytes()?)?;
-        Some(Self {
-            content_type,
-            bytes,
-            dot: cell.dot,
-            updated: cell.rank.time(),
-        })
+        shown(entity.field(&field())?.shown())
     }
 }
 
@@ -85,6 +78,18 @@ fn decode(encoded: &[u8]) -> Option<(&str, &[u8])> {
     Some((core::str::from_utf8(content_type).ok()?, bytes))
 }
 
+/// What the cell of a register holds, if it holds a value.
+#[must_use]
+pub(super) fn shown(cell: &Cell) -> Option<KeyValue<'_>> {
+    let (content_type, bytes) = decode(cell.bytes()?)?;
+    Some(KeyValue {
+        content_type,
+        bytes,
+        dot: cell.dot,
+        updated: cell.rank.time(),
+    })
+}
+
 /// The cell of the write `dot` at `time` that puts what [`encode`] made.
 #[must_use]
 pub fn put(encoded: Vec<u8>, dot: Dot, time: Timestamp) -> FieldCell {
@@ -100,7 +105,8 @@ pub fn delete(entity: &Entity, dot: Dot, time: Timestamp) -> Vec<FieldCell> {
     vec![written(Value::Tombstone, dot, time)]
 }
 
-fn field() -> FieldKey {
+/// The field that holds the value.
+pub(super) fn field() -> FieldKey {
     FieldKey::Register(FIELD.to_owned())
 }
 

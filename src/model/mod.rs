@@ -4,7 +4,11 @@
 //! address book files; they know nothing of storage, the network or HTTP, and are told the time.
 
 mod address;
+mod changes_token;
 mod contact;
+pub mod contact_conflict;
+#[cfg(test)]
+mod contact_conflict_laws;
 mod contact_draft;
 pub mod contact_edit;
 mod contact_element;
@@ -12,21 +16,28 @@ mod contact_kept;
 #[cfg(test)]
 mod contact_laws;
 mod contact_rules;
+mod contact_trim;
 mod counter;
 mod floor;
 mod instant;
 pub mod kv;
+mod offline_contact;
+mod offline_edit;
 mod pages;
 mod partition;
 mod rejoin;
 mod replication;
+mod session_token;
+mod token_text;
 mod vcard;
 pub mod vcard_edit;
 mod vcard_lines;
 mod vcard_property;
 
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
+pub use changes_token::{ChangesToken, MAX_CHANGES_TOKEN_BYTES, Pass, Resume};
 pub use contact::{Contact, Email, Phone};
+pub use contact_conflict::{Conflict, Settlement, Version};
 pub use contact_draft::ContactDraft;
 pub use contact_edit::{Change, Creation, WriteStamp};
 pub use contact_element::ElementDraft;
@@ -38,9 +49,11 @@ pub use contact_rules::{
     MAX_EMAIL_CHARS, MAX_GROUP_CHARS, MAX_LABEL_CHARS, MAX_LINE_CHARS, MAX_NAME_CHARS,
     MAX_NOTE_CHARS, MAX_NUMBER_CHARS, contact_key,
 };
-pub use counter::{Counter, Direction};
+pub use contact_trim::{MAX_CONFLICT_AGE_MS, MAX_CONFLICTS_PER_FIELD, trim};
+pub use counter::{Counter, Direction, Tally};
 pub use floor::Floor;
-pub use instant::rfc3339;
+pub use instant::{read_instant, rfc3339};
+pub use offline_edit::{Fate, LostTo, OfflineEdit, kv_json};
 pub use pages::{EntityState, ListingPage, StatePage};
 pub(crate) use partition::short_hash;
 pub use partition::{PartitionState, root_term, vector_term};
@@ -49,6 +62,8 @@ pub use replication::{
     Claim, CommitRecord, Cursor, DeltaPage, EntityCells, Invalid, Op, Outcome, PartitionSummary,
     Root,
 };
+pub use session_token::{MAX_SESSION_TOKEN_BYTES, SessionToken};
+pub use token_text::InvalidToken;
 pub use vcard::{Card, CardFile, RejectedCard, RejectedProperty};
 pub use vcard_edit::Source;
 pub use vcard_lines::{MAX_CARD_BYTES, UnreadableFile};

@@ -31,4 +31,21 @@ pub struct Issue {
     pub replica: ReplicaId,
     /// The time of the first; each that follows is one later.
     pub time: Timestamp,
+    /// If given, this is no rejoin: a clock is mended, and what is written anew is what has a time before the
+    /// first or after the second of these.
+    pub outside: Option<(Timestamp, Timestamp)>,
+}
+
+impl Rejoin {
+    /// A step that takes nobody in, and only writes anew what `issue` says.
+    #[must_use]
+    pub fn alone(issue: Issue) -> Self {
+        Self {
+            vector: VersionVector::default(),
+            floor: Floor::default(),
+            held: Vec::new(),
+            refresh_theirs: false,
+            issue: Some(issue),
+        }
+    }
 }

@@ -41,8 +41,8 @@ pub enum Claim {
     /// Nothing: the cells are merged whether the vector covers their dots or not, for what was held of them
     /// may be damaged. Only adds.
     Repair,
-    /// Nothing, and no cells are merged: hashes and index rows of the entities of this step are made anew from
-    /// the cells held, so that the digest tells the truth about them.
+    /// Nothing, and no cells are merged: the log and index rows of the entities of this step are made anew from
+    /// the cells held, and what is damaged counts nothing in the digest any more, so that peers see it.
     Recount,
     /// Nothing: of these entities everything goes that everybody has taken in and nobody needs.
     Collect {

@@ -30,10 +30,6 @@ pub(super) async fn serve(parts: Parts) {
         config,
         stopping,
     } = parts;
-    let state = HttpState {
-        store,
-        cluster,
-        limits: HttpLimits::from(&config),
-    };
+    let state = HttpState::new(store, cluster, HttpLimits::from(&config)).spooling_in(config.data);
     crate::http::serve(listener, state, stopping.cancelled_owned()).await;
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Node::start`] binds every address before it opens the store, so a port that is taken costs nothing, and
 //! waits for no other node. `membership` feeds what gossip and roster know to the driver and keeps this node's
-//! own entry right; `view` answers what the cluster looks like from here.
+//! own entry right; `trimming` bounds what conflicts are kept; `view` answers what the cluster looks like from here.
 //!
 //! It must not know what a request or a message means: it only knows who needs whom.
 
@@ -12,6 +12,7 @@ mod error;
 mod http;
 mod membership;
 mod running;
+mod trimming;
 mod view;
 
 pub use error::NodeError;

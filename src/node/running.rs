@@ -19,6 +19,7 @@ use super::{
     addresses::Addresses,
     http,
     membership::{Known, Membership, read_roster},
+    trimming::{Trimming, TrimmingTask},
     view::View,
 };
 use crate::{
@@ -46,14 +47,22 @@ pub struct Node {
     http: JoinHandle<()>,
     membership_stopping: CancellationToken,
     membership: JoinHandle<()>,
+    trimming: TrimmingTask,
 }
 
 impl Node {
     /// Starts a node: binds its addresses, opens its store, and serves. Waits for no other node.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        Self::start_with_clock(config, Arc::new(SystemClock)).await
+    }
+
+    /// As [`Self::start`], with a wall clock other than the system's.
+    pub async fn start_with_clock(
+        config: NodeConfig,
+        clock: Arc<dyn WallClock>,
+    ) -> Result<Self, NodeError> {
         config.validate()?;
         let addresses = Addresses::bind(&config).await?;
-        let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
         let store = open_store(&config, Arc::clone(&clock)).await?;
         match Self::run(config, addresses, store.clone(), clock).await {
             Ok(node) => Ok(node),
@@ -112,6 +121,7 @@ impl Node {
         let _panicked = self.http.await;
         self.membership_stopping.cancel();
         let _panicked = self.membership.await;
+        self.trimming.stop().await;
         self.driver.shutdown().await;
         self.gossip.shutdown().await;
         self.store.close().await;
@@ -161,7 +171,11 @@ impl Node {
             seeds: config.seeds.clone(),
             interval: period,
         };
-        let gossip = Arc::new(Gossip::start(gossip_config, clock, addresses.gossip));
+        let gossip = Arc::new(Gossip::start(
+            gossip_config,
+            clock.clone(),
+            addresses.gossip,
+        ));
         let (known_sender, known) = watch::channel(Arc::new(Known::default()));
         let membership = Membership {
             ourselves: member,
@@ -185,6 +199,7 @@ impl Node {
             driver: driver.clone(),
             known,
         });
+        let trimming = Trimming::start(store.clone(), Arc::clone(&cluster), clock);
         let http_stopping = CancellationToken::new();
         let name = config.name.clone();
         let http = tokio::spawn(http::serve(http::Parts {
@@ -213,6 +228,7 @@ impl Node {
             http,
             membership_stopping,
             membership,
+            trimming,
         })
     }
 }

@@ -16,7 +16,7 @@ use super::membership::{Known, read_roster};
 use crate::{
     cluster::{
         BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, GossipPeer, Health,
-        MemberStatus, NodeStatus, Roster, RosterError,
+        MemberStatus, NodeStatus, RefusedStatus, Roster, RosterError,
     },
     model::Root,
     store::Store,
@@ -115,6 +115,24 @@ impl ClusterView for View {
         self.roster.strike(replica).await.map_err(failed)
     }
 
+    fn refused(&self) -> Vec<RefusedStatus> {
+        let refused = self.driver.refused().into_iter();
+        refused
+            .map(|peer| RefusedStatus {
+                name: peer.name,
+                replica: peer.replica,
+                address: peer.address,
+                reason: peer.reason,
+                offset_ms: peer.offset_ms,
+                since_unix_ms: peer.since_unix_ms,
+            })
+            .collect()
+    }
+
+    fn clock_fault(&self) -> Option<String> {
+        self.driver.clock_fault()
+    }
+
     async fn converged(&self, wait: Duration) -> Result<(), Vec<MemberStatus>> {
         let began = Instant::now();
         let deadline = tokio::time::Instant::from_std(began + wait);
@@ -142,6 +160,10 @@ impl ClusterView for View {
                 () = sleep_until(deadline) => {}
             }
         }
+    }
+
+    fn ask_peers(&self) {
+        self.driver.probe_all();
     }
 }
 
@@ -197,6 +219,7 @@ impl View {
             let told = report.probed.and_then(|probed| probed.told());
             member.agrees = told.map_or(status.agrees, |told| told == root);
             member.lag = status.lag;
+            member.clock_offset_ms = report.clock_offset_ms;
             member.last_heard = Some(Duration::from_millis(status.last_heard_ms));
         }
         if let Some(replica) = self.store.replica() {
@@ -208,6 +231,7 @@ impl View {
                 agrees: true,
                 lag: Some(0),
                 last_heard: Some(Duration::ZERO),
+                clock_offset_ms: Some(0),
                 ..silent(replica, name, http, peer)
             };
             members.insert(replica, ourselves);
@@ -243,5 +267,6 @@ fn silent(replica: ReplicaId, name: &str, http: &str, peer: &str) -> MemberStatu
         agrees: false,
         lag: None,
         last_heard: None,
+        clock_offset_ms: None,
     }
 }

@@ -1,7 +1,14 @@
 //! The alarm that whoever sees the storage fail raises, and that the writer answers by opening the files
 //! again.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use tokio::sync::mpsc::WeakSender;
 
@@ -29,6 +36,20 @@ impl Alarm {
         {
             // A queue without room holds steps, which rouse the writer as well.
             let _full = queue.try_send(Job::Wake);
+        }
+    }
+
+    /// Raises it after `delay`, so that a storage that failed is tried again though nobody uses it.
+    pub(super) fn raise_after(self: &Arc<Self>, delay: Duration) {
+        let alarm = self.clone();
+        let timer = thread::Builder::new().name("store-retry".to_owned());
+        let started = timer.spawn(move || {
+            thread::sleep(delay);
+            alarm.raise();
+        });
+        if let Err(error) = started {
+            // The next write tries as well.
+            tracing::debug!(%error, "no thread to try the storage again");
         }
     }
 

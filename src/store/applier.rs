@@ -12,6 +12,7 @@ use super::{
     State, StoreError,
     alarm::Alarm,
     data::Data,
+    error::Fault,
     publication::{Publication, Work},
 };
 
@@ -79,7 +80,8 @@ struct PanicWatch<'a> {
 impl Drop for PanicWatch<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.publication.applier_failed();
+            self.publication
+                .applier_failed(Fault::new("the thread that writes batches panicked"));
             self.alarm.raise();
         }
     }
@@ -104,7 +106,7 @@ fn run(publication: &Publication, data: Data, mut state: State, alarm: &Alarm) -
             }
             Err(error) => {
                 tracing::error!(%error, "a batch could not be written to data.redb");
-                publication.applier_failed();
+                publication.applier_failed(Fault::from(&error));
                 alarm.raise();
                 return Ended { data, failed: true };
             }

@@ -3,7 +3,7 @@
 //! Invariant: rows, vectors, digests, clock and mark of one batch are written in one transaction, so the
 //! mark is never ahead of the rows nor behind them.
 
-use std::{ops::Bound, sync::Arc};
+use std::{ops::Bound, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use grapevine_crdt::{ReplicaId, Seq, Timestamp};
@@ -132,6 +132,16 @@ impl Data {
         Ok(identity.boots)
     }
 
+    /// Writes the mark again, durably: if the commit before failed, reads may show it without the disk having
+    /// it, and the journal must not be trimmed for it. Its rows are not in doubt: quick repair makes a commit
+    /// sync them before what names them.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        let mark: Mark = self.meta(MARK)?;
+        let transaction = self.begin()?;
+        put_meta(&transaction, MARK, &mark)?;
+        transaction.commit().map_err(StoreError::storage)
+    }
+
     /// How far it is, and the state there.
     pub(super) fn load(&self) -> Result<(Mark, State), StoreError> {
         let mark: Mark = self.meta(MARK)?;
@@ -221,6 +231,24 @@ impl Data {
             ],
             alarm: self.alarm.clone(),
         }))
+    }
+
+    /// Makes the file as small as it can be. Nobody may read it meanwhile.
+    pub(super) fn compact(&mut self) -> Result<(), StoreError> {
+        self.database
+            .compact()
+            .map(drop)
+            .map_err(StoreError::storage)
+    }
+
+    /// The share of the file that holds nothing, in percent.
+    pub(super) fn free_percent(&self, path: &Path) -> Result<u64, StoreError> {
+        let transaction = self.begin()?;
+        let stats = transaction.stats().map_err(StoreError::storage)?;
+        transaction.abort().map_err(StoreError::storage)?;
+        let used = stats.allocated_pages() * stats.page_size() as u64;
+        let size = std::fs::metadata(path).map_or(0, |file| file.len());
+        Ok(size.saturating_sub(used) * 100 / size.max(1))
     }
 
     /// Whether it can still be written to: after an error redb refuses until the file is opened again.

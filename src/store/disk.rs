@@ -1,8 +1,8 @@
 //! Where the two files come from: the file system, or in tests one that fails on demand.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{ErrorKind, Read},
+    fs::{self, File, OpenOptions},
+    io::{ErrorKind, Read, Write},
     path::Path,
 };
 
@@ -12,7 +12,21 @@ use redb::{Database, DatabaseError};
 pub(super) trait Disk: Send + Sync + 'static {
     /// Opens the redb file at `path`, or makes it, with a cache of so many bytes.
     fn open(&self, path: &Path, cache_bytes: usize) -> Result<Database, DatabaseError>;
+
+    /// Writes all that reads show of the file at `path` to the disk: after a failed sync kernels may show, and
+    /// never write again, what the disk does not have. The file must be closed.
+    fn renew(&self, path: &Path) -> Result<(), std::io::Error>;
+
+    /// Whether the files in `directory`, of which `longest` is the longest, could grow again.
+    fn check_space(&self, directory: &Path, longest: u64) -> Result<(), std::io::Error>;
 }
+
+/// So much must fit onto a disk that was full before it is written to again: with less, the next batch would
+/// only fail again.
+const ROOM_BYTES: usize = 4 * 1024 * 1024;
+
+/// A file made and removed again to see whether there is room.
+const PROBE: &str = "room.probe";
 
 /// The file system.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +37,43 @@ impl Disk for FileSystem {
         discard_unfinished(path)?;
         Database::builder().set_cache_size(cache_bytes).create(path)
     }
+
+    fn renew(&self, path: &Path) -> Result<(), std::io::Error> {
+        let copy = path.with_extension("renewed");
+        write_copy(path, &copy)?;
+        fs::rename(&copy, path)?;
+        path.parent().map_or(Ok(()), sync_directory)
+    }
+
+    fn check_space(&self, directory: &Path, longest: u64) -> Result<(), std::io::Error> {
+        let path = directory.join(PROBE);
+        let probed = probe(&path, longest);
+        let removed = fs::remove_file(&path);
+        probed.and(removed)
+    }
+}
+
+/// Reads and writes every byte: what copies for us may share blocks, which are those that failed.
+fn write_copy(from: &Path, to: &Path) -> Result<(), std::io::Error> {
+    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
+    let mut chunk = vec![0; COPIED_BYTES];
+    loop {
+        match from.read(&mut chunk)? {
+            0 => return to.sync_all(),
+            read => to.write_all(&chunk[..read])?,
+        }
+    }
+}
+
+/// How many bytes are copied at a time.
+const COPIED_BYTES: usize = 1024 * 1024;
+
+/// A limit of the length of files shows in making one longer, a full disk only in writing.
+fn probe(path: &Path, longest: u64) -> Result<(), std::io::Error> {
+    let mut file = File::create(path)?;
+    file.write_all(&vec![0; ROOM_BYTES])?;
+    file.sync_data()?;
+    file.set_len(longest.saturating_add(ROOM_BYTES as u64))
 }
 
 /// Empties a file whose making a crash cut short: redb writes the magic number last, and does not open a

@@ -1,6 +1,6 @@
 //! What can go wrong below the store's interface.
 
-use std::path::PathBuf;
+use std::{io::ErrorKind, path::PathBuf};
 
 use crate::codec::CodecError;
 
@@ -25,6 +25,9 @@ pub enum StoreError {
     /// The store is closing or has failed; whether a write that was under way is stored is unknown.
     #[error("the store is closed")]
     Closed,
+    /// The writer's queue had no room for too long. The write did not happen.
+    #[error("more writes wait than the storage can take at the moment")]
+    Overloaded,
     /// The write would make its entity larger than a frame between peers may be.
     #[error("the entity would have {bytes} bytes, at most {limit} are kept")]
     EntityTooLarge {
@@ -99,6 +102,10 @@ pub enum StoreError {
     /// A group commit failed; whether its writes are stored is unknown.
     #[error("the commit failed: {0}")]
     Commit(String),
+    /// The storage has no room: the disk or a quota is full, or a file may not grow. Whether a write that was
+    /// under way is stored is unknown. Writes are taken again by themselves once there is room.
+    #[error("the storage has no room for more: {0}")]
+    NoSpace(String),
     /// The storage failed and could not be reopened yet; reads go on where that is possible.
     #[error("the storage has failed and could not be reopened: {0}")]
     Failed(String),
@@ -129,7 +136,79 @@ impl StoreError {
     pub(super) fn storage(error: impl Into<redb::Error>) -> Self {
         match error.into() {
             redb::Error::DatabaseClosed => Self::Closed,
+            redb::Error::Io(error) if is_no_space(&error) => Self::NoSpace(error.to_string()),
             error => Self::Storage(Box::new(error)),
         }
+    }
+}
+
+/// Whether the operating system says that there is no room.
+fn is_no_space(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+    )
+}
+
+/// Why the storage failed, to be told to more than one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    no_space: bool,
+    reason: String,
+}
+
+impl Fault {
+    /// A failure of another kind than an error of the storage.
+    pub(super) fn new(reason: &str) -> Self {
+        Self {
+            no_space: false,
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// Whether it is over as soon as there is room.
+    pub(super) const fn is_no_space(&self) -> bool {
+        self.no_space
+    }
+
+    /// What is told to those whose commit it spoilt.
+    pub(super) fn of_commit(&self) -> StoreError {
+        self.told(StoreError::Commit)
+    }
+
+    /// What is told to those who come while it lasts.
+    pub(super) fn lasting(&self) -> StoreError {
+        self.told(StoreError::Failed)
+    }
+
+    fn told(&self, other: impl FnOnce(String) -> StoreError) -> StoreError {
+        let reason = self.reason.clone();
+        if self.no_space {
+            StoreError::NoSpace(reason)
+        } else {
+            other(reason)
+        }
+    }
+}
+
+impl From<&StoreError> for Fault {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::NoSpace(reason) => Self {
+                no_space: true,
+                reason: reason.clone(),
+            },
+            StoreError::Directory { source, .. } => Self {
+                no_space: is_no_space(source),
+                reason: error.to_string(),
+            },
+            other => Self::new(&other.to_string()),
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.lasting().fmt(f)
     }
 }

@@ -1,9 +1,12 @@
 //! The store as the layers above use it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use grapevine_crdt::{FieldCell, ReplicaId, Timestamp};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
 use super::{
     Edit, Identity, Outcome, Snapshot, StoreError, StoreOptions, StoreStats,
@@ -43,6 +46,7 @@ pub struct Store {
 struct Inner {
     identity: Identity,
     queue: mpsc::Sender<Job>,
+    queue_wait: Duration,
     publication: Arc<Publication>,
     closed: watch::Receiver<bool>,
 }
@@ -60,6 +64,7 @@ impl Store {
         disk: Box<dyn Disk>,
     ) -> Result<Self, StoreError> {
         let limits = options.batch();
+        let queue_wait = Duration::from_millis(options.queue_wait_ms);
         let (queue, receiver) = mpsc::channel(options.queue_length.max(1));
         let alarm = Arc::new(Alarm::new(queue.downgrade()));
         let opener = Opener {
@@ -67,7 +72,8 @@ impl Store {
             disk,
             alarm: alarm.clone(),
         };
-        let files = opener.open()?;
+        let mut files = opener.open()?;
+        opener.compact_if_asked(&mut files)?;
         let Recovered { held, base } = opener.recover(&files)?;
         let Files { journal, data } = files;
         let identity = Identity {
@@ -84,6 +90,8 @@ impl Store {
             opener,
             storage: Storage::Open(OpenStorage::new(journal, applier)),
             life: Life::default(),
+            store_id: identity.store_id,
+            reopened_at: None,
             closed,
         }
         .start()?;
@@ -91,6 +99,7 @@ impl Store {
             inner: Arc::new(Inner {
                 identity,
                 queue,
+                queue_wait,
                 publication,
                 closed: is_closed,
             }),
@@ -124,6 +133,8 @@ impl Store {
     /// Makes one local write and waits until it is durable. `edit` decides against the current state, on
     /// the writer's thread; if it yields no cells, nothing is written. Its answer comes back.
     ///
+    /// If the writer's queue has no room for too long, it is refused ([`StoreError::Overloaded`]).
+    ///
     /// All cells must have the dot that `edit` is told. Once the write is in the writer's queue it happens,
     /// whether or not its future is dropped.
     pub async fn write<T, E, F>(&self, id: EntityId, edit: F) -> Result<T, WriteError<E>>
@@ -133,8 +144,18 @@ impl Store {
         F: FnOnce(Edit<'_>) -> Result<(Vec<FieldCell>, T), E> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.send(Box::new(LocalWrite::new(id, edit, reply)))
-            .await?;
+        let step = Box::new(LocalWrite::new(id, edit, reply));
+        let place = match self.inner.queue.try_reserve() {
+            Ok(place) => place,
+            Err(mpsc::error::TrySendError::Closed(())) => return Err(StoreError::Closed.into()),
+            Err(mpsc::error::TrySendError::Full(())) => {
+                timeout(self.inner.queue_wait, self.inner.queue.reserve())
+                    .await
+                    .map_err(|_full| StoreError::Overloaded)?
+                    .map_err(|_closed| StoreError::Closed)?
+            }
+        };
+        place.send(Job::Step(step));
         answer.await.map_err(|_gone| StoreError::Closed)?
     }
 

@@ -146,6 +146,14 @@ impl Journal {
             })
     }
 
+    /// Makes the file as small as it can be. Nobody may read it meanwhile.
+    pub(super) fn compact(&mut self) -> Result<(), StoreError> {
+        self.database
+            .compact()
+            .map(drop)
+            .map_err(StoreError::storage)
+    }
+
     /// Whether no group was ever written.
     pub(super) fn is_empty(&self) -> Result<bool, StoreError> {
         let transaction = self.database.begin_read().map_err(StoreError::storage)?;

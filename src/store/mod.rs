@@ -1,6 +1,7 @@
 //! The store: what a node holds, kept so that a crash loses nothing acknowledged.
 //!
-//! The *kernel* (`kernel`, `layout`, `delta`, `whole`, `listing`) is pure: it decides what a write changes in rows,
+//! The *kernel* (`kernel`, `layout`, `delta`, `changes`, `whole`, `index`, `check`, `listing`) is pure: it decides what
+//! a write changes in rows,
 //! log, vectors and digests, over anything that can be read as [`Rows`]. The shell around it keeps the rows
 //! in redb (`writer`, `journal`, `overlay`, `applier`, `data`), publishes snapshots (`publication`, the only
 //! place that does) and reads everything back (`recovery`). The simulation runs the same
@@ -13,15 +14,19 @@
 
 mod alarm;
 mod applier;
+mod changes;
+mod check;
 mod data;
 mod delta;
 mod disk;
 mod error;
 mod handle;
+mod index;
 mod journal;
 mod kernel;
 mod layout;
 mod listing;
+mod offline;
 mod options;
 mod overlay;
 mod publication;
@@ -35,12 +40,16 @@ mod whole;
 mod writer;
 
 pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
+pub use changes::{ChangesError, ChangesPage, covers_floors, read_changes};
+pub use check::{Finding, Scrubbed, check_partition, scrub};
 pub use delta::{DeltaBudget, read_delta};
 pub use error::StoreError;
 pub use handle::{Store, WriteError};
+pub use index::indexed;
 pub use kernel::{Changes, Edit, Group, MAX_ENTITY_BYTES, MAX_MERGED_BYTES, Workspace};
 pub use layout::{entity_hash, read_entity};
 pub use listing::{Listing, list_entities};
+pub use offline::{Compacted, Mended, compact, mend_clock, verify};
 pub use options::{Identity, StoreOptions};
 pub use rows::{MemoryRows, RowChange, Rows, Table, Visit};
 pub use snapshot::Snapshot;

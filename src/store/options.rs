@@ -19,9 +19,17 @@ pub struct StoreOptions {
     pub batch_bytes: usize,
     /// How many writes wait in the writer's queue before callers wait for room. At least 1. Default 4,096.
     pub queue_length: usize,
+    /// How long a local write waits for room in the writer's queue before it is refused, in milliseconds. Peers'
+    /// steps wait as long as it takes: that slows the peers down. Default 1,000.
+    pub queue_wait_ms: u64,
     /// How long nothing was committed before a smaller batch is written to `data.redb`, in milliseconds.
     /// Default 500.
     pub idle_apply_after_ms: u64,
+    /// How long writes are refused before files that failed are tried again, in milliseconds. Default 1,000.
+    pub reopen_period_ms: u64,
+    /// Whether a start compacts `data.redb` when more than half of it is free. That copies what is held, and the
+    /// node does not serve before it is done. Default false.
+    pub compact_at_start: bool,
 }
 
 impl StoreOptions {
@@ -34,7 +42,10 @@ impl StoreOptions {
             batch_rows: 192_000,
             batch_bytes: 64 * 1024 * 1024,
             queue_length: 4_096,
+            queue_wait_ms: 1_000,
             idle_apply_after_ms: 500,
+            reopen_period_ms: 1_000,
+            compact_at_start: false,
         }
     }
 

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use super::{
     Changes, Snapshot, State,
     data::{DataView, Mark},
+    error::Fault,
     options::BatchLimits,
     overlay::Generation,
     stats::Counters,
@@ -48,7 +49,7 @@ pub(super) struct Held {
     committed_at: Instant,
     task: Task,
     /// Set by the applier when it cannot go on.
-    applier_failed: bool,
+    applier_failed: Option<Fault>,
 }
 
 /// What the applier is to do.
@@ -71,10 +72,6 @@ pub(super) enum Work {
     End,
 }
 
-/// Why the writer cannot go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ApplierFailed;
-
 impl Held {
     /// What is held at `mark`; of that, `view` holds what `applied` says.
     pub(super) fn new(
@@ -93,8 +90,13 @@ impl Held {
             mark,
             committed_at: Instant::now(),
             task: Task::Work,
-            applier_failed: false,
+            applier_failed: None,
         }
+    }
+
+    /// The last group in it.
+    pub(super) const fn mark(&self) -> Mark {
+        self.mark
     }
 
     /// What a reader sees of it.
@@ -162,20 +164,21 @@ impl Publication {
     }
 
     /// Waits until the active generation has space for a group.
-    pub(super) fn wait_for_space(&self) -> Result<(), ApplierFailed> {
+    pub(super) fn wait_for_space(&self) -> Result<(), Fault> {
         let mut held = self.held();
         if held.active.is_full(&self.limits) {
             Counters::add(&self.counters.waits_for_space, 1);
         }
-        while held.active.is_full(&self.limits) && !held.applier_failed {
+        while held.active.is_full(&self.limits) && held.applier_failed.is_none() {
             self.work.notify_one();
             held = self.space.wait(held).expect(NOT_POISONED);
         }
-        if held.applier_failed {
-            Err(ApplierFailed)
-        } else {
-            Ok(())
-        }
+        held.applier_failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// Why the applier ended, if it failed.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.held().applier_failed.clone()
     }
 
     /// Publishes a group that is durable in the journal.
@@ -240,9 +243,16 @@ impl Publication {
         self.snapshot.store(held.snapshot());
     }
 
+    /// Puts `view` in the place of one whose file failed: it holds as much, or more of what the overlay holds.
+    pub(super) fn replace_view(&self, view: Arc<DataView>) {
+        let mut held = self.held();
+        held.view = view;
+        self.snapshot.store(held.snapshot());
+    }
+
     /// The applier ends without having applied what was frozen.
-    pub(super) fn applier_failed(&self) {
-        self.held().applier_failed = true;
+    pub(super) fn applier_failed(&self, fault: Fault) {
+        self.held().applier_failed = Some(fault);
         self.space.notify_one();
     }
 

@@ -24,6 +24,9 @@ const DATA: &str = "data.redb";
 /// The journal is only appended to and trimmed; this much of the cache is enough for it.
 const MAX_JOURNAL_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
+/// A start compacts `data.redb`, if it is asked to, when more than this share of it is free.
+const COMPACT_ABOVE_FREE_PERCENT: u64 = 50;
+
 /// How the files of one store are opened, again and again.
 pub(super) struct Opener {
     pub(super) options: StoreOptions,
@@ -76,11 +79,38 @@ impl Opener {
         Ok(Files { journal, data })
     }
 
+    /// Opens both files, neither of which is made.
+    pub(super) fn open_existing(&self) -> Result<Files, StoreError> {
+        let directory = &self.options.directory;
+        let is_there = |name| {
+            let there = directory.join(name).try_exists();
+            there.map_err(|source| self.directory_error(source))
+        };
+        for (name, other) in [(JOURNAL, DATA), (DATA, JOURNAL)] {
+            if is_there(name)? {
+                continue;
+            }
+            return Err(if is_there(other)? {
+                StoreError::FileMissing {
+                    missing: name,
+                    present: other,
+                }
+            } else {
+                self.directory_error(std::io::ErrorKind::NotFound.into())
+            });
+        }
+        self.open()
+    }
+
     /// Opens `journal.redb` again, and `data.redb` unless `data` is still good.
     /// On error `data` comes back, for reads to go on.
     pub(super) fn reopen(&self, data: Option<Data>) -> Result<Files, (StoreError, Option<Data>)> {
         let Some(data) = data else {
-            return self.open().map_err(|error| (error, None));
+            let opened = self.open().and_then(|files| {
+                files.data.settle()?;
+                Ok(files)
+            });
+            return opened.map_err(|error| (error, None));
         };
         let journal = self.open_journal().and_then(|journal| {
             check_same_store(&journal, &data)?;
@@ -90,6 +120,37 @@ impl Opener {
             Ok(journal) => Ok(Files { journal, data }),
             Err(error) => Err((error, Some(data))),
         }
+    }
+
+    /// Opens `data.redb` alone, for reads to go on.
+    pub(super) fn open_for_reads(&self, store_id: Uuid) -> Result<Data, StoreError> {
+        let data = self.open_data(Uuid::nil())?;
+        let found = data.store_id()?;
+        if found != store_id {
+            return Err(StoreError::ForeignFile {
+                journal: store_id,
+                data: found,
+            });
+        }
+        Ok(data)
+    }
+
+    /// Writes the closed journal to the disk again, as reads show it. It may be that a commit of it failed, or its
+    /// closing or opening, and what is built on that could be lost with it when the power is.
+    pub(super) fn renew_journal(&self) -> Result<(), StoreError> {
+        self.disk
+            .renew(&self.options.directory.join(JOURNAL))
+            .map_err(|error| StoreError::storage(redb::StorageError::Io(error)))
+    }
+
+    /// Whether files that could not grow can again.
+    pub(super) fn check_space(&self) -> Result<(), StoreError> {
+        let directory = &self.options.directory;
+        let length = |name| fs::metadata(directory.join(name)).map_or(0, |file| file.len());
+        let longest = length(JOURNAL).max(length(DATA));
+        self.disk
+            .check_space(directory, longest)
+            .map_err(|error| StoreError::storage(redb::StorageError::Io(error)))
     }
 
     /// Reads back what is held. What is more than a batch is written to `data.redb` on the way.
@@ -141,6 +202,20 @@ impl Opener {
             held: Held::new(active, view, state, mark, applied),
             base,
         })
+    }
+
+    /// Compacts `data.redb` if that is asked for and more than half of it is free.
+    pub(super) fn compact_if_asked(&self, files: &mut Files) -> Result<(), StoreError> {
+        if !self.options.compact_at_start {
+            return Ok(());
+        }
+        let path = self.options.directory.join(DATA);
+        let free_percent = files.data.free_percent(&path)?;
+        if free_percent > COMPACT_ABOVE_FREE_PERCENT {
+            tracing::info!(free_percent, "compacting data.redb");
+            files.data.compact()?;
+        }
+        Ok(())
     }
 
     fn open_journal(&self) -> Result<Journal, StoreError> {

@@ -18,7 +18,7 @@ pub enum Table {
     Log,
     /// (partition, collection, key): the entities, but counters, that hold what may be collected some day.
     Garbage,
-    /// (partition, collection, key): the entities of which some attribute remembers a cell that lost unseen.
+    /// (partition, collection, key): the entities of which some attribute remembers a value that lost unseen.
     Conflicts,
 }
 

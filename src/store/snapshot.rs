@@ -21,7 +21,7 @@ use super::{
     publication::Frozen,
     read_delta, read_entity,
 };
-use crate::model::{Cursor, DeltaPage, EntityId, PartitionId};
+use crate::model::{Collection, Cursor, DeltaPage, EntityId, PartitionId};
 
 /// Everything held at one moment. Reads of a snapshot never wait for writes.
 ///
@@ -56,6 +56,21 @@ impl Snapshot {
         visit: &mut dyn FnMut(EntityId, Entity) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         list_entities(self, listing, visit)
+    }
+
+    /// The contacts that may have conflicts, above the key `after`, in the order of their keys, until `visit`
+    /// breaks. Whether one has any is for the reader of contacts to say.
+    pub fn list_conflicting(
+        &self,
+        after: Option<&str>,
+        visit: &mut dyn FnMut(EntityId, Entity) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let listing = Listing {
+            collection: Collection::Contacts,
+            prefix: "",
+            after,
+        };
+        self.list(&listing, visit)
     }
 
     /// One page of what `base` does not cover of `partition`.

@@ -59,6 +59,11 @@ impl State {
         *place = Arc::new(state);
     }
 
+    /// Puts the clock's high-water mark back. Only for a closed store that was written under a wrong clock.
+    pub(super) const fn put_clock_back(&mut self, time: Timestamp) {
+        self.clock = time;
+    }
+
     /// Raises the clock's high-water mark.
     pub fn observe(&mut self, time: Timestamp) {
         self.clock = self.clock.max(time);

@@ -4,8 +4,9 @@
 //! the group as one row to the journal, and only when that is durable publishes what it changed, answers
 //! everyone, and hands the local commits on. Everybody in a group shares one commit.
 //!
-//! If the storage fails, nobody of the group is acknowledged; the files are opened again, replayed as after
-//! a crash, and a new life begins.
+//! If a commit fails, nobody of the group is acknowledged, and a new life begins. Whatever failed is opened
+//! again and replayed as after a crash: at once, or where that would only fail again (the disk is full)
+//! after a while, and until then writes are refused and reads go on.
 
 use std::{
     collections::BTreeMap,
@@ -16,11 +17,13 @@ use std::{
 
 use grapevine_crdt::ReplicaId;
 use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
 
 use super::{
     Group, StoreError, Workspace,
     applier::Applier,
     data::{Data, Mark},
+    error::Fault,
     journal::{Journal, JournalRow},
     publication::Publication,
     recovery::{Files, Opener, Recovered},
@@ -39,8 +42,8 @@ const MAX_GROUP_STEPS: usize = 4_096;
 /// over it, but never more than a frame or a request body has.
 const MAX_GROUP_BYTES: usize = 4 * 1024 * 1024;
 
-/// After opening the files again has failed, the next try waits this long.
-const REOPEN_PERIOD: Duration = Duration::from_secs(1);
+/// Files that failed are not tried more often than this, whatever the options say.
+const SHORTEST_RETRY: Duration = Duration::from_millis(1);
 
 /// What waits in the queue.
 pub(super) enum Job {
@@ -60,6 +63,9 @@ pub(super) struct Writer {
     pub(super) opener: Opener,
     pub(super) storage: Storage,
     pub(super) life: Life,
+    pub(super) store_id: Uuid,
+    /// When the files were opened again the last time.
+    pub(super) reopened_at: Option<Instant>,
     /// Says `true` once the files are closed.
     pub(super) closed: watch::Sender<bool>,
 }
@@ -70,7 +76,7 @@ pub(super) enum Storage {
     Open(OpenStorage),
     /// They failed and could not be opened again. `data.redb` may still serve reads.
     Failed {
-        reason: String,
+        fault: Fault,
         data: Option<Data>,
         tried_at: Instant,
     },
@@ -121,8 +127,8 @@ impl Writer {
     }
 
     fn take_group(&mut self, first: Box<dyn Step>) {
-        if let Err(reason) = self.be_ready() {
-            first.complete(Err(&|| StoreError::Failed(reason.clone())));
+        if let Err(fault) = self.be_ready() {
+            first.complete(Err(&|| fault.lasting()));
             return;
         }
         let snapshot = self.publication.snapshot();
@@ -168,12 +174,13 @@ impl Writer {
             }
             Err(error) => {
                 Counters::add(&self.publication.counters.failed_commits, 1);
-                let reason = error.to_string();
+                let fault = Fault::from(&error);
                 for step in steps {
-                    step.complete(Err(&|| StoreError::Commit(reason.clone())));
+                    step.complete(Err(&|| fault.of_commit()));
                 }
                 if !matches!(error, StoreError::Codec(_)) {
-                    self.recover(&reason);
+                    self.end_life();
+                    self.recover(fault);
                 }
             }
         }
@@ -226,82 +233,146 @@ impl Writer {
     }
 
     /// Sees to it that a group can be committed, or says why not.
-    fn be_ready(&mut self) -> Result<(), String> {
-        let retry = match &self.storage {
-            Storage::Open(_) => false,
-            Storage::Failed {
-                reason, tried_at, ..
-            } if tried_at.elapsed() < REOPEN_PERIOD => return Err(reason.clone()),
-            Storage::Failed { .. } => true,
-        };
-        if retry {
-            self.reopen();
-        } else if self.publication.wait_for_space().is_err() {
-            self.recover("a batch could not be written");
+    fn be_ready(&mut self) -> Result<(), Fault> {
+        match &self.storage {
+            Storage::Open(_) => {
+                if let Err(fault) = self.publication.wait_for_space() {
+                    self.recover(fault);
+                }
+            }
+            Storage::Failed { tried_at, .. } if self.is_due(*tried_at) => self.reopen(),
+            Storage::Failed { .. } => {}
         }
         match &self.storage {
             Storage::Open(_) => Ok(()),
-            Storage::Failed { reason, .. } => Err(reason.clone()),
+            Storage::Failed { fault, .. } => Err(fault.clone()),
         }
     }
 
     fn answer_alarm(&mut self) {
         self.opener.alarm.lower();
         match &self.storage {
-            Storage::Open(_) => self.recover("the storage failed beside a commit"),
-            Storage::Failed { tried_at, .. } if tried_at.elapsed() >= REOPEN_PERIOD => {
-                self.reopen();
+            Storage::Open(_) => {
+                let fault = self.publication.fault();
+                self.recover(fault.unwrap_or_else(|| Fault::new("a read failed")));
             }
+            Storage::Failed { tried_at, .. } if self.is_due(*tried_at) => self.reopen(),
             Storage::Failed { .. } => {}
         }
     }
 
-    /// Closes what failed and opens it again.
-    fn recover(&mut self, reason: &str) {
-        tracing::error!(reason, "the storage failed; opening it again");
+    fn reopen_period(&self) -> Duration {
+        Duration::from_millis(self.opener.options.reopen_period_ms)
+    }
+
+    /// Whether files that were tried at `tried_at` may be tried again.
+    fn is_due(&self, tried_at: Instant) -> bool {
+        tried_at.elapsed() >= self.reopen_period()
+    }
+
+    /// The next write begins another life: a commit failed, and it is unknown what the journal holds of it.
+    fn end_life(&mut self) {
+        self.life = Life::default();
+        self.publication.set_replica(None);
+    }
+
+    /// Closes what failed and opens it again: at once, unless that would only fail again.
+    fn recover(&mut self, fault: Fault) {
+        tracing::error!(%fault, "the storage failed");
+        let at_once =
+            !fault.is_no_space() && self.reopened_at.is_none_or(|before| self.is_due(before));
         let failed = Storage::Failed {
-            reason: reason.to_owned(),
+            fault: fault.clone(),
             data: None,
             tried_at: Instant::now(),
         };
-        if let Storage::Open(OpenStorage { journal, applier }) =
-            core::mem::replace(&mut self.storage, failed)
-        {
-            let kept = applier.end(false).and_then(|ended| {
-                let good = !ended.failed && ended.data.is_good();
-                good.then_some(ended.data)
-            });
-            drop(journal);
+        let before = core::mem::replace(&mut self.storage, failed);
+        let kept = match before {
+            Storage::Open(OpenStorage { journal, applier }) => {
+                let kept = applier.end(false).and_then(|ended| {
+                    let good = !ended.failed && ended.data.is_good();
+                    good.then_some(ended.data)
+                });
+                drop(journal);
+                kept
+            }
+            Storage::Failed { data, .. } => data,
+        };
+        if at_once {
             if let Storage::Failed { data, .. } = &mut self.storage {
                 *data = kept;
             }
+            self.reopen();
+        } else {
+            self.wait_for_better(fault, kept);
         }
-        self.reopen();
+    }
+
+    /// Refuses writes because of `fault` until the next try, with reads going on from `kept`, or from
+    /// `data.redb` opened again: what was acknowledged and is not in there is in the overlay.
+    fn wait_for_better(&mut self, fault: Fault, kept: Option<Data>) {
+        let tried_at = Instant::now();
+        let data = kept
+            .filter(Data::is_good)
+            .or_else(|| match self.serve_reads() {
+                Ok(data) => Some(data),
+                Err(error) => {
+                    tracing::error!(%error, "data.redb cannot be opened for reads");
+                    None
+                }
+            });
+        self.opener.alarm.lower();
+        self.storage = Storage::Failed {
+            fault,
+            data,
+            tried_at,
+        };
+        self.opener
+            .alarm
+            .raise_after(self.reopen_period().max(SHORTEST_RETRY));
+    }
+
+    fn serve_reads(&self) -> Result<Data, StoreError> {
+        let data = self.opener.open_for_reads(self.store_id)?;
+        self.publication.replace_view(data.view()?);
+        Ok(data)
     }
 
     fn reopen(&mut self) {
         self.opener.alarm.lower();
-        let Storage::Failed { data, .. } = &mut self.storage else {
+        let Storage::Failed { data, fault, .. } = &mut self.storage else {
             return;
         };
-        let kept = data.take().filter(Data::is_good);
-        match self.try_reopen(kept) {
+        let (kept, before) = (data.take(), fault.clone());
+        let opened = match self.prepare(&before) {
+            Ok(()) => self.try_reopen(kept.filter(Data::is_good)),
+            Err(error) => Err((error, kept)),
+        };
+        match opened {
             Ok(storage) => {
-                self.life = Life::default();
-                self.publication.set_replica(None);
                 self.storage = Storage::Open(storage);
+                self.reopened_at = Some(Instant::now());
                 Counters::add(&self.publication.counters.recoveries, 1);
-                tracing::info!("the storage is open again; a new life begins");
+                tracing::info!("the storage is open again");
             }
-            Err((error, data)) => {
-                tracing::error!(%error, "the storage could not be opened again");
-                self.storage = Storage::Failed {
-                    reason: error.to_string(),
-                    data,
-                    tried_at: Instant::now(),
-                };
+            Err((error, kept)) => {
+                let fault = Fault::from(&error);
+                if fault == before {
+                    tracing::debug!(%fault, "the storage cannot be used yet");
+                } else {
+                    tracing::error!(%fault, "the storage could not be opened again");
+                }
+                self.wait_for_better(fault, kept);
             }
         }
+    }
+
+    /// What must be true of the files before they are opened again.
+    fn prepare(&self, fault: &Fault) -> Result<(), StoreError> {
+        if fault.is_no_space() {
+            self.opener.check_space()?;
+        }
+        self.opener.renew_journal()
     }
 
     fn try_reopen(&self, kept: Option<Data>) -> Result<OpenStorage, (StoreError, Option<Data>)> {

@@ -16,6 +16,7 @@ fn member(name: &str, agrees: bool) -> MemberStatus {
         agrees,
         lag: (!agrees).then_some(3),
         last_heard: agrees.then_some(Duration::from_millis(40)),
+        clock_offset_ms: agrees.then_some(-12),
     }
 }
 
@@ -33,6 +34,7 @@ async fn the_cluster_has_the_promised_shape() {
     let alpha = json!({
         "name": "alpha", "replica": "07070707-0707-0707-0707-070707070707", "http": "127.0.0.1:1",
         "peer": "127.0.0.1:2", "alive": true, "agrees": true, "lag": null, "last_heard_ms": 40,
+        "clock_offset_ms": -12,
     });
     assert_eq!(cluster["members"][0], alpha);
     assert_eq!(cluster["members"][1]["lag"], 3);

@@ -2,7 +2,11 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,6 +23,7 @@ use serde_json::Value;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 pub(crate) const MAX_BODY_BYTES: usize = 256 * 1_024;
+pub(crate) const TOKEN_WAIT: Duration = Duration::from_millis(200);
 
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
@@ -27,7 +32,7 @@ pub(crate) struct TestServer {
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl TestServer {
@@ -36,20 +41,26 @@ impl TestServer {
     }
 
     pub(crate) async fn start_with(request_timeout: Duration) -> Self {
+        Self::start_tuned(request_timeout, |_| {}).await
+    }
+
+    pub(crate) async fn start_tuned(
+        request_timeout: Duration,
+        tune: impl FnOnce(&mut StoreOptions),
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let options = StoreOptions::new(directory.path());
+        let mut options = StoreOptions::new(directory.path());
+        tune(&mut options);
         let store = Store::open(options, Arc::new(SystemClock)).expect("a new store opens");
         let cluster = Arc::new(FakeCluster::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
-        let state = HttpState {
-            store: store.clone(),
-            cluster: cluster.clone(),
-            limits: HttpLimits {
-                max_body_bytes: MAX_BODY_BYTES,
-                request_timeout,
-            },
+        let limits = HttpLimits {
+            max_body_bytes: MAX_BODY_BYTES,
+            request_timeout,
+            token_wait: TOKEN_WAIT,
         };
+        let state = HttpState::new(store.clone(), cluster.clone(), limits);
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(serve(listener, state, async {
             let _dropped = stopped.await;
@@ -61,8 +72,12 @@ impl TestServer {
             client: reqwest::Client::new(),
             stop: Some(stop),
             served,
-            _directory: directory,
+            directory,
         }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
@@ -154,6 +169,8 @@ pub(crate) struct FakeCluster {
     /// Never answers whether the members agree.
     pub(crate) stuck: Mutex<bool>,
     pub(crate) asked: tokio::sync::Notify,
+    /// How often the peers were asked what they have.
+    pub(crate) peers_asked: AtomicUsize,
     pub(crate) release: tokio::sync::Notify,
 }
 
@@ -169,6 +186,10 @@ impl ClusterView for FakeCluster {
             root: Root(0xab),
             uptime: Duration::from_millis(1_500),
         }
+    }
+
+    fn ask_peers(&self) {
+        self.peers_asked.fetch_add(1, Ordering::SeqCst);
     }
 
     async fn members(&self) -> Vec<MemberStatus> {

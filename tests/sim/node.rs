@@ -309,7 +309,11 @@ impl Node {
 fn issued_long_ago(mut op: Op, replica: ReplicaId) -> Op {
     if let Claim::Rejoin(rejoin) = &mut op.claim {
         let time = Timestamp::from_unix_ms(1);
-        rejoin.issue = Some(Issue { replica, time });
+        rejoin.issue = Some(Issue {
+            replica,
+            time,
+            outside: None,
+        });
     }
     op
 }

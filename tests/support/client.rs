@@ -137,6 +137,35 @@ impl NodeClient {
         .map(drop)
     }
 
+    /// Counts under an idempotency key.
+    pub async fn increment_keyed(&self, counter: &str, key: &str, by: u64) -> Result<(), Refused> {
+        let path = format!("/v1/counters/{counter}/increment");
+        let request = self.http.post(format!("{}{path}", self.url));
+        let request = request.header("idempotency-key", key);
+        let answer = request.json(&json!({ "by": by })).send().await;
+        answer
+            .and_then(Response::error_for_status)
+            .map(drop)
+            .map_err(|error| Refused(format!("{path}: {error:?}")))
+    }
+
+    /// Tells the count of an outside writer.
+    pub async fn tally(&self, counter: &str, writer: &str, value: u64) -> Result<(), Refused> {
+        let path = format!("/v1/counters/{counter}/tallies/{writer}");
+        let body = Some(json!({ "value": value }));
+        self.json(Method::PUT, &path, body).await.map(drop)
+    }
+
+    pub async fn reset(&self, counter: &str) -> Result<(), Refused> {
+        let path = format!("/v1/counters/{counter}/reset");
+        self.json(Method::POST, &path, None).await.map(drop)
+    }
+
+    pub async fn delete_counter(&self, counter: &str) -> Result<(), Refused> {
+        let path = format!("/v1/counters/{counter}");
+        self.bytes(Method::DELETE, &path, None).await.map(drop)
+    }
+
     pub async fn counter(&self, counter: &str) -> Result<i64, Refused> {
         let path = format!("/v1/counters/{counter}");
         let answer = self.get(&path).await?;

@@ -15,7 +15,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    program::{grapevine, signal},
+    program::{grapevine, grapevine_behind, signal},
     wait::{DEADLINE, POLL_INTERVAL},
 };
 
@@ -30,6 +30,8 @@ pub struct Start {
     pub peer: String,
     pub seeds: Vec<String>,
     pub more: Vec<OsString>,
+    /// What a shell runs first, in the process that becomes the node: limits, say.
+    pub prelude: Option<String>,
 }
 
 impl Start {
@@ -44,6 +46,7 @@ impl Start {
             peer: "127.0.0.1:0".to_owned(),
             seeds: seeds.to_vec(),
             more: Vec::new(),
+            prelude: None,
         }
     }
 }
@@ -72,7 +75,10 @@ impl NodeProcess {
     /// Starts a node and waits until it says that it serves.
     pub fn start(start: Start) -> Self {
         let log = log_beside(&start.data);
-        let mut command = grapevine();
+        let mut command = start
+            .prelude
+            .as_ref()
+            .map_or_else(grapevine, |prelude| grapevine_behind(prelude));
         command
             .args(["serve", "--name", &start.name, "--cluster", &start.cluster])
             .arg("--data")

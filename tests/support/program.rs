@@ -5,9 +5,21 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_grapevine");
+
 /// The program under test, with no `GRAPEVINE_*` or `RUST_LOG` of the outside.
 pub fn grapevine() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_grapevine"));
+    clean(Command::new(PROGRAM))
+}
+
+/// The program under test, run by a shell that does `prelude` first.
+pub fn grapevine_behind(prelude: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{prelude}; exec \"$@\""), "sh", PROGRAM]);
+    clean(command)
+}
+
+fn clean(mut command: Command) -> Command {
     for (name, _) in env::vars_os() {
         let shown = name.to_string_lossy();
         if shown.starts_with("GRAPEVINE_") || shown == "RUST_LOG" {

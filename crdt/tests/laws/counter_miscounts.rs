@@ -1,11 +1,14 @@
 //! A counter that counts twice, forgets an increment, or lets a reset take what it had not seen.
 
-use grapevine_crdt::{CounterError, Dot, Entity, FieldCell, FieldKey, LwwMap, PnCounter, Value};
+use grapevine_crdt::{
+    CounterError, Dot, Entity, FieldCell, FieldKey, LwwMap, MAX_REQUESTS, MAX_TALLIES, PnCounter,
+    RequestKey, Value,
+};
 use proptest::prelude::*;
 
 use crate::{
     cases,
-    world::{COUNTER, Deed, World, counter_steps, dot},
+    world::{COUNTER, Deed, World, counter_steps, dot, request},
 };
 
 proptest! {
@@ -30,18 +33,13 @@ proptest! {
         for replica in &world.replicas {
             let value = PnCounter::new(&replica.entities[COUNTER]).value();
             prop_assert_eq!(value, world.count(replica));
-            let counts: Vec<i128> = world
-                .writes
-                .values()
-                .map_while(|write| match write.deed {
-                    Deed::Add(by) => Some(i128::from(by)),
-                    Deed::Take(by) => Some(-i128::from(by)),
-                    Deed::Reset | Deed::Discard | Deed::Put(_) | Deed::Edit(..) | Deed::Replace(..) | Deed::Remove(_) => None,
-                })
-                .collect();
             // Without a reset nothing is forgotten.
-            if counts.len() == world.writes.len() {
-                prop_assert_eq!(value, counts.iter().sum::<i128>());
+            let plain = world.writes.values().all(|write| {
+                !write.is_reset() && !matches!(write.deed, Deed::AddOnce(..) | Deed::TakeOnce(..) | Deed::Tell(..))
+            });
+            if plain {
+                let counted: i128 = world.writes.values().map(|write| write.deed.counts_each()).sum();
+                prop_assert_eq!(value, counted);
             }
         }
     }
@@ -145,13 +143,183 @@ fn a_slot_that_is_full_refuses_more_and_nothing_wraps() {
     let refused = PnCounter::new(&entity).increment(1, dot(1, 2));
     assert_eq!(refused, Err(CounterError::Overflow));
     assert_eq!(entity, before);
-    add(&mut entity, u64::MAX, dot(2, 1));
-    assert_eq!(PnCounter::new(&entity).value(), 2 * i128::from(u64::MAX));
     let mut taken = PnCounter::new(&entity).decrement(u64::MAX, dot(1, 2));
     entity.merge_cell(taken.expect("an empty slot has room"));
     taken = PnCounter::new(&entity).decrement(1, dot(1, 3));
     assert_eq!(taken, Err(CounterError::Overflow));
-    assert_eq!(PnCounter::new(&entity).value(), i128::from(u64::MAX));
+    assert_eq!(PnCounter::new(&entity).value(), 0);
+}
+
+#[test]
+fn a_sum_that_would_leave_its_range_is_refused_and_one_that_merged_beyond_it_is_told_exactly() {
+    let mut here = Entity::default();
+    add(&mut here, u64::MAX, dot(1, 1));
+    let counter = PnCounter::new(&here);
+    let refused = [
+        counter.increment(1, dot(2, 1)).map(Some),
+        counter.increment_once(request(1), 1, dot(2, 1)),
+        counter.raise_tally("kiosk", 1, dot(2, 1)),
+    ];
+    assert_eq!(refused, [const { Err(CounterError::OutOfRange) }; 3]);
+    let mut there = Entity::default();
+    add(&mut there, u64::MAX, dot(2, 1));
+    here.merge(there);
+    let most = i128::from(u64::MAX);
+    assert_eq!(PnCounter::new(&here).value(), 2 * most);
+    let refused = PnCounter::new(&here).increment(1, dot(3, 1));
+    assert_eq!(refused, Err(CounterError::OutOfRange));
+    sub(&mut here, 5, dot(3, 1));
+    assert_eq!(
+        PnCounter::new(&here).value(),
+        2 * most - 5,
+        "back is possible"
+    );
+    let mut low = Entity::default();
+    sub(&mut low, u64::MAX, dot(1, 1));
+    let refused = PnCounter::new(&low).decrement_once(request(1), 1, dot(2, 1));
+    assert_eq!(refused, Err(CounterError::OutOfRange));
+}
+
+fn once(entity: &mut Entity, key: u8, by: u64, dot: Dot) -> bool {
+    let cell = PnCounter::new(entity).increment_once(request(key), by, dot);
+    let cell = cell.expect("the key is free or used for the same");
+    let new = cell.is_some();
+    take(entity, cell.into_iter().collect());
+    new
+}
+
+fn tell(entity: &mut Entity, writer: &str, count: u64, dot: Dot) -> bool {
+    let cell = PnCounter::new(entity).raise_tally(writer, count, dot);
+    let cell = cell.expect("few writers");
+    let new = cell.is_some();
+    take(entity, cell.into_iter().collect());
+    new
+}
+
+#[test]
+fn one_request_through_two_replicas_that_are_cut_off_counts_once() {
+    let (mut here, mut there) = (Entity::default(), Entity::default());
+    assert!(once(&mut here, 1, 5, dot(1, 1)));
+    assert!(!once(&mut here, 1, 5, dot(1, 2)));
+    assert!(once(&mut there, 1, 5, dot(2, 1)));
+    assert!(once(&mut there, 2, 7, dot(2, 2)));
+    let ours = here.clone();
+    here.merge(there.clone());
+    there.merge(ours);
+    assert_eq!(here, there);
+    assert_eq!(PnCounter::new(&here).value(), 12);
+}
+
+#[test]
+fn a_key_used_for_another_count_is_refused_and_merges_to_the_greatest() {
+    let mut here = Entity::default();
+    once(&mut here, 1, 5, dot(1, 1));
+    let other = PnCounter::new(&here).increment_once(request(1), 6, dot(1, 2));
+    assert_eq!(other, Err(CounterError::KeyReused));
+    let other = PnCounter::new(&here).decrement_once(request(1), 5, dot(1, 2));
+    assert_eq!(other, Err(CounterError::KeyReused));
+    let mut there = Entity::default();
+    once(&mut there, 1, 6, dot(2, 1));
+    here.merge(there);
+    assert_eq!(PnCounter::new(&here).value(), 6);
+}
+
+#[test]
+fn a_retry_after_a_reset_or_a_deletion_that_knew_of_it_counts_nothing_and_brings_nothing_back() {
+    let mut here = Entity::default();
+    once(&mut here, 1, 5, dot(1, 1));
+    tell(&mut here, "kiosk", 3, dot(1, 2));
+    let cells = [
+        PnCounter::new(&here).reset(dot(3, 1)),
+        LwwMap::new(&here).remove(dot(3, 1)),
+    ];
+    take(&mut here, cells.concat());
+    assert!(!once(&mut here, 1, 5, dot(3, 2)));
+    assert!(!here.is_visible());
+    // Retries through a replica that was cut off from all that, under dots above and below.
+    for replica in [0, 2] {
+        let mut there = Entity::default();
+        once(&mut there, 1, 5, dot(replica, 1));
+        tell(&mut there, "kiosk", 3, dot(replica, 2));
+        assert_eq!(PnCounter::new(&there).value(), 8);
+        here.merge(there);
+        assert_eq!(PnCounter::new(&here).value(), 0);
+        assert!(!here.is_visible());
+    }
+    tell(&mut here, "kiosk", 4, dot(1, 3));
+    assert!(here.is_visible());
+    assert_eq!(PnCounter::new(&here).value(), 1, "only what is new");
+}
+
+#[test]
+fn a_keyed_count_or_a_tally_unseen_by_a_reset_survives_it() {
+    let mut here = Entity::default();
+    once(&mut here, 1, 5, dot(1, 1));
+    tell(&mut here, "kiosk", 10, dot(1, 2));
+    let mut there = here.clone();
+    once(&mut here, 2, 7, dot(1, 3));
+    tell(&mut here, "kiosk", 12, dot(1, 4));
+    let cells = PnCounter::new(&there).reset(dot(2, 1));
+    take(&mut there, cells);
+    assert_eq!(PnCounter::new(&there).value(), 0);
+    here.merge(there);
+    assert_eq!(PnCounter::new(&here).value(), 9);
+}
+
+#[test]
+fn a_tally_only_rises_and_is_the_same_through_any_replica() {
+    let (mut here, mut there) = (Entity::default(), Entity::default());
+    assert!(tell(&mut here, "kiosk", 5, dot(1, 1)));
+    assert!(!tell(&mut here, "kiosk", 5, dot(1, 2)));
+    assert!(!tell(&mut here, "kiosk", 4, dot(1, 2)));
+    assert!(tell(&mut there, "kiosk", 9, dot(2, 1)));
+    assert!(tell(&mut there, "phone", 1, dot(2, 2)));
+    here.merge(there);
+    assert_eq!(PnCounter::new(&here).value(), 10);
+    let tallies: Vec<(&str, u64)> = PnCounter::new(&here)
+        .tallies()
+        .map(|tally| (tally.writer, tally.counted()))
+        .collect();
+    assert_eq!(tallies, [("kiosk", 9), ("phone", 1)]);
+}
+
+#[test]
+fn a_counter_full_of_requests_or_writers_refuses_more_and_still_knows_those_it_has() {
+    let mut entity = Entity::default();
+    let key = |number: usize| {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        RequestKey::from_bytes(bytes)
+    };
+    let mut seq = 0;
+    for number in 0..MAX_REQUESTS {
+        seq += 1;
+        let cell = PnCounter::new(&entity).increment_once(key(number), 1, dot(1, seq));
+        take(
+            &mut entity,
+            cell.expect("there is room").into_iter().collect(),
+        );
+    }
+    for number in 0..MAX_TALLIES {
+        seq += 1;
+        assert!(tell(
+            &mut entity,
+            &format!("kiosk {number}"),
+            1,
+            dot(1, seq)
+        ));
+    }
+    let counter = PnCounter::new(&entity);
+    let next = dot(1, seq + 1);
+    let refused = counter.decrement_once(key(MAX_REQUESTS), 1, next);
+    assert_eq!(refused, Err(CounterError::TooManyRequests));
+    assert_eq!(counter.increment_once(key(7), 1, next), Ok(None));
+    let refused = counter.raise_tally("one more", 1, next);
+    assert_eq!(refused, Err(CounterError::TooManyTallies));
+    assert!(tell(&mut entity, "kiosk 7", 2, next));
+    add(&mut entity, 1, dot(1, seq + 2));
+    let counted = i128::try_from(MAX_REQUESTS + MAX_TALLIES + 2).expect("few");
+    assert_eq!(PnCounter::new(&entity).value(), counted);
 }
 
 #[test]

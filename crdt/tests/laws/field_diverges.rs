@@ -1,6 +1,8 @@
 //! A field whose cells merge differently on two replicas never agrees again.
 
-use grapevine_crdt::{CausalContext, Cell, Dot, Field, FieldKey, MergeRule, Rank, Value};
+use grapevine_crdt::{
+    CausalContext, Cell, Dot, Field, FieldKey, MergeRule, Rank, RequestKey, Value,
+};
 use proptest::prelude::*;
 
 use crate::{
@@ -198,7 +200,17 @@ fn the_key_decides_the_rule_and_the_writer() {
             Some(replica),
         ),
     ];
-    for (key, rule, is_timed, writer) in keys {
+    let request = RequestKey::from_bytes([7; 16]);
+    let of_any_writer = [
+        FieldKey::KeyedIncrements(request),
+        FieldKey::KeyedDecrements(request),
+        FieldKey::Tally("kiosk".into()),
+        FieldKey::KeyedIncrementsBaseline(request),
+        FieldKey::KeyedDecrementsBaseline(request),
+        FieldKey::TallyBaseline("kiosk".into()),
+    ];
+    let of_any_writer = of_any_writer.map(|key| (key, MergeRule::Maximum, false, None));
+    for (key, rule, is_timed, writer) in keys.into_iter().chain(of_any_writer) {
         assert_eq!(key.rule(), rule, "{key:?}");
         assert_eq!(key.is_timed(), is_timed, "{key:?}");
         assert_eq!(key.only_writer(), writer, "{key:?}");

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bincode::{config::standard, serde::decode_from_slice, serde::encode_to_vec};
 use grapevine_crdt::{
-    CausalContext, Cell, Entity, Field, FieldCell, FieldKey, Malformed, Rank, ReplicaId, Seq,
-    Value, VersionVector,
+    CausalContext, Cell, Entity, Field, FieldCell, FieldKey, MAX_WRITER_BYTES, Malformed, Rank,
+    ReplicaId, RequestKey, Seq, Value, VersionVector,
 };
 use proptest::prelude::*;
 
@@ -138,4 +138,17 @@ fn cells_that_no_honest_writer_makes_are_refused() {
         Err(Malformed::ForeignValue)
     );
     assert_eq!(check(&baseline, cell(2, 5, 9, Value::Counted)), Ok(()));
+    let writer = |length| FieldKey::Tally("x".repeat(length));
+    let counted = || cell(2, 5, 9, Value::Counted);
+    assert_eq!(check(&writer(MAX_WRITER_BYTES), counted()), Ok(()));
+    assert_eq!(
+        check(&writer(MAX_WRITER_BYTES + 1), counted()),
+        Err(Malformed::LongWriter)
+    );
+    let keyed = FieldKey::KeyedIncrements(RequestKey::from_bytes([1; 16]));
+    assert_eq!(check(&keyed, counted()), Ok(()));
+    assert_eq!(
+        check(&keyed, cell(2, 5, 9, Value::Tombstone)),
+        Err(Malformed::ForeignValue)
+    );
 }

@@ -1,6 +1,6 @@
 //! What a replica must show, told from explicit sets of the writes it has had, without any compression.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use grapevine_crdt::{Dot, FieldKey, Value};
 
@@ -129,7 +129,8 @@ impl World {
             .all(|reset| resets(&self.writes[reset].had).is_subset(&had))
     }
 
-    /// The sum of the increments that `replica` has had, without those that a reset had had.
+    /// The sum of what `replica` has had counted, without what a reset had had. What is counted under a request
+    /// or by an outside writer counts once, as the most that was told.
     pub(crate) fn count(&self, replica: &Replica) -> i128 {
         let had = &replica.had[COUNTER];
         let forgotten: BTreeSet<Dot> = had
@@ -139,16 +140,34 @@ impl World {
             .flat_map(|write| &write.had)
             .copied()
             .collect();
-        had.difference(&forgotten)
-            .map(|dot| match self.writes[dot].deed {
-                Deed::Add(by) => i128::from(by),
-                Deed::Take(by) => -i128::from(by),
-                Deed::Reset | Deed::Discard => 0,
-                Deed::Edit(..) | Deed::Replace(..) | Deed::Remove(_) | Deed::Put(_) => {
-                    panic!("not on a counter")
+        let each: i128 = had
+            .difference(&forgotten)
+            .map(|dot| self.writes[dot].deed.counts_each())
+            .sum();
+        let (told, reset) = (self.most(had), self.most(&forgotten));
+        let once: i128 = told
+            .iter()
+            .map(|(what, most)| {
+                let counted = most.saturating_sub(*reset.get(what).unwrap_or(&0));
+                match what {
+                    Once::Add(_) | Once::Tell(_) => i128::from(counted),
+                    Once::Take(_) => -i128::from(counted),
                 }
             })
-            .sum()
+            .sum();
+        each + once
+    }
+
+    fn most(&self, dots: &BTreeSet<Dot>) -> BTreeMap<Once, u64> {
+        let mut most = BTreeMap::new();
+        for (what, count) in dots
+            .iter()
+            .filter_map(|dot| self.writes[dot].deed.counts_once())
+        {
+            let held = most.entry(what).or_default();
+            *held = count.max(*held);
+        }
+        most
     }
 
     /// The write to the register that must be shown.
@@ -170,12 +189,55 @@ impl World {
     }
 }
 
+/// What counts once, as the most that was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Once {
+    Add(u8),
+    Take(u8),
+    Tell(usize),
+}
+
+impl Deed {
+    /// What this adds, if every one of its kind counts.
+    pub(crate) fn counts_each(&self) -> i128 {
+        match self {
+            Self::Add(by) => i128::from(*by),
+            Self::Take(by) => -i128::from(*by),
+            Self::AddOnce(..)
+            | Self::TakeOnce(..)
+            | Self::Tell(..)
+            | Self::Reset
+            | Self::Discard
+            | Self::Edit(..)
+            | Self::Replace(..)
+            | Self::Remove(_)
+            | Self::Put(_) => 0,
+        }
+    }
+
+    fn counts_once(&self) -> Option<(Once, u64)> {
+        match self {
+            Self::AddOnce(key, by) => Some((Once::Add(*key), *by)),
+            Self::TakeOnce(key, by) => Some((Once::Take(*key), *by)),
+            Self::Tell(writer, count) => Some((Once::Tell(*writer), *count)),
+            Self::Add(_)
+            | Self::Take(_)
+            | Self::Reset
+            | Self::Discard
+            | Self::Edit(..)
+            | Self::Replace(..)
+            | Self::Remove(_)
+            | Self::Put(_) => None,
+        }
+    }
+}
+
 impl Write {
     fn is_removal(&self) -> bool {
         matches!(self.deed, Deed::Remove(_) | Deed::Discard)
     }
 
-    fn is_reset(&self) -> bool {
+    pub(crate) fn is_reset(&self) -> bool {
         matches!(self.deed, Deed::Reset | Deed::Discard)
     }
 }

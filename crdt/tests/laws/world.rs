@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use grapevine_crdt::{
     CausalContext, Cell, Dot, Entity, FieldCell, FieldKey, HybridClock, LwwMap, PnCounter, Rank,
-    ReplicaId, Seq, Value, VersionVector,
+    ReplicaId, RequestKey, Seq, Value, VersionVector,
 };
 use proptest::prelude::*;
 
@@ -17,6 +17,7 @@ pub(crate) const CONTACTS: [usize; 2] = [0, 1];
 pub(crate) const COUNTER: usize = 2;
 pub(crate) const REGISTER: usize = 3;
 pub(crate) const ENTITIES: usize = 4;
+pub(crate) const WRITERS: [&str; 2] = ["kiosk", "phone"];
 pub(crate) const NAMES: [&str; 3] = ["name", "note", "title"];
 
 /// What a user does.
@@ -29,6 +30,12 @@ pub(crate) enum Deed {
     Remove(usize),
     Add(u64),
     Take(u64),
+    /// Add once for a request.
+    AddOnce(u8, u64),
+    /// Take once for a request.
+    TakeOnce(u8, u64),
+    /// Tell the count of an outside writer.
+    Tell(usize, u64),
     Reset,
     /// A reset that also hides.
     Discard,
@@ -322,6 +329,19 @@ impl Replica {
             Deed::Remove(_) => map.remove(dot),
             Deed::Add(by) => vec![counter.increment(*by, dot).expect("small counts")],
             Deed::Take(by) => vec![counter.decrement(*by, dot).expect("small counts")],
+            // A request under a key that was used for another is refused, and nothing is written.
+            Deed::AddOnce(key, by) => {
+                let cell = counter.increment_once(request(*key), *by, dot);
+                cell.ok().flatten().into_iter().collect()
+            }
+            Deed::TakeOnce(key, by) => {
+                let cell = counter.decrement_once(request(*key), *by, dot);
+                cell.ok().flatten().into_iter().collect()
+            }
+            Deed::Tell(writer, count) => {
+                let cell = counter.raise_tally(WRITERS[*writer], *count, dot);
+                cell.expect("few writers").into_iter().collect()
+            }
             Deed::Reset => counter.reset(dot),
             Deed::Discard => [counter.reset(dot), map.remove(dot)].concat(),
             Deed::Put(value) => vec![FieldCell {
@@ -341,7 +361,13 @@ impl Deed {
     fn entity(&self) -> usize {
         match self {
             Self::Edit(entity, _) | Self::Replace(entity, _) | Self::Remove(entity) => *entity,
-            Self::Add(_) | Self::Take(_) | Self::Reset | Self::Discard => COUNTER,
+            Self::Add(_)
+            | Self::Take(_)
+            | Self::AddOnce(..)
+            | Self::TakeOnce(..)
+            | Self::Tell(..)
+            | Self::Reset
+            | Self::Discard => COUNTER,
             Self::Put(_) => REGISTER,
         }
     }
@@ -360,6 +386,9 @@ fn counter_deed() -> impl Strategy<Value = Deed> {
     prop_oneof![
         2 => (0..5_u64).prop_map(Deed::Add),
         2 => (0..5_u64).prop_map(Deed::Take),
+        2 => (0..2_u8, 1..4_u64).prop_map(|(key, by)| Deed::AddOnce(key, by)),
+        1 => (0..2_u8, 1..4_u64).prop_map(|(key, by)| Deed::TakeOnce(key, by)),
+        2 => (0..WRITERS.len(), 0..9_u64).prop_map(|(writer, count)| Deed::Tell(writer, count)),
         1 => Just(Deed::Reset),
         1 => Just(Deed::Discard),
     ]
@@ -426,6 +455,11 @@ pub(crate) fn three_states() -> impl Strategy<Value = [Entity; 3]> {
         });
         picks.map(|pick| pick.get(&states).clone())
     })
+}
+
+/// The request of number `key`.
+pub(crate) fn request(key: u8) -> RequestKey {
+    RequestKey::from_bytes([key; 16])
 }
 
 /// The dot of the `seq`-th write of the replica of bytes `id`.

@@ -20,4 +20,5 @@ mod workspace;
 
 pub use group::{Changes, Edit, Group};
 pub use merge::{MAX_ENTITY_BYTES, MAX_MERGED_BYTES};
+pub(super) use replace::is_garbage;
 pub use workspace::Workspace;

@@ -7,7 +7,10 @@
 //! deleted must win there as it does here. Hidden entities, removals and counters are not written anew: they
 //! carry no time that could lose wrongly.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use grapevine_crdt::{
     CausalContext, Cell, Dot, Entity, FieldCell, FieldKey, LwwMap, Rank, ReplicaId, Seq, Timestamp,
@@ -16,7 +19,7 @@ use grapevine_crdt::{
 
 use super::{Workspace, merge::raise_floor, replace::Old};
 use crate::{
-    model::{Collection, EntityId, PartitionId, PartitionState, Rejoin},
+    model::{Collection, EntityId, Floor, PartitionId, PartitionState, Rejoin},
     store::{Rows, StoreError},
 };
 
@@ -119,6 +122,14 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
             .map(|(id, dots)| (id, dots.iter().copied().collect()))
             .collect();
         let nothing = BTreeSet::new();
+        if let Some((_, latest)) = issue.outside
+            && state.floor.rank.time() > latest
+        {
+            let mut floor = Floor::clone(&state.floor);
+            floor.rank = Rank::at(issue.time);
+            state.floor = Arc::new(floor);
+            changed = true;
+        }
         for id in self.ids(partition)? {
             if id.collection() == Collection::Counters {
                 continue;
@@ -131,12 +142,16 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
             };
             let old = Old::of(&id, &stored);
             let mut entity = stored.entity.clone();
-            let sides = Sides {
-                rejoin,
-                theirs: held.get(&id).unwrap_or(&nothing),
-                ours: &ours,
-            };
-            sides.meet(&mut entity, &mut names, &state.floor.vector)?;
+            if let Some(bounds) = issue.outside {
+                mend(&mut entity, &mut names, bounds)?;
+            } else {
+                let sides = Sides {
+                    rejoin,
+                    theirs: held.get(&id).unwrap_or(&nothing),
+                    ours: &ours,
+                };
+                sides.meet(&mut entity, &mut names, &state.floor.vector)?;
+            }
             if entity == stored.entity {
                 continue;
             }
@@ -149,6 +164,25 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
         }
         Ok(changed)
     }
+}
+
+/// Writes the cells anew whose times lie outside the bounds; what was hidden is hidden again.
+fn mend(
+    entity: &mut Entity,
+    names: &mut Names,
+    (earliest, latest): (Timestamp, Timestamp),
+) -> Result<(), StoreError> {
+    let was_visible = entity.is_visible();
+    reissue(entity, names, None, |_, cell| {
+        cell.rank.time() < earliest || cell.rank.time() > latest
+    })?;
+    if !was_visible && entity.is_visible() {
+        let (dot, _) = names.next()?;
+        for cell in LwwMap::new(entity).remove(dot) {
+            entity.merge_cell(cell);
+        }
+    }
+    Ok(())
 }
 
 /// Who has what of one entity.

@@ -68,8 +68,9 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
         Ok(changed | damaged)
     }
 
-    /// Makes hash, log and index rows of entities anew from the cells held; says whether anything changed. A
-    /// row that cannot be read counts nothing in the digest from then on, so that peers see what is missing.
+    /// Makes log and index rows of entities anew from the cells held; says whether anything changed. A row whose
+    /// cells are not those that its hash was made from, or that cannot be read, counts nothing in the digest from
+    /// then on, and its hash stays wrong: so peers see what is missing, and their cells replace it.
     pub(super) fn recount(
         &mut self,
         partition: PartitionId,
@@ -79,13 +80,11 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
         let before = state.clone();
         let mut changed = false;
         for EntityCells { id, .. } in entities {
-            let key = layout::entity_key(partition, id);
-            let row = self.get(Table::Entities, &key)?;
-            let entity = match row.as_deref().map(layout::decode_entity) {
-                None => Entity::default(),
-                Some(Ok(stored)) => stored.entity,
-                Some(Err(_)) => {
-                    let row = row.unwrap_or_default();
+            let entity = match self.find(partition, id)? {
+                Found::Sound(stored) => stored.entity,
+                Found::Damaged(_) => {
+                    let key = layout::entity_key(partition, id);
+                    let row = self.get(Table::Entities, &key)?.unwrap_or_default();
                     if layout::stored_hash(&row) != 0 {
                         self.put(Table::Entities, key, Some(layout::with_hash(&row, 0)));
                         changed = true;

@@ -194,6 +194,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             rejoin.issue = Some(Issue {
                 replica: replica(),
                 time,
+                outside: None,
             });
         }
         self.apply(op, announced)

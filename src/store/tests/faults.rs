@@ -19,13 +19,18 @@ use super::{
     fixture::{SetClock, TestResult, check_state, get, kv, options, put, register, rows, until},
     group::hold_writer,
 };
-use crate::store::{Store, StoreError, StoreOptions, WriteError, disk::Disk};
+use crate::store::{
+    Store, StoreError, StoreOptions, WriteError,
+    disk::{Disk, FileSystem},
+};
 
 /// When one of the two files fails.
 #[derive(Debug)]
 struct Fuse {
     /// So many writes and syncs still succeed; negative: all do.
     left: AtomicI64,
+    /// Every sync fails, and nothing else.
+    refuse_sync: AtomicBool,
     refuse_open: AtomicBool,
 }
 
@@ -33,6 +38,7 @@ impl Default for Fuse {
     fn default() -> Self {
         Self {
             left: AtomicI64::new(-1),
+            refuse_sync: AtomicBool::new(false),
             refuse_open: AtomicBool::new(false),
         }
     }
@@ -45,6 +51,7 @@ impl Fuse {
 
     fn mend(&self) {
         self.left.store(-1, Ordering::SeqCst);
+        self.refuse_sync.store(false, Ordering::SeqCst);
         self.refuse_open.store(false, Ordering::SeqCst);
     }
 
@@ -89,6 +96,16 @@ impl Disk for Fuses {
                 fuse: fuse.clone(),
             })
     }
+
+    fn renew(&self, path: &Path) -> Result<(), Error> {
+        self.journal.check()?;
+        FileSystem.renew(path)
+    }
+
+    fn check_space(&self, _directory: &Path, _longest: u64) -> Result<(), Error> {
+        self.journal.check()?;
+        self.data.check()
+    }
 }
 
 #[derive(Debug)]
@@ -113,6 +130,9 @@ impl StorageBackend for Failing {
 
     fn sync_data(&self) -> Result<(), Error> {
         self.fuse.check()?;
+        if self.fuse.refuse_sync.load(Ordering::SeqCst) {
+            return Err(Error::other("the disk is gone"));
+        }
         self.file.sync_data()
     }
 
@@ -170,7 +190,7 @@ async fn a_failed_commit_acknowledges_somebody() -> TestResult {
     let mut commits = store.subscribe(10);
     fuses.journal.blow_after(0);
     drop(release);
-    let commit_failed = |error| matches!(error, WriteError::Store(StoreError::Commit(_)));
+    let commit_failed = |error| matches!(error, WriteError::Store(StoreError::NoSpace(_)));
     assert!(held.await?.is_err_and(commit_failed));
     assert!(created.await?.is_err_and(commit_failed));
     assert!(refused.await?.is_err_and(commit_failed));
@@ -205,6 +225,7 @@ async fn fail_after(journal: bool, operations: i64) -> TestResult {
     let fuses = Fuses::default();
     let tiny = StoreOptions {
         batch_rows: 12,
+        reopen_period_ms: 0,
         ..options(directory.path())
     };
     let store = open_on(&fuses, tiny.clone())?;
@@ -272,7 +293,7 @@ async fn a_store_that_cannot_be_reopened_is_lost() -> TestResult {
     let store = open_on(&fuses, options(directory.path()))?;
     put(&store, "k", b"v").await?;
     fuses.journal.refuse_open.store(true, Ordering::SeqCst);
-    fuses.journal.blow_after(0);
+    fuses.journal.refuse_sync.store(true, Ordering::SeqCst);
     assert!(put(&store, "k", b"w").await.is_err());
     let failed = put(&store, "k", b"w").await;
     assert!(
@@ -309,6 +330,114 @@ async fn an_idle_store_stays_failed() -> TestResult {
     })
     .await;
     assert_eq!(get(&store.snapshot(), "k").as_deref(), Some(&b"v"[..]));
+    store.close().await;
+    Ok(())
+}
+
+/// Of every write exactly one thing is true: it was acknowledged and is there, or it was refused.
+#[tokio::test]
+async fn a_failing_fsync_acknowledges_somebody() -> TestResult {
+    for journal in [true, false] {
+        let directory = tempdir()?;
+        let fuses = Fuses::default();
+        let options = StoreOptions {
+            batch_rows: 12,
+            reopen_period_ms: 0,
+            ..options(directory.path())
+        };
+        let store = open_on(&fuses, options.clone())?;
+        put(&store, "before", b"v").await?;
+        let first_life = store.replica();
+        let fuse = if journal { &fuses.journal } else { &fuses.data };
+        fuse.refuse_sync.store(true, Ordering::SeqCst);
+        let mut refused = None;
+        let mut acknowledged = Vec::new();
+        for number in 0..1_000 {
+            let key = format!("k{number}");
+            match put(&store, &key, b"v").await {
+                Ok(_) => acknowledged.push(key),
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
+            }
+        }
+        let refused = refused.ok_or("writes go on for ever")?;
+        let expected = matches!(
+            refused,
+            WriteError::Store(StoreError::Commit(_) | StoreError::Failed(_))
+        );
+        assert!(expected, "{refused:?}");
+        assert!(
+            !journal || acknowledged.is_empty(),
+            "acknowledged without a sync"
+        );
+        assert!(get(&store.snapshot(), "before").is_some(), "reads go on");
+        fuse.mend();
+        until_writable(&store, "after").await;
+        assert_eq!(
+            store.replica() != first_life,
+            journal,
+            "a life ends with a commit of which nobody knows, and only with one"
+        );
+        let held = |store: &Store| {
+            let snapshot = store.snapshot();
+            check_state(&*snapshot, snapshot.state());
+            acknowledged.iter().all(|key| get(&snapshot, key).is_some())
+        };
+        assert!(held(&store));
+        store.close().await;
+        let store = open_on(&fuses, options)?;
+        assert!(held(&store));
+        store.close().await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_reads_or_needs_a_restart() -> TestResult {
+    let directory = tempdir()?;
+    let fuses = Fuses::default();
+    let options = StoreOptions {
+        batch_rows: 100,
+        reopen_period_ms: 1,
+        ..options(directory.path())
+    };
+    let store = open_on(&fuses, options)?;
+    for number in 0..300 {
+        put(&store, &format!("old{number}"), b"v").await?;
+    }
+    fuses.data.blow_after(0);
+    let mut acknowledged = Vec::new();
+    let refused = loop {
+        let key = format!("new{}", acknowledged.len());
+        match put(&store, &key, b"v").await {
+            Ok(_) => acknowledged.push(key),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(refused, WriteError::Store(StoreError::NoSpace(_))),
+        "{refused:?}"
+    );
+    // While it is full the file is not written to again and again, so reads never meet one that failed.
+    for number in 0..300 {
+        assert!(get(&store.snapshot(), &format!("old{number}")).is_some());
+        let refused = put(&store, "more", b"v").await;
+        assert!(
+            matches!(refused, Err(WriteError::Store(StoreError::NoSpace(_)))),
+            "{refused:?}"
+        );
+    }
+    fuses.data.mend();
+    // Nobody writes or fails to read: it is tried by itself.
+    until(|| store.stats().recoveries > 0).await;
+    put(&store, "more", b"v").await?;
+    for key in &acknowledged {
+        assert!(get(&store.snapshot(), key).is_some(), "{key} is gone");
+    }
+    let snapshot = store.snapshot();
+    check_state(&*snapshot, snapshot.state());
     store.close().await;
     Ok(())
 }

@@ -1,11 +1,15 @@
 //! The store as a whole, each test named after the danger it guards against.
 
+mod changes;
 mod copies;
+mod crash;
 mod faults;
 mod fixture;
+mod floors;
 mod formats;
 mod group;
 mod kernel;
 mod model;
+mod offline;
 mod readers;
 mod restart;

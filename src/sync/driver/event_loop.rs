@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     Health, PeerReport,
     apply::{Applied, Step},
+    clocks::base_ms,
     peers::Peers,
     probed::Probed,
     serve::Asked,
@@ -34,6 +35,9 @@ use crate::{
 
 /// How often the engine hears that time went on.
 const TICK_PERIOD: Duration = Duration::from_millis(50);
+
+/// A clock that was moved by less is not compared again, in milliseconds.
+const LEAST_MOVE_MS: u64 = 1_000;
 
 /// About how many bytes of records travel in one frame; a group commit with more is split.
 const PUSH_FRAME_BYTES: usize = 256 * 1024;
@@ -77,6 +81,8 @@ pub(super) struct EventLoop {
     /// Rises with every change of what is known of peers.
     pub(super) changes: watch::Sender<u64>,
     pub(super) commands: Vec<Command>,
+    /// Whether it was last said that our clock is off.
+    pub(super) clock_is_off: bool,
 }
 
 /// The local store as the engine may see it.
@@ -147,7 +153,29 @@ impl EventLoop {
         if let Some(replica) = self.shared.store.replica() {
             self.peers.break_off_outdated(replica);
         }
+        self.watch_clock();
         self.step(Event::Tick, None);
+    }
+
+    /// Clocks were compared when links came up. If ours has moved since, they are compared again.
+    fn watch_clock(&mut self) {
+        let now = self.shared.now();
+        let tolerated_ms = (self.shared.config.max_clock_skew_ms / 6).max(LEAST_MOVE_MS);
+        let base_ms = base_ms(now);
+        if self.peers.break_off_measured(base_ms, tolerated_ms) {
+            self.warn("the clock of this node was moved; peers are asked for theirs again");
+            self.shared.clocks.moved(now);
+        }
+        let fault = self.shared.clocks.fault(now);
+        if fault.is_some() != self.clock_is_off {
+            self.clock_is_off = fault.is_some();
+            match fault {
+                Some(fault) => tracing::error!("{fault}; client writes are refused"),
+                None => {
+                    tracing::info!("the clock of this node agrees again; client writes are taken")
+                }
+            }
+        }
     }
 
     fn control(&mut self, control: Control) {
@@ -186,6 +214,11 @@ impl EventLoop {
             .map(|status| PeerReport {
                 info: self.peers.info(status.replica).cloned(),
                 probed: self.probed.get(&status.replica).copied(),
+                clock_offset_ms: self
+                    .peers
+                    .info(status.replica)
+                    .and_then(|info| self.shared.clocks.offset_ms(&info.peer, self.shared.now())),
+                waiting_bytes: self.peers.waiting_bytes(status.replica),
                 status,
             })
             .collect()
@@ -196,12 +229,13 @@ impl EventLoop {
             Inbound::Up {
                 link,
                 ours,
+                base_ms,
                 info,
                 sender,
             } => {
                 let event = Event::PeerUp(info.clone());
                 let (name, replica) = (info.name.clone(), info.replica);
-                if self.peers.open(link, ours, info, sender) {
+                if self.peers.open(link, ours, base_ms, info, sender) {
                     self.epochs += 1;
                     let probed = Probed::new(self.epochs);
                     self.probed.insert(replica, probed);
@@ -218,6 +252,11 @@ impl EventLoop {
                 let Some(replica) = self.peers.peer_of(link) else {
                     return;
                 };
+                if matches!(message, Message::Pull { .. } | Message::InStep { .. })
+                    && let Some(sender) = self.peers.sender(replica)
+                {
+                    sender.has_asked();
+                }
                 let told = self
                     .probed
                     .get_mut(&replica)

@@ -9,17 +9,19 @@ use std::{
 
 use grapevine_crdt::{ReplicaId, VersionVector};
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    DriverConfig, DriverTotals, Probed, apply,
+    DriverConfig, DriverTotals, Probed, RefusedPeer, apply,
+    clocks::Clocks,
     counters::Counters,
     dialer,
     event_loop::{Control, EventLoop, Sources},
     listening,
     peers::Peers,
     serve,
+    session::MAX_ROOM_OF_ALL_BYTES,
     shared::{Shared, UpPeers},
     tasks,
     warnings::Warnings,
@@ -38,8 +40,8 @@ use crate::{
 /// How many messages of all links wait for the event loop.
 const MAX_INBOUND_WAITING: usize = 256;
 
-/// How many local commits wait to be pushed; what exceeds that is found by pulls.
-const MAX_COMMITS_WAITING: usize = 4_096;
+/// How many local commits wait to be pushed, each of about 4 MiB at most; what exceeds that is found by pulls.
+const MAX_COMMITS_WAITING: usize = 512;
 
 /// How many requests from above wait.
 const MAX_CONTROL_WAITING: usize = 256;
@@ -51,6 +53,10 @@ pub struct PeerReport {
     pub info: Option<PeerInfo>,
     /// What was asked of it and what it told; `None` while it is down.
     pub probed: Option<Probed>,
+    /// How far its clock is ahead of ours (negative: behind), in milliseconds; `None` while it is down.
+    pub clock_offset_ms: Option<i64>,
+    /// How many bytes wait to be sent to it.
+    pub waiting_bytes: usize,
     /// What the engine knows of it.
     pub status: PeerStatus,
 }
@@ -91,6 +97,7 @@ impl Driver {
         let (changes_sender, changes) = watch::channel(0);
         let engine = Engine::new(config.engine.clone());
         let commits = store.subscribe(MAX_COMMITS_WAITING);
+        let clocks = Clocks::new(config.max_clock_skew_ms);
         let shared = Arc::new(Shared {
             config,
             store,
@@ -99,7 +106,9 @@ impl Driver {
             traffic: Arc::new(Traffic::default()),
             counters: Counters::default(),
             warnings: Warnings::default(),
+            clocks,
             inbound: inbound_sender,
+            room: Arc::new(Semaphore::new(MAX_ROOM_OF_ALL_BYTES)),
             up: watch::Sender::new(Arc::new(UpPeers::new())),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -120,6 +129,7 @@ impl Driver {
             epochs: 0,
             changes: changes_sender,
             commands: Vec::new(),
+            clock_is_off: false,
         };
         tasks.spawn(event_loop.run(Sources {
             control,
@@ -194,6 +204,19 @@ impl Driver {
             return Health::default();
         }
         health.await.unwrap_or_default()
+    }
+
+    /// The peers that were refused at the handshake within the last minutes, [`MAX_REFUSED`](super::MAX_REFUSED)
+    /// at most, in the order of their addresses.
+    #[must_use]
+    pub fn refused(&self) -> Vec<RefusedPeer> {
+        self.shared.clocks.refused(self.shared.now())
+    }
+
+    /// Why this node should make no writes now, if it is its clock that is off.
+    #[must_use]
+    pub fn clock_fault(&self) -> Option<String> {
+        self.shared.clocks.fault(self.shared.now())
     }
 
     /// Changes whenever a peer comes, goes, or tells its root.

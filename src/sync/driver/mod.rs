@@ -12,11 +12,12 @@
 //!
 //! Invariants: a peer is up if and only if it passed the handshake on a link that is open; the engine hears of
 //! nobody else. At most [`MAX_LINKS`] links, and per link [`MAX_ROOM_BYTES`] of messages between socket and
-//! store.
+//! store; of all links [`MAX_ROOM_OF_ALL_BYTES`].
 //!
 //! It must not know gossip, the roster, HTTP, or what a message means.
 
 mod apply;
+mod clocks;
 mod config;
 mod counters;
 mod dialer;
@@ -31,10 +32,11 @@ mod shared;
 mod tasks;
 mod warnings;
 
+pub use clocks::{MAX_REFUSED, RefusedPeer};
 pub use config::{DriverConfig, LocalPeer};
 pub use counters::DriverTotals;
 pub use handle::{Driver, Health, PeerReport};
 pub use listening::MAX_LINKS;
 pub use probed::Probed;
-pub use session::MAX_ROOM_BYTES;
+pub use session::{MAX_ROOM_BYTES, MAX_ROOM_OF_ALL_BYTES};
 pub use tasks::MAX_IDS_A_STEP;

@@ -14,6 +14,7 @@ const MAX_LINKS_PER_PEER: usize = 2;
 struct OpenLink {
     peer: ReplicaId,
     ours: ReplicaId,
+    base_ms: i64,
     sender: LinkSender,
 }
 
@@ -37,6 +38,7 @@ impl Peers {
         &mut self,
         link: LinkId,
         ours: ReplicaId,
+        base_ms: i64,
         info: PeerInfo,
         sender: LinkSender,
     ) -> bool {
@@ -54,6 +56,7 @@ impl Peers {
         let open = OpenLink {
             peer: replica,
             ours,
+            base_ms,
             sender,
         };
         self.links.insert(link, open);
@@ -91,6 +94,21 @@ impl Peers {
         }
     }
 
+    /// Breaks off every link on which clocks were compared when ours was more than `tolerated_ms` from where it
+    /// is; says whether there was one.
+    pub(super) fn break_off_measured(&self, base_ms: i64, tolerated_ms: u64) -> bool {
+        let mut moved = self
+            .links
+            .values()
+            .filter(|open| open.base_ms.abs_diff(base_ms) > tolerated_ms)
+            .peekable();
+        let any = moved.peek().is_some();
+        for open in moved {
+            open.sender.break_off();
+        }
+        any
+    }
+
     /// Lets every link send what waits, and no more.
     pub(super) fn finish(&self) {
         for open in self.links.values() {
@@ -107,6 +125,15 @@ impl Peers {
     pub(super) fn sender(&self, replica: ReplicaId) -> Option<&LinkSender> {
         let link = self.peers.get(&replica)?.links.first()?;
         self.links.get(link).map(|open| &open.sender)
+    }
+
+    /// How many bytes wait to be sent to a peer, on all its links.
+    pub(super) fn waiting_bytes(&self, replica: ReplicaId) -> usize {
+        let links = self.peers.get(&replica).map(|peer| &peer.links);
+        let open = links.into_iter().flatten();
+        open.filter_map(|link| self.links.get(link))
+            .map(|open| open.sender.waiting_bytes())
+            .sum()
     }
 
     /// How a peer introduced itself, while it is up.

@@ -11,15 +11,21 @@ use std::{
 use grapevine_crdt::ReplicaId;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::shared::{Inbound, LinkId, Shared};
+use super::{
+    clocks::base_ms,
+    shared::{Inbound, LinkId, Shared},
+};
 use crate::sync::{
     MAX_FRAME_BYTES, Message, PeerInfo,
-    engine::{Refusal, check_hello},
+    engine::{MAX_HELLO_TEXT_BYTES, Refusal, check_hello},
     transport::{Connection, Frame, FrameError, Link, LinkReceiver, LinkSender, Received},
 };
 
 /// The most bytes of messages of one link between socket and store. One frame always fits.
 pub const MAX_ROOM_BYTES: usize = MAX_FRAME_BYTES + 1024 * 1024;
+
+/// The most bytes of messages of all links between socket and store: 256 MiB.
+pub const MAX_ROOM_OF_ALL_BYTES: usize = 256 * 1024 * 1024;
 
 /// How long a link may go on to bring what its peer still sends while this node stops.
 const LINGER: Duration = Duration::from_secs(1);
@@ -70,16 +76,18 @@ pub(super) async fn run(shared: &Shared, connection: Connection) -> Ending {
         () = shared.stopping.cancelled() => return Ending::Refused,
         handshake = handshake(shared, &sender, &mut receiver) => handshake,
     };
-    let (ours, theirs) = match handshake {
-        Ok(both) => both,
+    let Met {
+        ours,
+        theirs,
+        base_ms,
+    } = match handshake {
+        Ok(met) => met,
         Err(HandshakeError::Refused(Refusal::Ourselves)) => return Ending::Ourselves,
         Err(error) => {
             shared.counters.refusals.increment();
             let warning = format!("no sync with {remote}: {error}");
             match error {
-                HandshakeError::Refused(_) if shared.warnings.is_due(&warning) => {
-                    tracing::warn!("{warning}");
-                }
+                // Those that said who they are were named already.
                 HandshakeError::Refused(_)
                 | HandshakeError::NotReady
                 | HandshakeError::Silent
@@ -99,6 +107,7 @@ pub(super) async fn run(shared: &Shared, connection: Connection) -> Ending {
     let up = Inbound::Up {
         link,
         ours: ours.replica,
+        base_ms,
         info: theirs,
         sender: sender.clone(),
     };
@@ -119,11 +128,18 @@ pub(super) async fn run(shared: &Shared, connection: Connection) -> Ending {
     }
 }
 
+/// A handshake that was passed.
+struct Met {
+    ours: PeerInfo,
+    theirs: PeerInfo,
+    base_ms: i64,
+}
+
 async fn handshake(
     shared: &Shared,
     sender: &LinkSender,
     receiver: &mut LinkReceiver,
-) -> Result<(PeerInfo, PeerInfo), HandshakeError> {
+) -> Result<Met, HandshakeError> {
     let said = shared.hello().ok_or(HandshakeError::NotReady)?;
     sender.reply(Frame::encode(&Message::Hello(said.clone()))?);
     let first = timeout(shared.config.handshake_timeout, receiver.receive())
@@ -134,12 +150,47 @@ async fn handshake(
         return Err(HandshakeError::NoHello);
     };
     // Clocks are compared as they are now, not as they were before the peer took its time.
+    let now = shared.now();
     let ours = PeerInfo {
-        unix_ms: shared.clock.unix_ms(),
+        unix_ms: now.unix_ms,
         ..said
     };
-    check_hello(&ours, &theirs, shared.config.max_clock_skew_ms)?;
-    Ok((ours, theirs))
+    let checked = check_hello(&ours, &theirs, shared.config.max_clock_skew_ms);
+    shared.clocks.heard(&theirs, checked.as_ref().err(), now);
+    if let Err(refusal) = checked {
+        tell(shared, &theirs, &refusal);
+        return Err(refusal.into());
+    }
+    Ok(Met {
+        ours,
+        theirs,
+        base_ms: base_ms(now),
+    })
+}
+
+/// Logs a refusal, once in a while for each peer and kind.
+fn tell(shared: &Shared, theirs: &PeerInfo, refusal: &Refusal) {
+    let kind = match refusal {
+        Refusal::Ourselves => return,
+        Refusal::TooLong(_) => {
+            // What it says of itself is not repeated.
+            tracing::debug!("a peer is refused: {refusal}");
+            return;
+        }
+        Refusal::Version { .. } if theirs.name.len() > MAX_HELLO_TEXT_BYTES => return,
+        Refusal::Version { .. } => "version",
+        Refusal::Cluster { .. } => "cluster",
+        Refusal::WallClock { .. } => "wall clock",
+        Refusal::LogicalClock { .. } => "logical clock",
+    };
+    let PeerInfo { name, peer, .. } = theirs;
+    if shared
+        .warnings
+        .is_due(&format!("refused {name} {peer}: {kind}"))
+    {
+        let replica = theirs.replica;
+        tracing::warn!("the peer {name} ({replica}, {peer}) is refused: {refusal}");
+    }
 }
 
 /// Hands on what comes until the link ends; when the node stops, only waits for the peer to end its side.
@@ -158,13 +209,16 @@ async fn forward(
             return Ok(());
         };
         let permits = u32::try_from(bytes.min(MAX_ROOM_BYTES)).unwrap_or(u32::MAX);
-        let Ok(room) = Arc::clone(&room).acquire_many_owned(permits).await else {
+        let Ok(of_link) = Arc::clone(&room).acquire_many_owned(permits).await else {
+            return Ok(());
+        };
+        let Ok(of_all) = Arc::clone(&shared.room).acquire_many_owned(permits).await else {
             return Ok(());
         };
         let inbound = Inbound::Message {
             link,
             message,
-            room: Arc::new(room),
+            room: Arc::new([of_link, of_all]),
         };
         if shared.inbound.send(inbound).await.is_err() {
             return linger(receiver).await;

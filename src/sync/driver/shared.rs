@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use grapevine_crdt::ReplicaId;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{DriverConfig, counters::Counters, warnings::Warnings};
+use super::{DriverConfig, clocks::Clocks, counters::Counters, warnings::Warnings};
 use crate::{
     clock::WallClock,
     store::Store,
@@ -21,8 +21,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LinkId(pub(super) u64);
 
-/// The room that a message takes between socket and store; dropped with the last that holds it.
-pub(super) type Room = Arc<OwnedSemaphorePermit>;
+/// The room that a message takes, of its link's and of everybody's, between socket and store; dropped with the last that holds it.
+pub(super) type Room = Arc<[OwnedSemaphorePermit; 2]>;
 
 /// What sessions tell the event loop.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(super) enum Inbound {
         link: LinkId,
         /// The life that we introduced ourselves as.
         ours: ReplicaId,
+        /// How far our wall clock was ahead of the monotonic one when clocks were compared.
+        base_ms: i64,
         info: PeerInfo,
         sender: LinkSender,
     },
@@ -57,7 +59,10 @@ pub(super) struct Shared {
     pub(super) traffic: Arc<Traffic>,
     pub(super) counters: Counters,
     pub(super) warnings: Warnings,
+    pub(super) clocks: Clocks,
     pub(super) inbound: mpsc::Sender<Inbound>,
+    /// The room of all messages between socket and store.
+    pub(super) room: Arc<Semaphore>,
     pub(super) up: watch::Sender<Arc<UpPeers>>,
     /// No new links, no new work.
     pub(super) stopping: CancellationToken,

@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{
     Connection, Frame, FrameError, LENGTH_BYTES, Reading, Writing,
     frame::{announced, decode},
-    outbox::{Bounds, Outbox},
+    outbox::{Bounds, Outbox, Pushed},
 };
 use crate::sync::{MAX_FRAME_BYTES, Message};
 
@@ -70,6 +70,7 @@ pub struct Traffic {
     frames_in: AtomicU64,
     frames_out: AtomicU64,
     pushes_dropped: AtomicU64,
+    fell_behind: AtomicU64,
     replies_dropped: AtomicU64,
 }
 
@@ -84,8 +85,10 @@ pub struct TrafficTotals {
     pub frames_in: u64,
     /// Messages sent.
     pub frames_out: u64,
-    /// Pushes that found their lane full.
+    /// Pushes that found their lane full, or their peer behind.
     pub pushes_dropped: u64,
+    /// How often a peer fell behind.
+    pub fell_behind: u64,
     /// Replies that found their lane full.
     pub replies_dropped: u64,
 }
@@ -101,6 +104,7 @@ impl Traffic {
             frames_in: read(&self.frames_in),
             frames_out: read(&self.frames_out),
             pushes_dropped: read(&self.pushes_dropped),
+            fell_behind: read(&self.fell_behind),
             replies_dropped: read(&self.replies_dropped),
         }
     }
@@ -199,11 +203,30 @@ impl Link {
 }
 
 impl LinkSender {
-    /// Queues a push, ahead of every reply; false if the lane was full and it was dropped.
+    /// Queues a push, ahead of every reply; false if it was dropped. If the lane is full, the peer falls
+    /// behind: all further pushes are dropped until [`Self::has_asked`].
     pub fn push(&self, frame: Frame) -> bool {
-        let taken = self.outbox.push(frame);
-        add(&self.traffic.pushes_dropped, usize::from(!taken));
-        taken
+        match self.outbox.push(frame) {
+            Pushed::Taken => return true,
+            Pushed::FellBehind => {
+                add(&self.traffic.fell_behind, 1);
+                add(&self.traffic.pushes_dropped, 1);
+            }
+            Pushed::Dropped => add(&self.traffic.pushes_dropped, 1),
+        }
+        false
+    }
+
+    /// The peer asked for what it lacks, or agrees: pushes are of use to it again, once it has taken those
+    /// that wait.
+    pub fn has_asked(&self) {
+        self.outbox.has_asked();
+    }
+
+    /// How many bytes wait to be sent.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.outbox.bytes()
     }
 
     /// Queues a reply; false if the lane was full and it was dropped.

@@ -26,6 +26,17 @@ struct Lane {
     bounds: Bounds,
 }
 
+/// What became of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It will be sent.
+    Taken,
+    /// It did not fit: from now on the peer is behind.
+    FellBehind,
+    /// The peer is behind, or the link is over.
+    Dropped,
+}
+
 #[derive(Debug)]
 struct Lanes {
     pushes: Lane,
@@ -33,6 +44,8 @@ struct Lanes {
     /// How many pushes went out since the last reply.
     pushes_in_a_row: usize,
     finished: bool,
+    /// The peer missed a push: it finds what it lacks by asking, and until it has asked no push helps it.
+    behind: bool,
 }
 
 /// After so many pushes a reply that waits goes first, so that a stream of writes cannot keep two nodes from
@@ -81,18 +94,38 @@ impl Outbox {
                 replies: Lane::new(replies),
                 pushes_in_a_row: 0,
                 finished: false,
+                behind: false,
             }),
             changed: Notify::new(),
         }
     }
 
-    /// Whether the push was taken.
-    pub(super) fn push(&self, frame: Frame) -> bool {
+    /// Queues a push, unless the peer is behind.
+    pub(super) fn push(&self, frame: Frame) -> Pushed {
         let mut lanes = self.lanes();
-        let taken = !lanes.finished && lanes.pushes.put(frame);
-        drop(lanes);
-        self.changed.notify_one();
-        taken
+        if lanes.finished || lanes.behind {
+            return Pushed::Dropped;
+        }
+        if lanes.pushes.put(frame) {
+            drop(lanes);
+            self.changed.notify_one();
+            return Pushed::Taken;
+        }
+        lanes.behind = true;
+        Pushed::FellBehind
+    }
+
+    /// The peer asked for what it lacks, or agrees. If it has taken all pushes that it was to get, it is no
+    /// longer behind.
+    pub(super) fn has_asked(&self) {
+        let mut lanes = self.lanes();
+        lanes.behind &= !lanes.pushes.frames.is_empty();
+    }
+
+    /// How many bytes wait in both lanes.
+    pub(super) fn bytes(&self) -> usize {
+        let lanes = self.lanes();
+        lanes.pushes.bytes + lanes.replies.bytes
     }
 
     /// Whether the reply was taken.
@@ -168,11 +201,34 @@ mod tests {
         let (push, reply) = (frame(1), frame(2));
         assert!(outbox.reply(reply.clone()));
         for _ in 0..100 {
-            assert!(outbox.push(push.clone()));
+            assert_eq!(outbox.push(push.clone()), Pushed::Taken);
         }
         let before = core::iter::from_fn(|| outbox.try_next())
             .take_while(|next| next.bytes() != reply.bytes())
             .count();
         assert_eq!(before, MAX_PUSHES_IN_A_ROW);
+    }
+
+    #[test]
+    fn a_peer_that_is_behind_is_sent_every_second_push() {
+        let bounds = Bounds {
+            frames: 2,
+            bytes: 1_000_000,
+        };
+        let outbox = Outbox::new(bounds, bounds);
+        let message = Message::Probe { root: Root(1) };
+        let push = Frame::encode(&message).expect("a short message");
+        assert_eq!(outbox.push(push.clone()), Pushed::Taken);
+        assert_eq!(outbox.push(push.clone()), Pushed::Taken);
+        assert_eq!(outbox.push(push.clone()), Pushed::FellBehind);
+        assert!(outbox.try_next().is_some());
+        assert_eq!(outbox.push(push.clone()), Pushed::Dropped);
+        // What it asked before it has taken its pushes says nothing of those.
+        outbox.has_asked();
+        assert_eq!(outbox.push(push.clone()), Pushed::Dropped);
+        assert!(outbox.try_next().is_some());
+        assert_eq!(outbox.push(push.clone()), Pushed::Dropped);
+        outbox.has_asked();
+        assert_eq!(outbox.push(push), Pushed::Taken);
     }
 }

@@ -1,0 +1,269 @@
+//! Taking a bundle in: it is read to its end once to see that all of it can be taken in, and then once more to
+//! take it in.
+
+use std::{
+    collections::VecDeque,
+    io::{Read, Seek},
+};
+
+use grapevine_crdt::{Timestamp, VersionVector};
+use tokio::{runtime::Handle, sync::oneshot};
+
+use super::format::{BundleError, BundleHeader, BundleReader, PartitionHead, Section};
+use crate::{
+    model::{Claim, EntityCells, Op, Outcome, PartitionId, PartitionState},
+    store::{Store, StoreError},
+};
+
+/// How far ahead of ours the clock of a bundle may be, as with peers.
+const MAX_CLOCK_AHEAD_MS: u64 = 10 * 60 * 1_000;
+/// How many steps wait for the store at once.
+const MAX_STEPS_UNDER_WAY: usize = 8;
+/// The most replicas that a vector may name, as with peers.
+const MAX_VECTOR_ENTRIES: usize = 65_536;
+
+/// What a bundle brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// The node that wrote it.
+    pub from: String,
+    /// How many partitions it has.
+    pub partitions: u64,
+    /// How many entities it has.
+    pub entities: u64,
+    /// In how many steps something changed; 0 if everything was there.
+    pub changes: u64,
+}
+
+/// Takes bundles into a store.
+#[derive(Clone, Debug)]
+pub struct Importer {
+    /// The store.
+    pub store: Store,
+    /// The cluster that it belongs to.
+    pub cluster: String,
+    /// The time of day (milliseconds since 1970-01-01T00:00:00Z).
+    pub now_unix_ms: u64,
+}
+
+/// What a walk through a bundle meets.
+enum Piece {
+    Partition(PartitionHead),
+    Page(Vec<EntityCells>),
+    /// All pages of this partition were met.
+    Done(PartitionHead),
+}
+
+/// Whether `input` is a whole bundle, and what it has.
+pub fn verify(input: impl Read) -> Result<Imported, BundleError> {
+    let (_, imported) = walk(input, &mut |_| Ok(()))?;
+    Ok(imported)
+}
+
+impl Importer {
+    /// Takes the bundle `input` in, or refuses it before anything is applied. Blocks, on a thread of a runtime
+    /// that may.
+    pub fn import(&self, mut input: impl Read + Seek) -> Result<Imported, BundleError> {
+        let mut missing: u64 = 0;
+        let (header, mut imported) = walk(&mut input, &mut |piece| {
+            if let Piece::Partition(head) = piece {
+                missing = missing.saturating_add(self.check(&head)?);
+            }
+            Ok(())
+        })?;
+        if header.cluster != self.cluster {
+            return Err(BundleError::Foreign {
+                theirs: header.cluster,
+                ours: self.cluster.clone(),
+            });
+        }
+        if missing > 0 {
+            return Err(BundleError::Base { missing });
+        }
+        input.rewind()?;
+        let mut steps = Steps::new(&self.store);
+        let mut current: Option<(PartitionId, Timestamp)> = None;
+        walk(&mut input, &mut |piece| match piece {
+            Piece::Partition(head) => {
+                let missing = self.check(&head)?;
+                if missing > 0 {
+                    return Err(BundleError::Base { missing });
+                }
+                current = Some((head.partition, head.clock));
+                Ok(())
+            }
+            Piece::Page(entities) => {
+                let (partition, clock) = current.expect("a page belongs to a partition");
+                let claim = Claim::Nothing;
+                let op = Op {
+                    partition,
+                    entities,
+                    claim,
+                };
+                steps.take(op, clock)
+            }
+            Piece::Done(head) => {
+                let op = Op {
+                    partition: head.partition,
+                    entities: Vec::new(),
+                    claim: Claim::Absorb {
+                        vector: head.vector,
+                        floor: head.floor,
+                    },
+                };
+                steps.take(op, head.clock)
+            }
+        })?;
+        imported.changes = steps.finish()?;
+        Ok(imported)
+    }
+
+    /// How many writes the partition of a bundle builds upon that are not held.
+    fn check(&self, head: &PartitionHead) -> Result<u64, BundleError> {
+        let ahead_ms = head.clock.unix_ms().saturating_sub(self.now_unix_ms);
+        if ahead_ms > MAX_CLOCK_AHEAD_MS {
+            return Err(BundleError::Clock { ahead_ms });
+        }
+        let snapshot = self.store.snapshot();
+        let ours = snapshot.state().partition(head.partition);
+        if !floors_fit(ours, head) {
+            let partition = head.partition;
+            return Err(BundleError::Floor { partition });
+        }
+        Ok(ours.vector.lag_behind(&head.base))
+    }
+}
+
+/// Whether neither side has collected what the other has not taken in. Who holds nothing has nothing that should
+/// have gone.
+pub(super) fn floors_fit(ours: &PartitionState, theirs: &PartitionHead) -> bool {
+    let empty = ours.vector.is_empty() && ours.unclaimed == 0;
+    (empty || ours.vector.includes(&theirs.floor.vector))
+        && theirs.vector.includes(&ours.floor.vector)
+}
+
+/// Walks through a bundle and checks everything about it that needs no store.
+fn walk(
+    input: impl Read,
+    visit: &mut dyn FnMut(Piece) -> Result<(), BundleError>,
+) -> Result<(BundleHeader, Imported), BundleError> {
+    let damaged = |why: &str| BundleError::Damaged(why.to_owned());
+    let (mut reader, header) = BundleReader::begin(input)?;
+    let mut imported = Imported {
+        from: header.node.clone(),
+        ..Imported::default()
+    };
+    let mut current: Option<PartitionHead> = None;
+    loop {
+        match reader.section()? {
+            Section::Header(_) => return Err(damaged("a second header")),
+            Section::Partition(head) => {
+                let before = current.replace(head.clone());
+                if before
+                    .as_ref()
+                    .is_some_and(|before| before.partition >= head.partition)
+                {
+                    return Err(damaged("its partitions are not in order"));
+                }
+                check_head(&head)?;
+                if let Some(before) = before {
+                    visit(Piece::Done(before))?;
+                }
+                imported.partitions += 1;
+                visit(Piece::Partition(head))?;
+            }
+            Section::Page(entities) => {
+                let head = current.as_ref();
+                let head = head.ok_or_else(|| damaged("a page of no partition"))?;
+                check_page(head, &entities)?;
+                imported.entities += entities.len() as u64;
+                visit(Piece::Page(entities))?;
+            }
+            Section::End {
+                partitions,
+                entities,
+            } => {
+                if (partitions, entities) != (imported.partitions, imported.entities) {
+                    return Err(damaged("it does not hold what it says"));
+                }
+                reader.finish()?;
+                if let Some(head) = current {
+                    visit(Piece::Done(head))?;
+                }
+                return Ok((header, imported));
+            }
+        }
+    }
+}
+
+fn check_head(head: &PartitionHead) -> Result<(), BundleError> {
+    let vectors: [&VersionVector; 3] = [&head.base, &head.vector, &head.floor.vector];
+    if vectors
+        .iter()
+        .any(|vector| vector.len() > MAX_VECTOR_ENTRIES)
+    {
+        return Err(BundleError::Damaged("a vector is too long".to_owned()));
+    }
+    if !head.vector.includes(&head.base) || !head.vector.includes(&head.floor.vector) {
+        let why = "a partition does not include what it builds upon";
+        return Err(BundleError::Damaged(why.to_owned()));
+    }
+    Ok(())
+}
+
+fn check_page(head: &PartitionHead, entities: &[EntityCells]) -> Result<(), BundleError> {
+    for entity in entities {
+        entity.check(head.partition, head.clock)?;
+        let wanted = |dot| !head.base.covers(dot);
+        let mut dots = entity.cells.iter().map(|cell| cell.cell.dot);
+        if entity.cells.is_empty() || !dots.all(wanted) {
+            let why = format!("{} came with cells that are not part of it", entity.id);
+            return Err(BundleError::Damaged(why));
+        }
+    }
+    Ok(())
+}
+
+/// Steps on their way into the store, in order, a few at once.
+struct Steps<'a> {
+    store: &'a Store,
+    runtime: Handle,
+    under_way: VecDeque<oneshot::Receiver<Result<Outcome, StoreError>>>,
+    changes: u64,
+}
+
+impl<'a> Steps<'a> {
+    fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            runtime: Handle::current(),
+            under_way: VecDeque::new(),
+            changes: 0,
+        }
+    }
+
+    fn take(&mut self, op: Op, clock: Timestamp) -> Result<(), BundleError> {
+        if self.under_way.len() >= MAX_STEPS_UNDER_WAY {
+            self.settle_one()?;
+        }
+        let outcome = self.runtime.block_on(self.store.enqueue(op, clock))?;
+        self.under_way.push_back(outcome);
+        Ok(())
+    }
+
+    fn settle_one(&mut self) -> Result<(), BundleError> {
+        if let Some(outcome) = self.under_way.pop_front() {
+            let outcome = self.runtime.block_on(outcome);
+            let outcome = outcome.unwrap_or(Err(StoreError::Closed))?;
+            self.changes += u64::from(outcome == Outcome::Applied);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<u64, BundleError> {
+        while !self.under_way.is_empty() {
+            self.settle_one()?;
+        }
+        Ok(self.changes)
+    }
+}

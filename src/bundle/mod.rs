@@ -1,0 +1,21 @@
+//! Bundles: what one node holds and another may lack, as a file between nodes that share no network.
+//!
+//! A bundle carries, per partition, the same pages of a delta that peers exchange, the vector they were read
+//! against and the one they complete, and the floor. `format` is the bytes of a file, `export` writes one from
+//! snapshots, `import` takes one in.
+//!
+//! Invariants: a file that is damaged, cut off, of another cluster, or built upon what is not held here is refused
+//! whole, before anything is applied; what is applied is joined as a peer's delta is, so the same bundle twice,
+//! or an older one after a newer, changes nothing.
+//!
+//! It must not know HTTP, peers, or the command line.
+
+mod export;
+mod format;
+mod import;
+#[cfg(test)]
+mod tests;
+
+pub use export::export;
+pub use format::{BUNDLE_VERSION, BundleError, BundleHeader, MAX_SECTION_BYTES};
+pub use import::{Imported, Importer, verify};

@@ -1,0 +1,238 @@
+//! The edits of an offline client: read from JSON, and decided against what is held when they are brought in.
+//!
+//! An edit has an id of the client's own. What it creates is named after it, and its mark stands in the times of
+//! what it writes, so that it is known again when it is brought a second time, through any node that has heard
+//! of the first.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use grapevine_crdt::{Dot, FieldCell, FieldKey, OutsideEdit, Value as CellValue, Verdict};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::{
+    Collection, ContactDraft, Creation, EntityId, WriteStamp, contact_edit, contact_key,
+    instant::{read_instant, rfc3339},
+    kv::{self, DEFAULT_CONTENT_TYPE, KeyValue},
+    offline_contact::{self, ContactPatch},
+};
+
+/// A value that won is told whole up to this many bytes.
+const MAX_WINNER_BYTES: usize = 4_096;
+
+/// What an edit does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Action {
+    Create(Box<ContactDraft>, [u8; 32]),
+    Patch(ContactPatch),
+    Remove,
+    Put(Vec<u8>),
+    Delete,
+}
+
+/// An edit that a client made offline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfflineEdit {
+    /// The client's name for it.
+    pub id: Uuid,
+    /// What it is for.
+    pub target: EntityId,
+    /// When it was made, by the client's clock (milliseconds since 1970-01-01T00:00:00Z).
+    pub at_ms: i64,
+    action: Action,
+}
+
+/// A field in which something later stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LostTo {
+    /// The field, as a patch names it.
+    pub field: String,
+    /// What stands there; null if it was deleted.
+    pub value: Value,
+    /// When that was written (RFC 3339).
+    pub at: String,
+    /// The replica that wrote it.
+    pub by: String,
+}
+
+/// What becomes of an edit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is written; in these fields something later stands all the same.
+    Applied(Vec<LostTo>),
+    /// It was brought before, or what is there says the same.
+    AlreadyThere,
+    /// Something later stands everywhere; nothing is written.
+    Lost(Vec<LostTo>),
+    /// What it is for is not there any more; nothing is written.
+    Gone,
+    /// It cannot be done; nothing is written.
+    Rejected(String),
+}
+
+impl OfflineEdit {
+    /// Reads an edit; says what is wrong with it if it is none.
+    pub fn from_json(json: &Value) -> Result<Self, String> {
+        let object = json.as_object().ok_or("an edit is a JSON object")?;
+        let id = text(object, "id")?;
+        let id = Uuid::try_parse(id).map_err(|_| "id is a UUID")?;
+        let at_ms = object.get("at").and_then(read_instant);
+        let at_ms = at_ms.ok_or("at is a time (RFC 3339, or milliseconds)")?;
+        let (collection, op) = (text(object, "collection")?, text(object, "op")?);
+        let (action, members): (Action, &[&str]) = match (collection, op) {
+            ("contacts", "create") => (create(object, id)?, &["contact"]),
+            ("contacts", "patch") => {
+                let patch = object.get("patch").ok_or("patch is needed")?;
+                let patch = ContactPatch::read(patch).map_err(|error| error.to_string())?;
+                (Action::Patch(patch), &["patch"])
+            }
+            ("contacts", "remove") => (Action::Remove, &[]),
+            ("kv", "put") => (put(object)?, &["text", "base64", "content_type"]),
+            ("kv", "delete") => (Action::Delete, &[]),
+            ("counters", _) => {
+                return Err("counters cannot be edited offline yet".to_owned());
+            }
+            _ => return Err(format!("there is no {op} of {collection}")),
+        };
+        let known = ["id", "at", "collection", "key", "op"];
+        let unknown =
+            |name: &&String| !known.contains(&name.as_str()) && !members.contains(&name.as_str());
+        if let Some(name) = object.keys().find(unknown) {
+            return Err(format!("{name} is not a member of this edit"));
+        }
+        Ok(Self {
+            id,
+            target: target(object, collection, &action, id)?,
+            at_ms,
+            action,
+        })
+    }
+
+    /// What stands in the times of what it writes.
+    #[must_use]
+    pub fn mark(&self) -> u16 {
+        let hash = blake3::hash(self.id.as_bytes());
+        u16::from_be_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])
+    }
+
+    /// What becomes of it by the write `dot`, and the cells of that write.
+    #[must_use]
+    pub fn decide(&self, outside: &OutsideEdit<'_>, dot: Dot) -> (Vec<FieldCell>, Fate) {
+        match &self.action {
+            Action::Create(draft, hash) => {
+                let name = FieldKey::Attribute("name".to_owned());
+                let time = outside.rank(&name).time();
+                let stamp = WriteStamp {
+                    dot,
+                    time,
+                    collected: None,
+                };
+                match contact_edit::create(outside.entity, draft, hash, stamp) {
+                    Creation::Made(cells) => (cells, Fate::Applied(Vec::new())),
+                    Creation::Repeated => (Vec::new(), Fate::AlreadyThere),
+                    Creation::Deleted => (Vec::new(), Fate::Gone),
+                    Creation::KeyReused => {
+                        let why = "another contact has this key".to_owned();
+                        (Vec::new(), Fate::Rejected(why))
+                    }
+                }
+            }
+            Action::Patch(patch) => patch.decide(outside, self.at_ms, dot),
+            Action::Remove => offline_contact::remove(outside, dot),
+            Action::Put(encoded) => register(outside, CellValue::Bytes(encoded.clone()), dot),
+            Action::Delete => register(outside, CellValue::Tombstone, dot),
+        }
+    }
+}
+
+fn register(outside: &OutsideEdit<'_>, value: CellValue, dot: Dot) -> (Vec<FieldCell>, Fate) {
+    match outside.decide(kv::field(), value, dot) {
+        Verdict::Written(cell) => (vec![cell], Fate::Applied(Vec::new())),
+        Verdict::Held => (Vec::new(), Fate::AlreadyThere),
+        Verdict::Lost(cell) => {
+            let value = kv::shown(cell).map(|value| kv_json(&value, MAX_WINNER_BYTES));
+            let lost = LostTo {
+                field: "value".to_owned(),
+                value: value.unwrap_or(Value::Null),
+                at: rfc3339(cell.rank.time()),
+                by: cell.dot.replica.to_string(),
+            };
+            (Vec::new(), Fate::Lost(vec![lost]))
+        }
+    }
+}
+
+/// A key-value as offline clients get it: its bytes as `text` if they are UTF-8, else as `base64`; without either
+/// if there are more than `max_bytes`.
+#[must_use]
+pub fn kv_json(value: &KeyValue<'_>, max_bytes: usize) -> Value {
+    let mut json = json!({
+        "content_type": value.content_type,
+        "size": value.bytes.len(),
+        "updated_at": rfc3339(value.updated),
+    });
+    if value.bytes.len() <= max_bytes {
+        match core::str::from_utf8(value.bytes) {
+            Ok(text) => json["text"] = text.into(),
+            Err(_) => json["base64"] = STANDARD.encode(value.bytes).into(),
+        }
+    }
+    json
+}
+
+fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, String> {
+    let value = object.get(name).and_then(Value::as_str);
+    value.ok_or_else(|| format!("{name} is a text"))
+}
+
+fn create(object: &Map<String, Value>, id: Uuid) -> Result<Action, String> {
+    let contact = object.get("contact").ok_or("contact is needed")?;
+    let draft = ContactDraft::from_json(None, contact).map_err(|error| error.to_string())?;
+    let mut hasher = blake3::Hasher::new_derive_key("grapevine 2025 offline creation");
+    hasher.update(id.as_bytes());
+    hasher.update(contact.to_string().as_bytes());
+    let hash = *hasher.finalize().as_bytes();
+    Ok(Action::Create(Box::new(draft), hash))
+}
+
+fn put(object: &Map<String, Value>) -> Result<Action, String> {
+    let bytes = match (object.get("text"), object.get("base64")) {
+        (Some(Value::String(text)), None) => text.as_bytes().to_vec(),
+        (None, Some(Value::String(text))) => STANDARD
+            .decode(text)
+            .map_err(|_| "base64 is not base64 (RFC 4648, section 4)")?,
+        _ => return Err("one of text and base64 is needed".to_owned()),
+    };
+    let content_type = match object.get("content_type") {
+        None => DEFAULT_CONTENT_TYPE,
+        Some(value) => value.as_str().ok_or("content_type is a text")?,
+    };
+    let encoded = kv::encode(content_type, &bytes).map_err(|error| error.to_string())?;
+    Ok(Action::Put(encoded))
+}
+
+/// What an edit is for. What it creates without saying a key has one that follows from the edit.
+fn target(
+    object: &Map<String, Value>,
+    collection: &str,
+    action: &Action,
+    id: Uuid,
+) -> Result<EntityId, String> {
+    let contacts = collection == Collection::Contacts.name();
+    let key = match object.get("key") {
+        None if matches!(action, Action::Create(..)) => {
+            let hash = blake3::derive_key("grapevine 2025 offline contact", id.as_bytes());
+            let mut bytes = [0; 16];
+            bytes.copy_from_slice(&hash[..16]);
+            Uuid::new_v8(bytes).hyphenated().to_string()
+        }
+        _ if contacts => contact_key(text(object, "key")?).map_err(|error| error.to_string())?,
+        _ => text(object, "key")?.to_owned(),
+    };
+    let collection = if contacts {
+        Collection::Contacts
+    } else {
+        Collection::Kv
+    };
+    EntityId::new(collection, key).map_err(|error| error.to_string())
+}
