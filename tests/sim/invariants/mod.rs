@@ -126,7 +126,7 @@ pub(crate) mod bites {
     use super::Invariant;
     use crate::{fault::Fault, world::World};
 
-    const MAX_SEEDS: u64 = 40;
+    const MAX_SEEDS: u64 = 300;
 
     /// Some random run with this fault violates this invariant, and says so.
     pub(crate) fn assert_bites(invariant: Invariant, fault: Fault) {
