@@ -24,6 +24,6 @@ pub use datagram::{DatagramError, MAX_DATAGRAM_BYTES, decode as decode_datagram}
 pub use gossip::{Gossip, GossipConfig, GossipPeer, GossipTotals};
 pub use roster::{MAX_MEMBERS, Member, Roster, RosterError};
 pub use view::{
-    BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, Health, MemberStatus,
-    NodeStatus, RefusedStatus,
+    Alarms, BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, Health,
+    MemberStatus, NodeStatus, RefusedStatus,
 };

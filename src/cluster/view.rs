@@ -113,6 +113,17 @@ pub struct Divergence {
     pub lasted: Duration,
 }
 
+/// What should never happen, counted since the node started; more than 0 is an alarm, though it may be repaired.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Alarms {
+    /// Entities whose rows were found damaged.
+    pub damaged: u64,
+    /// How often a partition differed from a member's although both took in the same writes.
+    pub divergences: u64,
+    /// Cells of members that differ from a held one of the same name.
+    pub clashes: u64,
+}
+
 /// How well the partitions are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
@@ -120,6 +131,8 @@ pub struct Health {
     pub collection: Collection,
     /// What should never differ and does; it is being repaired.
     pub divergences: Vec<Divergence>,
+    /// What was found since the start.
+    pub alarms: Alarms,
 }
 
 /// Why a member was not forgotten. No state changed.

@@ -43,6 +43,11 @@ pub(super) async fn get(
         "refused": refused,
         "collection": collection(&health.collection),
         "divergences": divergences,
+        "alarms": {
+            "damaged": health.alarms.damaged,
+            "divergences": health.alarms.divergences,
+            "clashes": health.alarms.clashes,
+        },
     });
     json(StatusCode::OK, &body)
 }

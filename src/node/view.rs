@@ -15,8 +15,8 @@ use tokio::{
 use super::membership::{Known, read_roster};
 use crate::{
     cluster::{
-        BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, GossipPeer, Health,
-        MemberStatus, NodeStatus, RefusedStatus, Roster, RosterError,
+        Alarms, BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, GossipPeer,
+        Health, MemberStatus, NodeStatus, RefusedStatus, Roster, RosterError,
     },
     model::Root,
     store::Store,
@@ -75,6 +75,7 @@ impl ClusterView for View {
             member.map_or_else(String::new, |member| member.name.clone())
         };
         let health = self.driver.health().await;
+        let totals = self.driver.totals();
         let blocked_by = health.collection.blocked_by.iter().map(|blocker| Blocker {
             name: name(blocker.replica),
             replica: blocker.replica,
@@ -98,6 +99,11 @@ impl ClusterView for View {
                 blocked_by: blocked_by.collect(),
             },
             divergences: divergences.collect(),
+            alarms: Alarms {
+                damaged: totals.damaged,
+                divergences: totals.divergences,
+                clashes: self.store.stats().clashes,
+            },
         }
     }
 

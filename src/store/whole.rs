@@ -73,8 +73,8 @@ pub fn read_listing<R: Rows + ?Sized>(
             page.next = page.entries.last().map(|(last, _)| last.clone());
             return Ok(ControlFlow::Break(()));
         }
-        // What cannot be read here is not told: it is fetched from the peer by us.
-        let hash = true_hash(&id, row)?.unwrap_or(0);
+        // What is damaged here is not told: it is fetched from the peer by us.
+        let hash = sound_hash(&id, row)?.unwrap_or(0);
         if hash != 0 {
             bytes += id.key().len() + ENTRY_BYTES;
             page.entries.push((id, hash));
@@ -85,7 +85,7 @@ pub fn read_listing<R: Rows + ?Sized>(
 }
 
 /// All cells of as many of `ids`, from the first on, as the budget has room for; and how many that were. One is
-/// always answered. What is not held, or cannot be read, is left out.
+/// always answered. What is not held, or is damaged, is left out: it must not take the place of what is sound.
 pub fn read_entities<R: Rows + ?Sized>(
     rows: &R,
     partition: PartitionId,
@@ -104,6 +104,9 @@ pub fn read_entities<R: Rows + ?Sized>(
         let Ok(stored) = layout::decode_entity(&row) else {
             continue;
         };
+        if stored.hash != entity_hash(id, &stored.entity)? {
+            continue;
+        }
         bytes += row.len();
         entities.push(EntityCells {
             id: id.clone(),
@@ -114,7 +117,7 @@ pub fn read_entities<R: Rows + ?Sized>(
 }
 
 /// The entities behind `after` and up to `upto` that are visible here or at a peer that lists `theirs`, and differ,
-/// in order.
+/// in order. What is damaged here differs from everything.
 pub fn compare_listing<R: Rows + ?Sized>(
     rows: &R,
     partition: PartitionId,
@@ -128,7 +131,7 @@ pub fn compare_listing<R: Rows + ?Sized>(
     let mut differing = Vec::new();
     for_each_entity(rows, partition, after, upto, &mut |id, row| {
         let there = listed.remove(&id).unwrap_or(0);
-        if true_hash(&id, row)? != Some(there) {
+        if sound_hash(&id, row)? != Some(there) {
             differing.push(id);
         }
         Ok(ControlFlow::Continue(()))
@@ -138,13 +141,19 @@ pub fn compare_listing<R: Rows + ?Sized>(
     Ok(differing)
 }
 
-/// The hash that a row's cells have, whatever it says itself; `None` if it cannot be read.
-fn true_hash(id: &EntityId, row: &[u8]) -> Result<Option<u128>, StoreError> {
+/// The hash of a row; `None` if it is damaged: it cannot be read, or its cells are not those that the hash was
+/// made from.
+fn sound_hash(id: &EntityId, row: &[u8]) -> Result<Option<u128>, StoreError> {
     match layout::decode_entity(row) {
-        Ok(stored) => entity_hash(id, &stored.entity).map(Some),
+        Ok(stored) => {
+            let hash = entity_hash(id, &stored.entity)?;
+            Ok((stored.hash == hash).then_some(hash))
+        }
         Err(_damaged) => Ok(None),
     }
 }
+
+type Visit<'a> = dyn FnMut(EntityId, &[u8]) -> Result<ControlFlow<()>, StoreError> + 'a;
 
 /// Calls `visit` for the rows of entities behind `after` and up to `upto`, until it breaks.
 fn for_each_entity<R: Rows + ?Sized>(
@@ -152,7 +161,7 @@ fn for_each_entity<R: Rows + ?Sized>(
     partition: PartitionId,
     after: Option<&EntityId>,
     upto: Option<&EntityId>,
-    visit: &mut dyn FnMut(EntityId, &[u8]) -> Result<ControlFlow<()>, StoreError>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), StoreError> {
     for_each(rows, Table::Entities, partition, (after, upto), visit)
 }
@@ -163,7 +172,7 @@ fn for_each<R: Rows + ?Sized>(
     table: Table,
     partition: PartitionId,
     (after, upto): (Option<&EntityId>, Option<&EntityId>),
-    visit: &mut dyn FnMut(EntityId, &[u8]) -> Result<ControlFlow<()>, StoreError>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), StoreError> {
     let from = after.map_or_else(
         || Bytes::copy_from_slice(&[partition.get()]),

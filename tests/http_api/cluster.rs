@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use grapevine::cluster::{BlockedWhy, Blocker, Collection, Divergence, Health, MemberStatus};
+use grapevine::cluster::{
+    Alarms, BlockedWhy, Blocker, Collection, Divergence, Health, MemberStatus,
+};
 use grapevine_crdt::ReplicaId;
 use serde_json::json;
 
@@ -91,6 +93,11 @@ async fn who_is_in_the_way_of_collection_and_what_differs_is_told() {
             partition: 9,
             lasted: Duration::from_secs(2),
         }],
+        alarms: Alarms {
+            damaged: 1,
+            divergences: 2,
+            clashes: 3,
+        },
     };
     let cluster = expect(server.get("/v1/cluster").await, 200).await;
     let replica = replica.to_string();
@@ -103,6 +110,8 @@ async fn who_is_in_the_way_of_collection_and_what_differs_is_told() {
     let divergence =
         json!({"name": "beta", "replica": replica, "partition": 9, "lasted_ms": 2_000});
     assert_eq!(cluster["divergences"], json!([divergence]));
+    let alarms = json!({"damaged": 1, "divergences": 2, "clashes": 3});
+    assert_eq!(cluster["alarms"], alarms);
 }
 
 #[tokio::test]

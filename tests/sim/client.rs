@@ -47,16 +47,14 @@ pub(crate) fn draw(rng: &mut dyn Rng) -> (EntityId, Change) {
     let attribute = ATTRIBUTES[rng.random_range(0..ATTRIBUTES.len())];
     match rng.random_range(0..17) {
         12 => (entity(Collection::Contacts, key), Change::Rewrite(value)),
-        13 | 14 => (entity(Collection::Contacts, key), Change::Remove),
-        15 | 16 => (entity(Collection::Kv, key), Change::Delete),
         0..=3 => (
             entity(Collection::Contacts, key),
             Change::Set(attribute, value),
         ),
         4 => (entity(Collection::Contacts, key), Change::Unset(attribute)),
-        5 => (entity(Collection::Contacts, key), Change::Remove),
+        5 | 13 | 14 => (entity(Collection::Contacts, key), Change::Remove),
         6 => (entity(Collection::Kv, key), Change::Put(value)),
-        7 => (entity(Collection::Kv, key), Change::Delete),
+        7 | 15 | 16 => (entity(Collection::Kv, key), Change::Delete),
         8 | 9 => (
             entity(Collection::Counters, key),
             Change::Increment(rng.random_range(1..=9)),
@@ -103,10 +101,9 @@ impl Change {
             Self::Unset(_) if !edit.entity.is_visible() => Vec::new(),
             Self::Unset(name) => map.unset(name, edit.dot, edit.time),
             Self::Remove if edit.entity.is_visible() => map.remove(edit.dot),
-            Self::Remove => Vec::new(),
             Self::Put(value) => vec![register(edit, Value::Bytes(value.to_be_bytes().to_vec()))],
             Self::Delete if edit.entity.is_visible() => vec![register(edit, Value::Tombstone)],
-            Self::Delete => Vec::new(),
+            Self::Remove | Self::Delete => Vec::new(),
             Self::Increment(by) => vec![counter.increment(*by, edit.dot)?],
             Self::Decrement(by) => vec![counter.decrement(*by, edit.dot)?],
             Self::Reset => counter.reset(edit.dot),

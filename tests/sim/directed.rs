@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Entities of one partition, in the order of their names.
-fn neighbours(collection: Collection, count: usize) -> Vec<EntityId> {
+pub(crate) fn neighbours(collection: Collection, count: usize) -> Vec<EntityId> {
     let id = |number| EntityId::new(collection, format!("key-{number}")).expect("a short key");
     let partition = id(0).partition();
     (0..)
@@ -31,7 +31,7 @@ fn neighbours(collection: Collection, count: usize) -> Vec<EntityId> {
         .collect()
 }
 
-fn world(nodes: usize, fault: Option<Fault>) -> World {
+pub(crate) fn world(nodes: usize, fault: Option<Fault>) -> World {
     let mut world = World::new(42, Some(Settings::directed(nodes)), fault);
     // The order of the lives is the order of the log, on which these schedules depend.
     for number in 0..nodes {
@@ -46,24 +46,24 @@ fn world(nodes: usize, fault: Option<Fault>) -> World {
 
 impl World {
     /// Delivers the oldest message of a link.
-    fn deliver(&mut self, from: usize, to: usize) -> bool {
+    pub(crate) fn deliver(&mut self, from: usize, to: usize) -> bool {
         self.pick(|what| {
             matches!(what, Happening::Arrives(packet) if packet.from == from && packet.to == to)
         })
     }
 
     /// Lets a node read the page it was asked for.
-    fn serve(&mut self, number: usize) -> bool {
+    pub(crate) fn serve(&mut self, number: usize) -> bool {
         self.pick(|what| matches!(what, Happening::Serves(node, ..) if *node == number))
     }
 
     /// Takes the messages of a link that are under way off it.
-    fn intercept(&mut self, from: usize, to: usize) -> Vec<Packet> {
+    pub(crate) fn intercept(&mut self, from: usize, to: usize) -> Vec<Packet> {
         self.take_packets(|packet| packet.from == from && packet.to == to)
     }
 
     /// Connects two nodes and lets `puller` begin to pull: its first page has come, the second is asked for.
-    fn begin_pull(&mut self, server: usize, puller: usize) {
+    pub(crate) fn begin_pull(&mut self, server: usize, puller: usize) {
         self.connect(server, puller);
         while self.deliver(server, puller) || self.deliver(puller, server) {}
         assert!(self.serve(server), "the first page is read");
@@ -72,14 +72,14 @@ impl World {
         assert!(self.deliver(puller, server), "the second page is asked for");
     }
 
-    fn disconnect_both(&mut self, one: usize, other: usize) {
+    pub(crate) fn disconnect_both(&mut self, one: usize, other: usize) {
         let lives = (self.nodes[one].life, self.nodes[other].life);
         self.disconnect(one, lives.1);
         self.disconnect(other, lives.0);
     }
 
     /// Gives a node a cell of a replica below all others as part of a delta that is never completed.
-    fn plant_unclaimed(&mut self, number: usize, id: &EntityId) {
+    pub(crate) fn plant_unclaimed(&mut self, number: usize, id: &EntityId) {
         let replica = ReplicaId::from_bytes([0; 16]);
         let time = self.nodes[number].state.clock();
         let time = Timestamp::from_unix_ms(time.unix_ms() + 1);
@@ -116,11 +116,16 @@ impl World {
     }
 
     /// Lets everything happen that is under way, until nothing is.
-    fn settle(&mut self) {
-        while self.pick(|_| true) {}
+    pub(crate) fn settle(&mut self) {
+        self.settle_but(|_| false);
     }
 
-    fn tick(&mut self, ms: u64) {
+    /// As [`Self::settle`], but for what is held up.
+    pub(crate) fn settle_but(&mut self, held_up: impl Fn(&Happening) -> bool) {
+        while self.pick(|what| !held_up(what)) {}
+    }
+
+    pub(crate) fn tick(&mut self, ms: u64) {
         self.now_ms += ms;
         for number in 0..self.nodes.len() {
             self.feed(number, Event::Tick);
@@ -128,7 +133,7 @@ impl World {
     }
 
     /// Connects everybody and lets them agree by as many probes as that takes.
-    fn converge(&mut self) {
+    pub(crate) fn converge(&mut self) {
         for one in 0..self.nodes.len() {
             for other in 0..one {
                 self.connect(one, other);
@@ -152,17 +157,17 @@ impl World {
         self.compare().expect("the nodes hold all durable writes");
     }
 
-    fn value(&self, number: usize, id: &EntityId) -> i128 {
+    pub(crate) fn value(&self, number: usize, id: &EntityId) -> i128 {
         let entity = read_entity(&self.nodes[number].rows, id).expect("rows can be read");
         entity.map_or(0, |entity| PnCounter::new(&entity).value())
     }
 
-    fn covered(&self, number: usize, partition: PartitionId, life: usize) -> u64 {
+    pub(crate) fn covered(&self, number: usize, partition: PartitionId, life: usize) -> u64 {
         let vector = &self.nodes[number].state.partition(partition).vector;
         vector.get(self.nodes[life].life).get()
     }
 
-    fn open(&self, number: usize, partition: PartitionId) -> bool {
+    pub(crate) fn open(&self, number: usize, partition: PartitionId) -> bool {
         self.nodes[number].state.partition(partition).unclaimed > 0
     }
 }

@@ -46,13 +46,12 @@ impl History {
     /// The writes to an entity, with what their writers had taken in.
     pub(crate) fn contexts(&self, id: &EntityId) -> impl Iterator<Item = (Dot, &VersionVector)> {
         let writes = self.partitions.get(&id.partition());
-        let dots = writes.into_iter().flat_map(|writes| {
+        writes.into_iter().flat_map(|writes| {
             let of = writes.entities.get(id);
             of.into_iter()
                 .flat_map(|of| of.keys())
                 .filter_map(|dot| Some((*dot, writes.contexts.get(dot)?)))
-        });
-        dots
+        })
     }
 
     /// Remembers what a rejoin wrote anew.

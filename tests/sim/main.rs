@@ -9,6 +9,9 @@
 
 mod client;
 mod directed;
+mod directed_absence;
+mod directed_collection;
+mod directed_past;
 mod fault;
 mod held;
 mod history;
@@ -21,5 +24,6 @@ mod random;
 mod roster;
 mod rules;
 mod settings;
+mod stage;
 mod world;
 mod writer;

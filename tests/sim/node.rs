@@ -85,6 +85,10 @@ impl Disk {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is so or not, whatever the others are"
+)]
 pub(crate) struct Node {
     pub(crate) life: ReplicaId,
     /// Which store it is, through all its lives. Copies of a directory share it.

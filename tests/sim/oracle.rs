@@ -1,7 +1,10 @@
 //! What every node must show in the end: the fold of all durable writes, made without the kernel, and without
 //! collection: whatever was collected must not be missed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use grapevine::model::{Collection, EntityId, PartitionId};
 use grapevine_crdt::{Dot, Entity, FieldCell, PnCounter, Value};
@@ -64,19 +67,23 @@ impl World {
         for (number, node) in self.nodes.iter().enumerate() {
             let (jobs, sees) = (node.jobs.len(), node.sees.len());
             let (up, staged) = (node.up, node.staged.is_some());
-            told += &format!("node {number}: up {up}, staged {staged}, {jobs} jobs, sees {sees}");
+            let _infallible = write!(
+                told,
+                "node {number}: up {up}, staged {staged}, {jobs} jobs, sees {sees}"
+            );
             for partition in PartitionId::all() {
                 let ours = node.state.partition(partition);
                 let first = self.nodes[0].state.partition(partition);
                 if ours.summary() != first.summary() {
                     let (vector, unclaimed, floor) = (&ours.vector, ours.unclaimed, &ours.floor);
-                    told += &format!(
+                    let _infallible = write!(
+                        told,
                         "; {partition}: {vector:?}, {unclaimed} unclaimed, floor {:?} instead of {:?}, {} unclaimed, floor {:?}",
                         floor.vector, first.vector, first.unclaimed, first.floor.vector
                     );
                 }
             }
-            told += "\n";
+            told.push('\n');
         }
         told
     }
@@ -89,7 +96,7 @@ impl World {
             let unsure = peers.iter().filter(|peer| peer.up && !peer.agrees);
             let unsure: Vec<_> = unsure.map(|peer| self.owners.get(&peer.replica)).collect();
             let up = peers.iter().filter(|peer| peer.up).count();
-            told += &format!("node {number}: {up} up, unsure of {unsure:?}\n");
+            let _infallible = writeln!(told, "node {number}: {up} up, unsure of {unsure:?}");
         }
         told
     }

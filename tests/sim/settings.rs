@@ -10,6 +10,10 @@ use rand::{Rng, RngExt};
 const TURMOIL_MS: u64 = 8_000;
 
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is so or not, whatever the others are"
+)]
 pub(crate) struct Settings {
     pub(crate) nodes: usize,
     pub(crate) turmoil_ms: u64,

@@ -16,6 +16,7 @@ pub(super) struct Counters {
     pub(super) steps_applied: Count,
     pub(super) steps_failed: Count,
     pub(super) collections: Count,
+    pub(super) damaged: Count,
 }
 
 /// One number that only rises.
@@ -57,6 +58,8 @@ pub struct DriverTotals {
     pub steps_failed: u64,
     /// Steps that collected something of what was deleted.
     pub collections: u64,
+    /// Entities whose rows the scrub found damaged.
+    pub damaged: u64,
 }
 
 impl Counters {
@@ -73,6 +76,7 @@ impl Counters {
             steps_applied: self.steps_applied.get(),
             steps_failed: self.steps_failed.get(),
             collections: self.collections.get(),
+            damaged: self.damaged.get(),
         }
     }
 }

@@ -20,7 +20,7 @@ use super::{
     event_loop::{Control, EventLoop, Sources},
     listening,
     peers::Peers,
-    serve,
+    scrub, serve,
     session::MAX_ROOM_OF_ALL_BYTES,
     shared::{Shared, UpPeers},
     tasks,
@@ -138,6 +138,7 @@ impl Driver {
             applied,
             done,
         }));
+        tasks.spawn(scrub::run(Arc::clone(&shared)));
         tasks.spawn(listening::run(Arc::clone(&shared), listener, tasks.clone()));
         tasks.spawn(dialer::run(
             Arc::clone(&shared),

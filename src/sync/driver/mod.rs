@@ -3,7 +3,8 @@
 //! One task (`event_loop`) owns the engine and takes one event after another: what links bring (`session`, one
 //! task a connection, after the handshake), what the store commits, what became of applied steps (`apply`), the
 //! passing of time. What the engine commands it hands on at once and never waits for: frames go into the bounded lanes of a
-//! link, pages are read by a few blocking workers (`serve`), collections and comparisons run in the background (`tasks`), steps go to the store in order through a task of
+//! link, pages are read by a few blocking workers (`serve`), collections and comparisons run in the background (`tasks`),
+//! what is stored is checked there too (`scrub`), steps go to the store in order through a task of
 //! their own (`apply`), which, when it falls behind, makes the loop stop taking from the links: a peer that
 //! sends faster than we can store is slowed down by its own connection.
 //!
@@ -26,6 +27,7 @@ mod handle;
 mod listening;
 mod peers;
 mod probed;
+mod scrub;
 mod serve;
 mod session;
 mod shared;
@@ -38,5 +40,6 @@ pub use counters::DriverTotals;
 pub use handle::{Driver, Health, PeerReport};
 pub use listening::MAX_LINKS;
 pub use probed::Probed;
+pub use scrub::MAX_SCRUBBED_A_STEP;
 pub use session::{MAX_ROOM_BYTES, MAX_ROOM_OF_ALL_BYTES};
 pub use tasks::MAX_IDS_A_STEP;

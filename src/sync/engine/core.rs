@@ -256,6 +256,10 @@ impl Engine {
         self.fill(step);
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "an arm for each message, which only says who takes it"
+    )]
     fn take(
         &mut self,
         step: &mut Step<'_>,

@@ -18,6 +18,10 @@ pub const MIN_REPAIR_RETRY_MS: u64 = 1_000;
 pub const MAX_REPAIR_RETRY_MS: u64 = 600_000;
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "units stand last, and all of these are times"
+)]
 struct Alarm {
     since_ms: u64,
     /// When it is repaired next.
