@@ -134,7 +134,7 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
     ) -> Result<bool, StoreError> {
         let issue = rejoin.issue.ok_or(StoreError::NotIssued)?;
         let ours = state.vector.clone();
-        self.claim(partition, state, rejoin.vector.iter())?;
+        self.claim(partition, state, &rejoin.vector)?;
         let mut changed = raise_floor(state, &rejoin.floor);
         let last = state.vector.get(issue.replica);
         let mut names = Names::new(issue.replica, last, issue.time);

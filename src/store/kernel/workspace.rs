@@ -7,7 +7,7 @@ use grapevine_crdt::{Dot, FieldCell, HybridClock, ReplicaId, Timestamp};
 
 use super::{
     Changes, Edit, Group,
-    merge::{Source, raise_floor},
+    merge::{Source, journaled, raise_floor},
     weight::op_bytes,
 };
 use crate::{
@@ -238,8 +238,10 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         self.undo.clear();
         match self.step(&op, loaded) {
             Ok(Some(partition)) => {
+                let id = op.partition;
+                let op = journaled(op, self.state.partition(id));
                 self.bytes += op_bytes(&op);
-                self.state.set(op.partition, partition);
+                self.state.set(id, partition);
                 self.ops.push(op);
                 Ok(true)
             }
@@ -262,7 +264,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         let mut changed = match &op.claim {
             Claim::Nothing => false,
             Claim::Advance { replica, upto, .. } => {
-                self.claim(id, &mut state, [(*replica, *upto)].into_iter())?;
+                self.claim(id, &mut state, &[(*replica, *upto)].into_iter().collect())?;
                 false
             }
             Claim::Absorb { floor, .. }
@@ -274,7 +276,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
                 });
             }
             Claim::Absorb { vector, floor } => {
-                self.claim(id, &mut state, vector.iter())?;
+                self.claim(id, &mut state, vector)?;
                 raise_floor(&mut state, floor)
             }
             Claim::Repair => self.repair(id, &mut state, &op.entities)?,
