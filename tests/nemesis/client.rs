@@ -62,6 +62,8 @@ pub(crate) struct Client {
     /// The generation of each key-value and each contact, and whether it is there.
     keys: [(usize, bool); ENTITIES],
     contacts: [(usize, bool); ENTITIES],
+    /// Whether the contact has been removed before.
+    removed: [bool; ENTITIES],
     idempotent: usize,
     node: usize,
 }
@@ -91,6 +93,7 @@ impl Client {
             written: 0,
             keys: [(0, false); ENTITIES],
             contacts: [(0, false); ENTITIES],
+            removed: [false; ENTITIES],
             idempotent: 0,
             node: number % NODES,
         }
@@ -175,14 +178,18 @@ impl Client {
         let path = self.contact(which);
         let there = self.contacts[which].1;
         let removes = there && self.rng.random_bool(0.15);
-        let call = if removes {
-            // A removal covers what the node has seen: it must have seen what we wrote.
+        let patches = there && !removes && self.rng.random_bool(0.7);
+        // A removal covers what the node has seen, and an edit of what was removed writes again, as the node shows
+        // it, what the removal would hide. Either must have seen what we wrote.
+        if removes || patches && self.removed[which] {
             let read = self.call(Call::Read(path.clone())).await;
             if !matches!(read, Answer::Shown(Some(_))) {
                 return;
             }
+        }
+        let call = if removes {
             Call::Remove(path)
-        } else if there && self.rng.random_bool(0.7) {
+        } else if patches {
             let field = ["name", "title", "note"][self.rng.random_range(0..3)];
             Call::Patch(path, State::from([(field.to_owned(), self.fresh())]))
         } else {
@@ -193,12 +200,16 @@ impl Client {
             Call::Put(path, state)
         };
         match self.call(call.clone()).await {
-            Answer::Done => self.contacts[which].1 = !removes,
+            Answer::Done => {
+                self.contacts[which].1 = !removes;
+                self.removed[which] |= removes;
+            }
             Answer::Indeterminate(_) => {
                 if !removes {
                     self.again(call).await;
                 }
                 self.contacts[which] = (self.contacts[which].0 + 1, false);
+                self.removed[which] = false;
             }
             Answer::Refused(_) | Answer::Shown(_) | Answer::Counted(_) => {}
         }
@@ -259,6 +270,7 @@ impl Client {
             for (generation, there) in self.keys.iter_mut().chain(&mut self.contacts) {
                 (*generation, *there) = (*generation + 1, false);
             }
+            self.removed = [false; ENTITIES];
         }
         tokio::time::sleep(pause).await;
         answer
