@@ -49,10 +49,10 @@ fn counted(value: i64) -> Entry {
 
 /// One node that shows this.
 fn shows(path: &str, shown: Option<State>, counted: i64) -> Final {
-    let mut shows = Final::default();
-    shows.entities.insert(path.to_owned(), shown);
-    shows.counters.insert("own".to_owned(), counted);
-    shows
+    let mut all = Final::default();
+    all.entities.insert(path.to_owned(), shown);
+    all.counters.insert("own".to_owned(), counted);
+    all
 }
 
 fn violations(history: Vec<Entry>) -> usize {

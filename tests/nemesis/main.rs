@@ -18,6 +18,7 @@ mod support;
 use std::{
     collections::BTreeMap,
     env,
+    fmt::Write as _,
     str::FromStr,
     sync::{
         Arc,
@@ -109,7 +110,7 @@ async fn a_bad_network_loses_nothing_acknowledged_and_ends_in_agreement() {
     }
     println!(
         "converged after healing: {converged:?}, after the last client: {:?}",
-        converged - idle
+        converged.saturating_sub(idle)
     );
     if !wrong.is_empty() {
         write_histories(&histories);
@@ -202,7 +203,7 @@ fn write_histories(histories: &[Vec<Entry>]) {
         }
     }
     for ((_, client, _), entry) in by_time {
-        text.push_str(&format!("client {client}: {entry}\n"));
+        writeln!(text, "client {client}: {entry}").expect("a text takes everything");
     }
     std::fs::write(&path, text).expect("the temporary directory can be written to");
     println!("histories: {}", path.display());

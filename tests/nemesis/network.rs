@@ -161,12 +161,12 @@ async fn connect_peers(
             if called.write_all(&header).await.is_err() {
                 return;
             }
-            let (from_caller, to_caller) = caller.into_split();
-            let (from_called, to_called) = called.into_split();
+            let (asking_side, answered_side) = caller.into_split();
+            let (answering_side, asked_side) = called.into_split();
             let mut resets = weather.clone();
             tokio::select! {
-                () = pass(from_caller, to_called, from, to, weather.clone()) => {}
-                () = pass(from_called, to_caller, to, from, weather.clone()) => {}
+                () = pass(asking_side, asked_side, from, to, weather.clone()) => {}
+                () = pass(answering_side, answered_side, to, from, weather.clone()) => {}
                 _ = resets.wait_for(|weather| {
                     weather.resets[from] != began[from] || weather.resets[to] != began[to]
                 }) => {}

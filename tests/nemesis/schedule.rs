@@ -92,7 +92,7 @@ fn draw(rng: &mut StdRng) -> (Fault, u64) {
         ),
         6 => (Fault::Mute(node), 1_500),
         7 => (Fault::Reset(node), 501),
-        8 | 9 | 10 => (Fault::Kill(node), 6_000),
+        8..=10 => (Fault::Kill(node), 6_000),
         _ => (Fault::Pause(node), 5_000),
     }
 }
