@@ -79,12 +79,11 @@ fn reissue(
     collected: Option<&VersionVector>,
     chosen: impl Fn(&FieldKey, &Cell) -> bool,
 ) -> Result<bool, StoreError> {
-    let timed = entity
+    let all = entity
         .cells()
         .filter(|(key, cell)| key.is_timed() && !cell.is_marker() && chosen(key, cell));
-    let mut old: Vec<(FieldKey, Cell)> = timed
-        .map(|(key, cell)| (key.clone(), cell.clone()))
-        .collect();
+    let mut old: Vec<(FieldKey, Cell)> =
+        all.map(|(key, cell)| (key.clone(), cell.clone())).collect();
     old.sort_by(|(a, left), (b, right)| (left.rank, left.dot, a).cmp(&(right.rank, right.dot, b)));
     let mut first = None;
     for (field, cell) in &old {
