@@ -5,8 +5,8 @@ mod nodes;
 
 use grapevine::{
     model::{
-        Collection, CommitRecord, DeltaPage, EntityCells, EntityId, MAX_KEY_BYTES, PARTITIONS,
-        PartitionSummary, Root,
+        Collection, CommitRecord, DeltaPage, EntityCells, EntityId, Floor, MAX_KEY_BYTES,
+        PARTITIONS, PartitionSummary, Root,
     },
     node::Node,
     sync::{MAX_FRAME_BYTES, Message, engine::MAX_CLOCK_AHEAD_MS},
@@ -281,7 +281,7 @@ async fn frames_that_come_twice_late_or_in_another_order_count_twice_or_are_lost
             entities: vec![cells(writer, 2, at(2), b"second")],
             vector: vector(&[(writer, 2)]),
             stamp: 1,
-            floor: None,
+            floor: Some(Floor::default()),
             next: None,
         },
     };

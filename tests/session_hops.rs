@@ -111,6 +111,22 @@ async fn a_write_that_is_on_its_way_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_deleted_where_it_has_not_come_yet_stays_deleted() {
+    let archipelago = Archipelago::start(&["ann", "bob"]).await;
+    let islands = &archipelago.islands;
+    archipelago.settle().await;
+    archipelago.isolate(0);
+    let mut client = Client::default();
+    client.write(&islands[0], "PUT", "/v1/kv/a", "1").await;
+    client.write(&islands[1], "DELETE", "/v1/kv/a", "").await;
+    archipelago.heal();
+    archipelago.settle().await;
+    for island in islands {
+        expect(send(island.request("GET", "/v1/kv/a")).await, 404).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_an_edit_left_alone_is_seen_with_it() {
     let archipelago = Archipelago::start(&["ann", "bob", "cid"]).await;
     let islands = &archipelago.islands;

@@ -204,6 +204,11 @@ fn check_head(head: &PartitionHead) -> Result<(), BundleError> {
     {
         return Err(BundleError::Damaged("a vector is too long".to_owned()));
     }
+    if head.floor.rank.time() > head.clock {
+        return Err(BundleError::Damaged(
+            "what was collected is later than its clock".to_owned(),
+        ));
+    }
     if !head.vector.includes(&head.base) || !head.vector.includes(&head.floor.vector) {
         let why = "a partition does not include what it builds upon";
         return Err(BundleError::Damaged(why.to_owned()));

@@ -115,6 +115,7 @@ pub(super) async fn delete(
     no_parameters(&request)?;
     let conditions = Conditions::read(request.headers())?;
     let session = Session::of_write(request.headers(), &state).await?;
+    let unseen = session.lacks(&state, id.partition());
     let ((), written) = state
         .store
         .write(
@@ -124,7 +125,7 @@ pub(super) async fn delete(
                     let current = KeyValue::read(edit.entity).map(|value| tag(value.dot));
                     conditions.check_write(current.as_ref())?;
                 }
-                let cells = kv::delete(edit.entity, edit.dot, edit.time);
+                let cells = kv::delete(edit.entity, unseen, edit.dot, edit.time);
                 Ok::<_, Problem>((cells, ()))
             }),
         )

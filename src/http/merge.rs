@@ -192,7 +192,7 @@ async fn bring(store: Store, id: EntityId, edits: Edits, client: Arc<Client>) ->
                     latest: context.time,
                     mark: edit.mark(),
                 };
-                Ok(edit.decide(&outside, context.dot))
+                Ok(edit.decide(&outside, &context.floor.vector, context.dot))
             }
         };
         let written = store.write(id.clone(), tracked(id.clone(), decide)).await;

@@ -135,6 +135,14 @@ impl Session {
         state.waiting.until(state, lacking).await
     }
 
+    /// Whether the session knows of writes to this partition that this node does not hold yet.
+    pub(super) fn lacks(&self, state: &HttpState, partition: PartitionId) -> bool {
+        self.token.as_ref().is_some_and(|token| {
+            let snapshot = state.store.snapshot();
+            !token.covered_in(partition, &snapshot.state().partition(partition).vector)
+        })
+    }
+
     /// The session of a write to one entity.
     pub(super) async fn of_write(headers: &HeaderMap, state: &HttpState) -> Result<Self, Problem> {
         Self::with_room(headers, state, 1).await

@@ -96,10 +96,11 @@ pub fn put(encoded: Vec<u8>, dot: Dot, time: Timestamp) -> FieldCell {
     written(Value::Bytes(encoded), dot, time)
 }
 
-/// The cells of the write `dot` at `time` that deletes the key; none if nothing is there.
+/// The cells of the write `dot` at `time` that deletes the key; none if nothing is there, unless what whoever
+/// deletes has seen is `unseen` here: that may be a value, and is to go too.
 #[must_use]
-pub fn delete(entity: &Entity, dot: Dot, time: Timestamp) -> Vec<FieldCell> {
-    if KeyValue::read(entity).is_none() {
+pub fn delete(entity: &Entity, unseen: bool, dot: Dot, time: Timestamp) -> Vec<FieldCell> {
+    if !unseen && KeyValue::read(entity).is_none() {
         return Vec::new();
     }
     vec![written(Value::Tombstone, dot, time)]

@@ -6,7 +6,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use grapevine_crdt::{
-    Dot, FieldCell, FieldKey, OutsideEdit, RequestKey, Value as CellValue, Verdict,
+    Dot, FieldCell, FieldKey, OutsideEdit, RequestKey, Value as CellValue, Verdict, VersionVector,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -128,7 +128,14 @@ impl OfflineEdit {
 
     /// What becomes of it by the write `dot`, and the cells of that write.
     #[must_use]
-    pub fn decide(&self, outside: &OutsideEdit<'_>, dot: Dot) -> (Vec<FieldCell>, Fate) {
+    ///
+    /// `collected` is the floor of the partition: what was collected under the same key must not come back.
+    pub fn decide(
+        &self,
+        outside: &OutsideEdit<'_>,
+        collected: &VersionVector,
+        dot: Dot,
+    ) -> (Vec<FieldCell>, Fate) {
         match &self.action {
             Action::Create(draft, hash) => {
                 let name = FieldKey::Attribute("name".to_owned());
@@ -136,7 +143,7 @@ impl OfflineEdit {
                 let stamp = WriteStamp {
                     dot,
                     time,
-                    collected: None,
+                    collected: Some(collected),
                 };
                 match contact_edit::create(outside.entity, draft, hash, stamp) {
                     Creation::Made(cells) => (cells, Fate::Applied(Vec::new())),

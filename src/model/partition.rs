@@ -44,13 +44,27 @@ impl PartitionState {
     pub fn advance(&mut self, replica: ReplicaId, seq: Seq) {
         let before = self.vector.get(replica);
         if seq > before {
-            self.vector_hash = self
-                .vector_hash
-                .wrapping_sub(vector_term(replica, before))
-                .wrapping_add(vector_term(replica, seq));
+            self.vector_hash = rehash(self.vector_hash, replica, before, seq);
             self.vector.advance(replica, seq);
         }
     }
+
+    /// Raises the vector to include `vector`, and the hash with it.
+    pub fn join(&mut self, vector: &VersionVector) {
+        let ours = &self.vector;
+        self.vector_hash = vector
+            .raised_above(ours)
+            .fold(self.vector_hash, |hash, (replica, seq)| {
+                rehash(hash, replica, ours.get(replica), seq)
+            });
+        self.vector.join(vector);
+    }
+}
+
+/// The hash of a vector of which the entry of `replica` goes from `before` to `after`.
+fn rehash(hash: u128, replica: ReplicaId, before: Seq, after: Seq) -> u128 {
+    hash.wrapping_sub(vector_term(replica, before))
+        .wrapping_add(vector_term(replica, after))
 }
 
 /// What one entry of a vector adds to the vector's hash; 0 for [`Seq::ZERO`], which is no entry.

@@ -76,6 +76,13 @@ impl SessionToken {
             .fold(0, u64::saturating_add)
     }
 
+    /// Whether all that it stands for in this partition has been taken in, as `vector` tells.
+    #[must_use]
+    pub fn covered_in(&self, partition: PartitionId, vector: &VersionVector) -> bool {
+        let wanted = self.writes.get(&partition);
+        wanted.is_none_or(|wanted| vector.lag_behind(wanted) == 0)
+    }
+
     /// Drops what `vector` covers: nobody needs to be asked for it who covers as much.
     pub fn forget<'a>(&mut self, vector: impl Fn(PartitionId) -> &'a VersionVector) {
         for (partition, writes) in &mut self.writes {

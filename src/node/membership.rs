@@ -19,7 +19,7 @@ use super::absence::Absence;
 use crate::{
     cluster::{Gossip, GossipPeer, Member, Roster, RosterError},
     model::{PartitionId, Root},
-    store::Store,
+    store::{Store, StoreError},
     sync::driver::Driver,
 };
 
@@ -209,6 +209,6 @@ pub(super) async fn read_roster(
     let roster = roster.clone();
     match spawn_blocking(move || roster.members()).await {
         Ok(members) => Ok(members?.into_iter().collect()),
-        Err(_runtime_ends) => Ok(BTreeMap::new()),
+        Err(_it_was_not_read) => Err(StoreError::Closed.into()),
     }
 }

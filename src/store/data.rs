@@ -6,7 +6,7 @@
 use std::{ops::Bound, path::Path, sync::Arc};
 
 use bytes::Bytes;
-use grapevine_crdt::{ReplicaId, Seq, Timestamp};
+use grapevine_crdt::{ReplicaId, Seq, Timestamp, VersionVector};
 use redb::{
     AccessGuard, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition,
     TableHandle, WriteTransaction,
@@ -18,11 +18,16 @@ use super::{PartitionState, State, StoreError, Table, alarm::Alarm, overlay::Gen
 use crate::{codec, model::PartitionId};
 
 type Bytewise = TableDefinition<'static, &'static [u8], &'static [u8]>;
+type OpenForWrite<'a> = redb::Table<'a, &'static [u8], &'static [u8]>;
 
 const VECTORS: Bytewise = TableDefinition::new("vectors_v1");
+const SETTLED: Bytewise = TableDefinition::new("settled_v1");
 const PARTITIONS: Bytewise = TableDefinition::new("partitions_v1");
 const FLOORS: Bytewise = TableDefinition::new("floors_v1");
 const META: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("meta_v1");
+/// Between them is every replica.
+const LEAST: ReplicaId = ReplicaId::from_bytes([0; 16]);
+const GREATEST: ReplicaId = ReplicaId::from_bytes([0xFF; 16]);
 const IDENTITY: &str = "identity";
 const MARK: &str = "mark";
 const FORMAT: u8 = 1;
@@ -73,6 +78,7 @@ impl Data {
             let known = Table::ALL.iter().any(|known| known.name() == table.name())
                 || [
                     VECTORS.name(),
+                    SETTLED.name(),
                     PARTITIONS.name(),
                     FLOORS.name(),
                     META.name(),
@@ -95,7 +101,7 @@ impl Data {
                     .open_table(definition(table))
                     .map_err(StoreError::storage)?;
             }
-            for table in [VECTORS, PARTITIONS, FLOORS] {
+            for table in [VECTORS, SETTLED, PARTITIONS, FLOORS] {
                 transaction.open_table(table).map_err(StoreError::storage)?;
             }
             let identity = StoredIdentity {
@@ -169,6 +175,15 @@ impl Data {
             let (key, value) = row.map_err(StoreError::storage)?;
             let partition = parse_partition_key(FLOORS_NAME, key.value())?;
             partitions[partition.index()].floor = Arc::new(decode(FLOORS_NAME, value.value())?);
+        }
+        let table = transaction
+            .open_table(SETTLED)
+            .map_err(StoreError::storage)?;
+        for row in table.iter().map_err(StoreError::storage)? {
+            let (key, value) = row.map_err(StoreError::storage)?;
+            let partition = parse_partition_key(SETTLED_NAME, key.value())?;
+            let settled: VersionVector = decode(SETTLED_NAME, value.value())?;
+            partitions[partition.index()].join(&settled);
         }
         let table = transaction
             .open_table(VECTORS)
@@ -279,6 +294,7 @@ const META_NAME: &str = "meta_v1";
 const PARTITIONS_NAME: &str = "partitions_v1";
 const FLOORS_NAME: &str = "floors_v1";
 const VECTORS_NAME: &str = "vectors_v1";
+const SETTLED_NAME: &str = "settled_v1";
 
 const fn definition(table: Table) -> Bytewise {
     TableDefinition::new(table.name())
@@ -312,6 +328,9 @@ fn put_state(
     let mut vectors = transaction
         .open_table(VECTORS)
         .map_err(StoreError::storage)?;
+    let mut settled = transaction
+        .open_table(SETTLED)
+        .map_err(StoreError::storage)?;
     let mut floors = transaction
         .open_table(FLOORS)
         .map_err(StoreError::storage)?;
@@ -336,15 +355,37 @@ fn put_state(
                 .insert([id.get()].as_slice(), bytes.as_slice())
                 .map_err(StoreError::storage)?;
         }
-        for (replica, seq) in state.vector.iter() {
-            if old.vector.get(replica) == seq {
-                continue;
-            }
-            let bytes = codec::encode_versioned(FORMAT, &seq.get())?;
-            vectors
-                .insert(vector_key(id, replica).as_slice(), bytes.as_slice())
-                .map_err(StoreError::storage)?;
-        }
+        put_vector(&mut settled, &mut vectors, id, &old.vector, &state.vector)?;
+    }
+    Ok(())
+}
+
+/// What settled is one row, written when it is another block; what is recent is a row for each replica, and goes
+/// when it settles. Together they are the vector, wherever an entry lives in memory.
+fn put_vector(
+    settled: &mut OpenForWrite<'_>,
+    vectors: &mut OpenForWrite<'_>,
+    id: PartitionId,
+    before: &VersionVector,
+    after: &VersionVector,
+) -> Result<(), StoreError> {
+    let block = after.settled();
+    let is_new = !after.shares_settled(before);
+    if is_new {
+        let bytes = codec::encode_versioned(FORMAT, &block)?;
+        settled
+            .insert([id.get()].as_slice(), bytes.as_slice())
+            .map_err(StoreError::storage)?;
+        let (from, to) = (vector_key(id, LEAST), vector_key(id, GREATEST));
+        vectors
+            .retain_in(from.as_slice()..=to.as_slice(), |_, _| false)
+            .map_err(StoreError::storage)?;
+    }
+    for (replica, seq) in after.raised_above(if is_new { &block } else { before }) {
+        let bytes = codec::encode_versioned(FORMAT, &seq.get())?;
+        vectors
+            .insert(vector_key(id, replica).as_slice(), bytes.as_slice())
+            .map_err(StoreError::storage)?;
     }
     Ok(())
 }

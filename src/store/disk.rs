@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{ErrorKind, Read, Write},
+    io::{ErrorKind, Read, Seek, SeekFrom, Write},
     path::Path,
 };
 
@@ -39,10 +39,7 @@ impl Disk for FileSystem {
     }
 
     fn renew(&self, path: &Path) -> Result<(), std::io::Error> {
-        let copy = path.with_extension("renewed");
-        write_copy(path, &copy)?;
-        fs::rename(&copy, path)?;
-        path.parent().map_or(Ok(()), sync_directory)
+        write_again(path)
     }
 
     fn check_space(&self, directory: &Path, longest: u64) -> Result<(), std::io::Error> {
@@ -53,20 +50,29 @@ impl Disk for FileSystem {
     }
 }
 
-/// Reads and writes every byte: what copies for us may share blocks, which are those that failed.
-fn write_copy(from: &Path, to: &Path) -> Result<(), std::io::Error> {
-    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
-    let mut chunk = vec![0; COPIED_BYTES];
+/// Writes every block of a file over itself, with what is read there, and syncs it. That needs no room, which a
+/// copy would: the disk may just have been full. Blocks of zeros are left alone: redb makes its files longer
+/// than what it has written, and no page that counts is all zeros.
+fn write_again(path: &Path) -> Result<(), std::io::Error> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut block = vec![0; BLOCK_BYTES];
+    let mut at = 0;
     loop {
-        match from.read(&mut chunk)? {
-            0 => return to.sync_all(),
-            read => to.write_all(&chunk[..read])?,
+        file.seek(SeekFrom::Start(at))?;
+        let read = file.read(&mut block)?;
+        if read == 0 {
+            return file.sync_all();
         }
+        if block[..read].iter().any(|byte| *byte != 0) {
+            file.seek(SeekFrom::Start(at))?;
+            file.write_all(&block[..read])?;
+        }
+        at += read as u64;
     }
 }
 
-/// How many bytes are copied at a time.
-const COPIED_BYTES: usize = 1024 * 1024;
+/// How many bytes are written again at a time: no more than a page of redb's.
+const BLOCK_BYTES: usize = 4 * 1024;
 
 /// A limit of the length of files shows in making one longer, a full disk only in writing.
 fn probe(path: &Path, longest: u64) -> Result<(), std::io::Error> {

@@ -123,6 +123,14 @@ pub enum StoreError {
     /// A rejoin whose writer gave no names for what is written anew.
     #[error("a rejoin without names for what is written anew")]
     NotIssued,
+    /// A delta whose sender has collected what was never taken in here. No state changed.
+    #[error(
+        "what was collected by the sender of a delta of partition {partition} was never taken in here"
+    )]
+    BelowFloor {
+        /// The partition.
+        partition: u8,
+    },
     /// The edit panicked.
     #[error("the edit panicked")]
     Panicked,

@@ -179,10 +179,6 @@ impl Generation {
         self.versions.load(Ordering::Relaxed)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Whether it is a batch.
     pub(super) fn is_full(&self, limits: &BatchLimits) -> bool {
         self.len() >= limits.rows || self.bytes.load(Ordering::Relaxed) >= limits.bytes

@@ -99,6 +99,13 @@ impl Held {
         self.mark
     }
 
+    /// Whether there are groups that nobody has begun to write to `data.redb`. They need not have rows: a
+    /// vector may rise without any, and the journal keeps the group until the vector is written too.
+    fn has_unapplied(&self) -> bool {
+        let begun = self.frozen.as_ref();
+        self.mark.number > begun.map_or(self.applied, |frozen| frozen.mark.number)
+    }
+
     /// What a reader sees of it.
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::new(Snapshot {
@@ -184,13 +191,13 @@ impl Publication {
     /// Publishes a group that is durable in the journal.
     pub(super) fn publish(&self, changes: Changes, mark: Mark) {
         let mut held = self.held();
-        let was_empty = held.active.is_empty();
+        let was_idle = !held.has_unapplied();
         held.active.put(changes.rows, mark.number);
         held.state = changes.state;
         held.mark = mark;
         held.committed_at = Instant::now();
         self.snapshot.store(held.snapshot());
-        if was_empty || held.active.is_full(&self.limits) {
+        if was_idle || held.active.is_full(&self.limits) {
             self.work.notify_one();
         }
     }
@@ -202,10 +209,10 @@ impl Publication {
             let idle = held.committed_at.elapsed();
             let due = match held.task {
                 Task::Stop => return Work::End,
-                Task::Drain => !held.active.is_empty(),
+                Task::Drain => held.has_unapplied(),
                 Task::Work => {
                     held.active.is_full(&self.limits)
-                        || (!held.active.is_empty() && idle >= self.limits.idle_apply_after)
+                        || (held.has_unapplied() && idle >= self.limits.idle_apply_after)
                 }
             };
             if due {
@@ -221,12 +228,12 @@ impl Publication {
             if held.task == Task::Drain {
                 return Work::End;
             }
-            held = if held.active.is_empty() {
-                self.work.wait(held).expect(NOT_POISONED)
-            } else {
+            held = if held.has_unapplied() {
                 let rest = self.limits.idle_apply_after.saturating_sub(idle);
                 let rest = rest.max(SHORTEST_WAIT);
                 self.work.wait_timeout(held, rest).expect(NOT_POISONED).0
+            } else {
+                self.work.wait(held).expect(NOT_POISONED)
             };
         }
     }

@@ -196,7 +196,7 @@ fn overclaims(op: &Op, workspace: &Workspace<'_, Snapshot>, life: &Life) -> bool
 }
 
 impl Step for PeerStep {
-    fn decide(&mut self, workspace: &mut Workspace<'_, Snapshot>, life: &mut Life, now: u64) {
+    fn decide(&mut self, workspace: &mut Workspace<'_, Snapshot>, life: &mut Life, _now: u64) {
         let Some(op) = self.op.take() else {
             return;
         };
@@ -210,7 +210,7 @@ impl Step for PeerStep {
                 return;
             }
         }
-        self.decided = workspace.apply_as(op, self.announced, now, || life.begin());
+        self.decided = workspace.apply_as(op, self.announced, || life.begin());
     }
 
     fn is_local(&self) -> bool {

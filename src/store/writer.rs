@@ -405,9 +405,10 @@ impl Writer {
     }
 }
 
-/// What a group wrote locally: one record a partition and replica, its writes in order.
+/// What a group wrote locally: one record for each unbroken run of a replica's writes to a partition, in order.
+/// A rejoin among them writes under the same names, and is no part of what is pushed.
 fn records(group: Group, local: &[bool]) -> Arc<[CommitRecord]> {
-    let mut records: BTreeMap<(PartitionId, ReplicaId), CommitRecord> = BTreeMap::new();
+    let mut records: BTreeMap<(PartitionId, ReplicaId), Vec<CommitRecord>> = BTreeMap::new();
     let local_ops = group
         .ops
         .into_iter()
@@ -422,23 +423,20 @@ fn records(group: Group, local: &[bool]) -> Arc<[CommitRecord]> {
         else {
             continue;
         };
-        match records.entry((op.partition, replica)) {
-            std::collections::btree_map::Entry::Occupied(mut record) => {
-                let record = record.get_mut();
-                debug_assert_eq!(record.upto, after);
-                record.upto = upto;
-                record.entities.extend(op.entities);
+        let runs = records.entry((op.partition, replica)).or_default();
+        match runs.last_mut().filter(|run| run.upto == after) {
+            Some(run) => {
+                run.upto = upto;
+                run.entities.extend(op.entities);
             }
-            std::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(CommitRecord {
-                    partition: op.partition,
-                    replica,
-                    after,
-                    upto,
-                    entities: op.entities,
-                });
-            }
+            None => runs.push(CommitRecord {
+                partition: op.partition,
+                replica,
+                after,
+                upto,
+                entities: op.entities,
+            }),
         }
     }
-    records.into_values().collect()
+    records.into_values().flatten().collect()
 }

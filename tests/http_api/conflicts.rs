@@ -62,7 +62,10 @@ async fn torn(server: &TestServer, id: &str) {
             1,
             json!({"name": "Ada", "note": "one", "phones": phone("1")}),
         ),
-        (2, json!({"name": "Ada", "note": "two"})),
+        (
+            2,
+            json!({"name": "Ada", "note": "two", "phones": phone("2")}),
+        ),
         (
             3,
             json!({"name": "Ada", "note": "three", "phones": phone("3")}),
@@ -121,7 +124,7 @@ async fn what_lost_is_listed_with_who_wrote_it_and_when_beside_what_is_shown() {
         conflict(version(2, json!("two")), "note", Value::Null, &shown_note),
         conflict(version(1, json!("one")), "note", Value::Null, &shown_note),
         conflict(
-            version(2, Value::Null),
+            version(2, json!({"label": null, "number": "2"})),
             "phones",
             json!("home"),
             &shown_phone,

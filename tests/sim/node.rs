@@ -8,7 +8,7 @@ use grapevine::{
         Claim, CommitRecord, EntityId, Issue, Op, Outcome, PartitionId, PartitionState,
         PartitionSummary, Rejoin, Root,
     },
-    store::{Changes, Group, MemoryRows, State, Workspace, read_garbage},
+    store::{Changes, Group, MemoryRows, State, StoreError, Workspace, read_garbage},
     sync::engine::{Engine, Ticket, View},
 };
 use grapevine_crdt::{Dot, ReplicaId, Timestamp, VersionVector};
@@ -31,6 +31,8 @@ pub(crate) enum Job {
 pub(crate) enum Answer {
     Written(EntityId, Dot),
     Applied(Ticket, Outcome),
+    /// The kernel refused it.
+    Refused(Ticket),
     Collected(PartitionId),
 }
 
@@ -186,10 +188,15 @@ impl Node {
                     let outcome = if fault == Some(Fault::IssuesWithoutFreshTimes) {
                         workspace.apply(issued_long_ago(op, self.life), announced)
                     } else {
-                        workspace.apply_as(op, announced, wall_ms, || self.life)
+                        workspace.apply_as(op, announced, || self.life)
                     };
-                    let outcome = outcome.expect("rows in memory can be read");
-                    answers.push(Answer::Applied(ticket, outcome));
+                    answers.push(match outcome {
+                        Err(StoreError::BelowFloor { .. }) => Answer::Refused(ticket),
+                        outcome => {
+                            let outcome = outcome.expect("rows in memory can be read");
+                            Answer::Applied(ticket, outcome)
+                        }
+                    });
                 }
                 Job::Collect(partition, stable) => {
                     let ids = read_garbage(&self.rows, partition, None, usize::MAX)

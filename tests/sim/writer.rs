@@ -128,7 +128,9 @@ impl World {
         for answer in answers {
             match answer {
                 Answer::Written(..) => {}
-                Answer::Applied(ticket, _) => self.feed(number, Event::ApplyFailed(*ticket)),
+                Answer::Applied(ticket, _) | Answer::Refused(ticket) => {
+                    self.feed(number, Event::ApplyFailed(*ticket))
+                }
                 Answer::Collected(partition) => {
                     self.feed(number, Event::Collected(*partition, false));
                 }
@@ -300,6 +302,7 @@ impl World {
                 Answer::Applied(ticket, outcome) => {
                     self.feed(number, Event::Applied(ticket, outcome));
                 }
+                Answer::Refused(ticket) => self.feed(number, Event::ApplyFailed(ticket)),
                 Answer::Collected(partition) => {
                     self.feed(number, Event::Collected(partition, true));
                 }

@@ -147,6 +147,11 @@ impl NodeProcess {
         self.again()
     }
 
+    /// Sends it a signal (`STOP`, `CONT`, ...).
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
     /// Asks it to end, and waits until it has. Yields how to start it again.
     pub fn terminate(mut self) -> Start {
         signal(self.child.id(), "TERM");

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use grapevine_crdt::{Dot, Entity, FieldCell, ReplicaId, Seq};
+use grapevine_crdt::{Dot, Entity, FieldCell, ReplicaId, Seq, VersionVector};
 
 use super::{Workspace, replace::Old};
 use crate::{
-    model::{EntityCells, EntityId, Floor, PartitionId, PartitionState},
+    model::{Claim, EntityCells, EntityId, Floor, Op, PartitionId, PartitionState},
     store::{
         Rows, StoreError, Table,
         layout::{self, StoredEntity},
@@ -51,19 +51,15 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
         &self,
         id: PartitionId,
         state: &mut PartitionState,
-        claimed: impl Iterator<Item = (ReplicaId, Seq)>,
+        claimed: &VersionVector,
     ) -> Result<(), StoreError> {
-        for (replica, upto) in claimed {
-            let ours = state.vector.get(replica);
-            if upto <= ours {
-                continue;
-            }
-            if state.unclaimed > 0 {
-                let held = self.count_log(id, replica, ours, upto)?;
+        if state.unclaimed > 0 {
+            for (replica, upto) in claimed.raised_above(&state.vector) {
+                let held = self.count_log(id, replica, state.vector.get(replica), upto)?;
                 state.unclaimed = state.unclaimed.saturating_sub(held);
             }
-            state.advance(replica, upto);
         }
+        state.join(claimed);
         Ok(())
     }
 
@@ -203,4 +199,14 @@ pub(super) fn raise_floor(state: &mut PartitionState, by: &Floor) -> bool {
     floor.join(&by);
     state.floor = Arc::new(floor);
     true
+}
+
+/// The step as it is journaled, over a partition that was as `before`: what `before` covered is not named again.
+/// A replay begins from the same, so it does the same; and a row costs what is new, not all lives there were.
+pub(super) fn journaled(mut op: Op, before: &PartitionState) -> Op {
+    if let Claim::Absorb { vector, floor } = &mut op.claim {
+        *vector = vector.raised_above(&before.vector).collect();
+        floor.vector = floor.vector.raised_above(&before.floor.vector).collect();
+    }
+    op
 }

@@ -45,21 +45,37 @@ impl Names {
     }
 
     fn next(&mut self) -> Result<(Dot, Timestamp), StoreError> {
-        let seq = self.last.next().ok_or(StoreError::Exhausted)?;
         let time = self.next;
         let after = time.as_u64().checked_add(1).ok_or(StoreError::Exhausted)?;
-        self.last = seq;
-        self.told = Some(time);
+        let dot = self.next_from(time)?;
         self.next = Timestamp::from_u64(after);
-        Ok((Dot::new(self.replica, seq), time))
+        Ok((dot, time))
     }
+
+    /// A name for a write that keeps its own `time`.
+    fn next_from(&mut self, time: Timestamp) -> Result<Dot, StoreError> {
+        self.last = self.last.next().ok_or(StoreError::Exhausted)?;
+        self.told = self.told.max(Some(time));
+        Ok(Dot::new(self.replica, self.last))
+    }
+}
+
+/// What becomes of the time of a cell that is written anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Times {
+    /// It stays, but is raised above what was collected: a tombstone that is gone here would have beaten it where it
+    /// is still held, and a write that was acknowledged meanwhile must not be beaten.
+    Raised,
+    /// It was wrong; there is another.
+    Replaced,
 }
 
 /// Writes those timed cells of `entity` anew that `chosen` chooses, in the order of their ranks, so that what
 /// wins among them stays what wins. With `collected` a clearing of it joins the first.
-pub(super) fn reissue(
+fn reissue(
     entity: &mut Entity,
     names: &mut Names,
+    times: Times,
     collected: Option<&VersionVector>,
     chosen: impl Fn(&FieldKey, &Cell) -> bool,
 ) -> Result<bool, StoreError> {
@@ -72,7 +88,13 @@ pub(super) fn reissue(
     old.sort_by(|(a, left), (b, right)| (left.rank, left.dot, a).cmp(&(right.rank, right.dot, b)));
     let mut first = None;
     for (field, cell) in &old {
-        let (dot, time) = names.next()?;
+        let (dot, time) = match times {
+            Times::Raised => {
+                let time = cell.rank.time().max(names.next);
+                (names.next_from(time)?, time)
+            }
+            Times::Replaced => names.next()?,
+        };
         first.get_or_insert(dot);
         let mut seen = cell.seen.clone();
         if matches!(field, FieldKey::Attribute(_)) {
@@ -112,7 +134,7 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
     ) -> Result<bool, StoreError> {
         let issue = rejoin.issue.ok_or(StoreError::NotIssued)?;
         let ours = state.vector.clone();
-        self.claim(partition, state, rejoin.vector.iter())?;
+        self.claim(partition, state, &rejoin.vector)?;
         let mut changed = raise_floor(state, &rejoin.floor);
         let last = state.vector.get(issue.replica);
         let mut names = Names::new(issue.replica, last, issue.time);
@@ -173,7 +195,7 @@ fn mend(
     (earliest, latest): (Timestamp, Timestamp),
 ) -> Result<(), StoreError> {
     let was_visible = entity.is_visible();
-    reissue(entity, names, None, |_, cell| {
+    reissue(entity, names, Times::Replaced, None, |_, cell| {
         cell.rank.time() < earliest || cell.rank.time() > latest
     })?;
     if !was_visible && entity.is_visible() {
@@ -216,7 +238,7 @@ impl Sides<'_> {
                 .any(|(key, _)| matches!(key, FieldKey::Attribute(_)));
         if clears {
             // All of them: one that the clearing covers by chance must not depend on who has it still.
-            reissue(entity, names, Some(floor), |_, _| true)?;
+            reissue(entity, names, Times::Raised, Some(floor), |_, _| true)?;
             return Ok(());
         }
         // What loses to a cell that stays as it is would win over it with a new time.
@@ -225,7 +247,7 @@ impl Sides<'_> {
             .filter(|(_, field)| self.is_one_sided(field.shown().dot))
             .map(|(key, _)| key.clone())
             .collect();
-        reissue(entity, names, None, |key, cell| {
+        reissue(entity, names, Times::Raised, None, |key, cell| {
             winning.contains(key) && self.is_one_sided(cell.dot)
         })?;
         Ok(())

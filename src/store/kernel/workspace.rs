@@ -7,7 +7,7 @@ use grapevine_crdt::{Dot, FieldCell, HybridClock, ReplicaId, Timestamp};
 
 use super::{
     Changes, Edit, Group,
-    merge::{Source, raise_floor},
+    merge::{Source, journaled, raise_floor},
     weight::op_bytes,
 };
 use crate::{
@@ -177,23 +177,21 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
     }
 
     /// As [`Self::apply`], and gives the cells that a [`Claim::Rejoin`] writes anew their names: those of the
-    /// next writes of `replica`, and times above all that is known. What a writer calls for every step that
-    /// is not a write of its own.
+    /// next writes of `replica`, and times above all that either side has collected. What a writer calls for
+    /// every step that is not a write of its own.
     pub fn apply_as(
         &mut self,
         mut op: Op,
         announced: Timestamp,
-        now_unix_ms: u64,
         replica: impl FnOnce() -> ReplicaId,
     ) -> Result<Outcome, StoreError> {
         if let Claim::Rejoin(rejoin) = &mut op.claim {
-            let mut clock = HybridClock::resume(self.state.clock());
-            clock.observe(announced);
-            clock.observe(rejoin.floor.rank.time());
-            let time = clock.tick(now_unix_ms).map_err(|_| StoreError::Exhausted)?;
+            let ours = self.state.partition(op.partition).floor.rank;
+            let collected = ours.max(rejoin.floor.rank).get();
+            let first = collected.checked_add(1).ok_or(StoreError::Exhausted)?;
             rejoin.issue = Some(Issue {
                 replica: replica(),
-                time,
+                time: Timestamp::from_u64(first),
                 outside: None,
             });
         }
@@ -240,8 +238,10 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         self.undo.clear();
         match self.step(&op, loaded) {
             Ok(Some(partition)) => {
+                let id = op.partition;
+                let op = journaled(op, self.state.partition(id));
                 self.bytes += op_bytes(&op);
-                self.state.set(op.partition, partition);
+                self.state.set(id, partition);
                 self.ops.push(op);
                 Ok(true)
             }
@@ -264,11 +264,19 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
         let mut changed = match &op.claim {
             Claim::Nothing => false,
             Claim::Advance { replica, upto, .. } => {
-                self.claim(id, &mut state, [(*replica, *upto)].into_iter())?;
+                self.claim(id, &mut state, &[(*replica, *upto)].into_iter().collect())?;
                 false
             }
+            Claim::Absorb { floor, .. }
+                if !before.vector.is_empty() && !before.vector.includes(&floor.vector) =>
+            {
+                // Something was written since it was decided that nothing could be missed.
+                return Err(StoreError::BelowFloor {
+                    partition: id.get(),
+                });
+            }
             Claim::Absorb { vector, floor } => {
-                self.claim(id, &mut state, vector.iter())?;
+                self.claim(id, &mut state, vector)?;
                 raise_floor(&mut state, floor)
             }
             Claim::Repair => self.repair(id, &mut state, &op.entities)?,

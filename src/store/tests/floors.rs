@@ -165,7 +165,7 @@ impl Node {
     }
 
     /// Takes `from` in whole.
-    fn rejoin(&mut self, from: &Self, now: u64) {
+    fn rejoin(&mut self, from: &Self) {
         let ours = self.held().clone();
         let (mut entities, mut held) = (Vec::new(), Vec::new());
         for (table, key, _) in rows(&from.rows) {
@@ -201,7 +201,7 @@ impl Node {
             claim: Claim::Rejoin(Box::new(rejoin)),
         };
         let replica = self.replica;
-        self.group(|workspace| workspace.apply_as(op, announced, now, || replica));
+        self.group(|workspace| workspace.apply_as(op, announced, || replica));
     }
 
     /// Takes every cell of `from` in again.
@@ -225,7 +225,7 @@ impl Node {
     }
 
     /// Takes `from` in, by whatever way the floors ask for.
-    fn meet(&mut self, from: &Self, now: u64) {
+    fn meet(&mut self, from: &Self) {
         let covers =
             |holder: &Self, floor: &Self| holder.held().vector.includes(&floor.held().floor.vector);
         if covers(self, from) {
@@ -233,7 +233,7 @@ impl Node {
                 self.pull(from);
             }
         } else if covers(from, self) || self.replica < from.replica {
-            self.rejoin(from, now);
+            self.rejoin(from);
         }
     }
 }
@@ -289,10 +289,9 @@ impl World {
     }
 
     fn meet(&mut self, from: usize, to: usize) {
-        let now = self.now;
         if from != to {
             let (from, to) = self.pair(from, to);
-            to.meet(from, now);
+            to.meet(from);
         }
     }
 

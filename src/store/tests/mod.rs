@@ -9,6 +9,7 @@ mod floors;
 mod formats;
 mod group;
 mod kernel;
+mod lives;
 mod model;
 mod offline;
 mod readers;

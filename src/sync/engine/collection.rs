@@ -86,6 +86,11 @@ impl Engine {
         self.collecting.alone = alone;
     }
 
+    /// A partition was taken in whole. That of the roster tells who there is.
+    pub(super) fn met_by(&mut self, partition: PartitionId) {
+        self.collecting.met |= partition == self.collecting.roster;
+    }
+
     /// We hold what somebody else holds.
     pub(super) const fn met(&mut self) {
         self.collecting.met = true;

@@ -32,6 +32,8 @@ pub struct Engine {
     pub(super) probes: Probes,
     pub(super) collecting: Collecting,
     pub(super) rejoining: Option<Rejoining>,
+    /// After one that failed, no other is begun before this.
+    pub(super) rejoin_not_before_ms: u64,
     pub(super) repairing: Option<Repairing>,
     pub(super) divergences: Divergences,
     tickets: Tickets,
@@ -108,6 +110,7 @@ impl Engine {
             probes: Probes::default(),
             collecting: Collecting::default(),
             rejoining: None,
+            rejoin_not_before_ms: 0,
             repairing: None,
             divergences: Divergences::default(),
             tickets: Tickets::default(),
@@ -432,7 +435,6 @@ impl Engine {
         let Some(peer) = self.peers.up(sender) else {
             return Ok(());
         };
-        let mut damaged = None;
         for (partition, theirs) in PartitionId::all().zip(partitions) {
             let ours = step.view.summary(partition);
             if ours.vector_hash == theirs.vector_hash {
@@ -440,18 +442,19 @@ impl Engine {
                 if !ours.open && !theirs.open {
                     if ours.digest == theirs.digest {
                         self.divergences.agree(sender, partition);
-                    } else if self.divergences.differ(step, sender, partition) {
-                        damaged = damaged.or(Some(partition));
+                    } else {
+                        self.divergences.differ(step, sender, partition);
                     }
                     continue;
                 }
             }
-            self.divergences.agree(sender, partition);
             if ours != *theirs {
                 peer.want(partition, Want::Differs(*theirs));
             }
         }
-        if let Some(partition) = damaged {
+        if self.repairing.is_none()
+            && let Some(partition) = self.divergences.due(step, sender)
+        {
             self.begin_repair(step, sender, partition);
         }
         Ok(())
@@ -495,13 +498,13 @@ impl Engine {
     fn applied(&mut self, step: &mut Step<'_>, ticket: Ticket, outcome: Outcome) {
         match self.tickets.open.remove(&ticket) {
             Some(Purpose::Page(pull, _)) => self.page_applied(step, pull),
-            Some(Purpose::Claim(pull, _)) => {
-                self.met();
+            Some(Purpose::Claim(pull, partition)) => {
+                self.met_by(partition);
                 self.completed(step, pull);
             }
             Some(Purpose::StatePage(rejoin, _)) => self.state_applied(step, rejoin),
-            Some(Purpose::Rejoin(rejoin, _)) => {
-                self.met();
+            Some(Purpose::Rejoin(rejoin, partition)) => {
+                self.met_by(partition);
                 self.end_rejoin(step, rejoin);
             }
             Some(Purpose::Repair(repair)) => self.repaired(step, repair),
@@ -517,7 +520,7 @@ impl Engine {
         match self.tickets.open.remove(&ticket) {
             Some(Purpose::Page(pull, _) | Purpose::Claim(pull, _)) => self.abandon(pull),
             Some(Purpose::StatePage(rejoin, _) | Purpose::Rejoin(rejoin, _)) => {
-                self.end_rejoin(step, rejoin);
+                self.fail_rejoin(step.now, rejoin);
             }
             Some(Purpose::Repair(repair)) => self.end_repair(step, repair),
             Some(Purpose::Push(peer, _)) => push::failed(self, peer),

@@ -34,29 +34,37 @@ struct Alarm {
 pub(super) struct Divergences(BTreeMap<(ReplicaId, PartitionId), Alarm>);
 
 impl Divergences {
-    /// They differ. Raises the alarm, and again as often as a repair is due; says whether one is.
-    pub(super) fn differ(
-        &mut self,
-        step: &mut Step<'_>,
-        peer: ReplicaId,
-        partition: PartitionId,
-    ) -> bool {
+    /// They differ. Raises the alarm if it is new.
+    pub(super) fn differ(&mut self, step: &mut Step<'_>, peer: ReplicaId, partition: PartitionId) {
         let now_ms = step.now.monotonic_ms;
-        let alarm = self.0.entry((peer, partition)).or_insert(Alarm {
-            since_ms: now_ms,
-            due_ms: now_ms,
-            delay_ms: MIN_REPAIR_RETRY_MS,
+        self.0.entry((peer, partition)).or_insert_with(|| {
+            step.commands.push(Command::Diverged(peer, partition));
+            Alarm {
+                since_ms: now_ms,
+                due_ms: now_ms,
+                delay_ms: MIN_REPAIR_RETRY_MS,
+            }
         });
+    }
+
+    /// The partition whose repair from `peer` has been due for longest, if any is. It is due again later. The alarm
+    /// is raised again if it was tried before.
+    pub(super) fn due(&mut self, step: &mut Step<'_>, peer: ReplicaId) -> Option<PartitionId> {
+        let now_ms = step.now.monotonic_ms;
+        let of_peer = self.0.iter_mut().filter(|((held, _), _)| *held == peer);
+        let (at, alarm) = of_peer.min_by_key(|(_, alarm)| alarm.due_ms)?;
         if now_ms < alarm.due_ms {
-            return false;
+            return None;
+        }
+        if alarm.delay_ms > MIN_REPAIR_RETRY_MS {
+            step.commands.push(Command::Diverged(peer, at.1));
         }
         alarm.due_ms = now_ms.saturating_add(alarm.delay_ms);
         alarm.delay_ms = alarm.delay_ms.saturating_mul(2).min(MAX_REPAIR_RETRY_MS);
-        step.commands.push(Command::Diverged(peer, partition));
-        true
+        Some(at.1)
     }
 
-    /// They do not differ, or cannot be compared any more.
+    /// They do not differ any more.
     pub(super) fn agree(&mut self, peer: ReplicaId, partition: PartitionId) {
         self.0.remove(&(peer, partition));
     }

@@ -41,7 +41,7 @@ pub use hello::{MAX_CLOCK_AHEAD_MS, MAX_HELLO_TEXT_BYTES, Refusal, check_hello};
 pub use peer::MAX_PEERS_REMEMBERED;
 pub use probes::RECHECK_PERIOD_MS;
 pub use pull::{MAX_PAGES_APPLYING, MAX_PASSES};
-pub use rejoin::MAX_DOTS_HELD;
+pub use rejoin::{MAX_HELD_BYTES, REJOIN_RETRY_MS};
 pub use repair::{MAX_ENTRIES_LISTED, MAX_IDS_FETCHED};
 pub use request::{Comparison, FetchRequest, ListRequest, PullRequest, Request, StateRequest};
 pub use rules::Rules;

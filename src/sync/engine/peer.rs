@@ -101,7 +101,7 @@ impl Peer {
     pub(super) fn told_vector(
         &mut self,
         partition: PartitionId,
-        vector: VersionVector,
+        mut vector: VersionVector,
         view: &dyn View,
         unclaimed: bool,
     ) {
@@ -109,6 +109,8 @@ impl Peer {
         let told = if ours.vector == vector {
             Told::Ours(ours)
         } else {
+            // It is kept for each peer and partition, and compared again and again.
+            vector.share_settled(&ours.vector);
             Told::Vector(vector)
         };
         self.reports[partition.index()] = Report { told, unclaimed };

@@ -56,6 +56,13 @@ fn apply(
     record: CommitRecord,
 ) {
     let partition = record.partition;
+    if engine.rejoin_of(partition) {
+        // It would be taken for ours alone, and written anew.
+        if let Some(peer) = engine.peers.up(sender) {
+            peer.want(partition, Want::Gap);
+        }
+        return;
+    }
     let ours = step.view.partition(partition);
     if ours.vector.get(record.replica) >= record.upto {
         return;

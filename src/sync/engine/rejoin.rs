@@ -11,8 +11,8 @@
 //! If both sides lack what the other collected, the one with the smaller replica id goes first: both at once
 //! would each give up what the other is about to write anew.
 //!
-//! Invariants: one at a time for a node, for the dots of a whole partition are in memory; at most
-//! [`MAX_DOTS_HELD`] of them.
+//! Invariants: one at a time for a node, for the dots of a whole partition are in memory, and in one row of the
+//! journal then; at most [`MAX_HELD_BYTES`] of them. One that failed is not tried again at once.
 
 use grapevine_crdt::{Dot, ReplicaId, Timestamp, VersionVector};
 
@@ -28,8 +28,14 @@ use crate::{
     sync::Message,
 };
 
-/// The most dots of one partition that are gathered. A partition with more cannot be rejoined.
-pub const MAX_DOTS_HELD: usize = 4_000_000;
+/// The most bytes of keys and dots of one partition that are gathered. A partition with more cannot be rejoined.
+pub const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
+
+/// What a dot takes.
+const DOT_BYTES: usize = 24;
+
+/// How long after one that failed the next is begun, in milliseconds.
+pub const REJOIN_RETRY_MS: u64 = 10_000;
 
 /// A transfer of a peer's whole state of a partition.
 #[derive(Debug)]
@@ -47,7 +53,7 @@ pub(super) struct Rejoining {
     /// The vector of the first page.
     vector: Option<VersionVector>,
     held: Vec<(EntityId, Vec<Dot>)>,
-    dots: usize,
+    bytes: usize,
     /// The floor of the last page, once that has come.
     floor: Option<Floor>,
     announced: Timestamp,
@@ -111,7 +117,7 @@ impl Rejoining {
         }
         let mut cells = Vec::new();
         for entity in page.entities {
-            self.dots += entity.dots.len();
+            self.bytes += entity.id.key().len() + DOT_BYTES * entity.dots.len();
             if !entity.cells.is_empty() {
                 cells.push(EntityCells {
                     id: entity.id.clone(),
@@ -181,7 +187,7 @@ impl Engine {
 
     /// Begins the next transfer that is needed, if none is under way.
     pub(super) fn begin_rejoin(&mut self, step: &mut Step<'_>) {
-        if self.rejoining.is_some() {
+        if self.rejoining.is_some() || step.now.monotonic_ms < self.rejoin_not_before_ms {
             return;
         }
         for replica in self.peers.all_up() {
@@ -204,7 +210,7 @@ impl Engine {
                     cursor: None,
                     vector: None,
                     held: Vec::new(),
-                    dots: 0,
+                    bytes: 0,
                     floor: None,
                     announced: Timestamp::ZERO,
                     applying: 0,
@@ -251,10 +257,11 @@ impl Engine {
         rejoining.check(&page, announced, step)?;
         let partition = rejoining.partition;
         let cells = rejoining.take(page, announced, step.now);
-        if rejoining.dots > MAX_DOTS_HELD {
+        if rejoining.bytes > MAX_HELD_BYTES {
             let reason = format!("partition {partition} is too large to be taken in whole");
             step.commands.push(super::Command::Warn(reason));
             self.rejoining = None;
+            self.rejoin_not_before_ms = step.now.monotonic_ms.saturating_add(REJOIN_RETRY_MS);
             return Ok(());
         }
         if !cells.is_empty() {
@@ -316,6 +323,14 @@ impl Engine {
             peer.recheck = true;
         }
         self.recheck(step);
+    }
+
+    /// A step of the transfer could not be stored.
+    pub(super) fn fail_rejoin(&mut self, now: Now, id: u64) {
+        let failed = self.rejoining.take_if(|rejoining| rejoining.id == id);
+        if failed.is_some() {
+            self.rejoin_not_before_ms = now.monotonic_ms.saturating_add(REJOIN_RETRY_MS);
+        }
     }
 
     pub(super) fn forget_rejoin(&mut self, peer: ReplicaId) {
