@@ -110,6 +110,7 @@ async fn gossip() -> (Vec<u8>, Vec<u8>) {
 /// `cargo test --test corpus -- --ignored write_the_seeds`.
 #[tokio::test]
 #[ignore = "it writes into the sources"]
+#[expect(clippy::too_many_lines, reason = "a seed for each decoder")]
 async fn write_the_seeds() {
     let put = |target: &str, name: &str, bytes: Vec<u8>| {
         let directory = seeds().join(target);
