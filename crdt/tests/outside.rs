@@ -71,7 +71,7 @@ proptest! {
             mark,
         };
         let dot = Dot::new(replica(9), Seq::new(1));
-        let held: Vec<_> = entity.field(&field()).into_iter().flat_map(|field| field.cells()).collect();
+        let held: Vec<_> = entity.field(&field()).into_iter().flat_map(grapevine_crdt::Field::cells).collect();
         match edit.decide(field(), bytes("mine"), dot) {
             Verdict::Written(cell) => {
                 prop_assert_eq!(cell.check(), Ok(()));
