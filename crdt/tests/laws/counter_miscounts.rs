@@ -318,8 +318,8 @@ fn a_counter_full_of_requests_or_writers_refuses_more_and_still_knows_those_it_h
     assert_eq!(refused, Err(CounterError::TooManyTallies));
     assert!(tell(&mut entity, "kiosk 7", 2, next));
     add(&mut entity, 1, dot(1, seq + 2));
-    let counted = i128::try_from(MAX_REQUESTS + MAX_TALLIES + 2).expect("few");
-    assert_eq!(PnCounter::new(&entity).value(), counted);
+    let all = i128::try_from(MAX_REQUESTS + MAX_TALLIES + 2).expect("few");
+    assert_eq!(PnCounter::new(&entity).value(), all);
 }
 
 #[test]

@@ -321,7 +321,11 @@ impl Replica {
                 let others = NAMES[1..].iter().flat_map(|name| {
                     let key = FieldKey::Attribute((*name).to_owned());
                     let held = entity.field(&key).is_some();
-                    held.then(|| map.unset(name, dot, time)).unwrap_or_default()
+                    if held {
+                        map.unset(name, dot, time)
+                    } else {
+                        Vec::new()
+                    }
                 });
                 let clearing = map.clear(&self.floor, dot);
                 set.into_iter().chain(others).chain(clearing).collect()
