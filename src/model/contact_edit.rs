@@ -2,8 +2,8 @@
 //!
 //! Only what changes is written, so that two people who edit different fields offline both keep their edits.
 //! Two exceptions, both after a removal: a field whose shown write a removal covers is written again if it is
-//! wanted (the removal would hide it), and everything hidden that is not wanted is deleted (it would come
-//! back with the rest).
+//! wanted (the removal would hide it), with its old time if the contact had come back; and everything hidden that
+//! is not wanted is deleted (it would come back with the rest).
 
 use std::collections::BTreeMap;
 
@@ -157,7 +157,8 @@ pub(super) fn diff(
     let mut cells = Vec::new();
     for (name, value) in &wanted {
         if must_write(entity, name, value) {
-            cells.extend(map.set(name, value, stamp.dot, stamp.time));
+            let time = asserted_at(entity, name, value).unwrap_or(stamp.time);
+            cells.extend(map.set(name, value, stamp.dot, time));
         }
     }
     let any_set = !cells.is_empty();
@@ -177,6 +178,14 @@ pub(super) fn diff(
         (true, true) => Change::Unchanged,
     };
     (cells, change)
+}
+
+/// When a value was set that is written again only because a removal covers it: that is no edit of it, and an edit
+/// made since, unseen, must win over it as before. `None` if it is an edit.
+fn asserted_at(entity: &Entity, name: &str, value: &[u8]) -> Option<Timestamp> {
+    let field = entity.field(&FieldKey::Attribute(name.to_owned()))?;
+    let shown = field.shown();
+    (entity.is_visible() && shown.bytes() == Some(value)).then(|| shown.rank.time())
 }
 
 fn must_write(entity: &Entity, name: &str, value: &[u8]) -> bool {

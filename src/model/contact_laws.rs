@@ -241,3 +241,29 @@ fn a_contact_put_again_after_its_collection_shows_its_old_fields_elsewhere() {
             .all(|cell| !matches!(cell.field, FieldKey::Clearing(_)))
     );
 }
+
+/// A contact that came back is edited in one field, while somebody has edited another one unseen.
+#[test]
+fn an_edit_of_one_field_after_a_revival_beats_a_later_edit_of_another() {
+    let mut here = Entity::default();
+    let old = json!({"name": "old", "note": "old", "title": "old"});
+    put(&mut here, &old, stamp(1, 1));
+    let (mut remover, mut elsewhere) = (here.clone(), here.clone());
+    let noted = json!({"name": "old", "note": "seen", "title": "old"});
+    put(&mut here, &noted, stamp(1, 2));
+    let removal = contact_edit::delete(&remover, stamp(2, 3).dot);
+    merge(&mut remover, &removal);
+    let new = json!({"name": "new", "note": "old", "title": "old"});
+    put(&mut elsewhere, &new, stamp(3, 4));
+    here.merge(remover);
+    assert_eq!(read(&here)["revived"], true);
+    let titled = json!({"name": "old", "note": "seen", "title": "mine"});
+    put(&mut here, &titled, stamp(1, 5));
+    assert_eq!(read(&here)["revived"], false);
+    here.merge(elsewhere);
+    let contact = read(&here);
+    assert_eq!(
+        (&contact["name"], &contact["title"]),
+        (&json!("new"), &json!("mine"))
+    );
+}
