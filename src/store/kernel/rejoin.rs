@@ -79,10 +79,10 @@ fn reissue(
     collected: Option<&VersionVector>,
     chosen: impl Fn(&FieldKey, &Cell) -> bool,
 ) -> Result<bool, StoreError> {
-    let timed = entity
+    let chosen_cells = entity
         .cells()
         .filter(|(key, cell)| key.is_timed() && !cell.is_marker() && chosen(key, cell));
-    let mut old: Vec<(FieldKey, Cell)> = timed
+    let mut old: Vec<(FieldKey, Cell)> = chosen_cells
         .map(|(key, cell)| (key.clone(), cell.clone()))
         .collect();
     old.sort_by(|(a, left), (b, right)| (left.rank, left.dot, a).cmp(&(right.rank, right.dot, b)));
