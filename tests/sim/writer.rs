@@ -129,7 +129,7 @@ impl World {
             match answer {
                 Answer::Written(..) => {}
                 Answer::Applied(ticket, _) | Answer::Refused(ticket) => {
-                    self.feed(number, Event::ApplyFailed(*ticket))
+                    self.feed(number, Event::ApplyFailed(*ticket));
                 }
                 Answer::Collected(partition) => {
                     self.feed(number, Event::Collected(*partition, false));
