@@ -79,11 +79,12 @@ fn reissue(
     collected: Option<&VersionVector>,
     chosen: impl Fn(&FieldKey, &Cell) -> bool,
 ) -> Result<bool, StoreError> {
-    let all = entity
+    let chosen_cells = entity
         .cells()
         .filter(|(key, cell)| key.is_timed() && !cell.is_marker() && chosen(key, cell));
-    let mut old: Vec<(FieldKey, Cell)> =
-        all.map(|(key, cell)| (key.clone(), cell.clone())).collect();
+    let mut old: Vec<(FieldKey, Cell)> = chosen_cells
+        .map(|(key, cell)| (key.clone(), cell.clone()))
+        .collect();
     old.sort_by(|(a, left), (b, right)| (left.rank, left.dot, a).cmp(&(right.rank, right.dot, b)));
     let mut first = None;
     for (field, cell) in &old {
