@@ -129,7 +129,6 @@ fn a_step_names_every_life_again() -> TestResult {
     more.advance(life(LIVES), Seq::new(7));
     let mut collected = lives(100);
     collected.advance(life(150), Seq::new(2));
-    collected.advance(life(LIVES), Seq::new(5));
     let mut workspace = begin(&state);
     workspace.apply(
         absorb(partition, more.clone(), collected.clone()),
