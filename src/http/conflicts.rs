@@ -22,6 +22,7 @@ use super::{
     page::{MAX_SCANNED_PER_PAGE, PAGE_BYTES, foreign_cursor, read_limit},
     problem::{Problem, path_texts},
     query::Parameters,
+    session::{Session, tracked},
 };
 use crate::{
     cluster::ClusterView,
@@ -49,6 +50,7 @@ pub(super) async fn list_all(
     let parameters = Parameters::read(request.uri(), &["limit", "cursor"])?;
     let mut page = Page::read(&parameters, ListKind::Conflicts)?;
     page.names = Names::read(&*state.cluster).await;
+    Session::of_read(request.headers(), &state).await?;
     let snapshot = state.store.snapshot();
     let read = move || {
         page.read_all(&snapshot)?;
@@ -67,6 +69,7 @@ pub(super) async fn list(
     let id = contacts::read_id(path)?;
     let parameters = Parameters::read(request.uri(), &["limit", "cursor"])?;
     let mut page = Page::read(&parameters, ListKind::ContactConflicts)?;
+    Session::of_read(request.headers(), &state).await?;
     let entity = state.store.snapshot().entity(&id)?.unwrap_or_default();
     if !entity.is_visible() {
         return Err(absent());
@@ -108,24 +111,23 @@ async fn settle(
         only_fields(&body, &[])?;
     }
     let key = id.key().to_owned();
-    let contact = state
-        .store
-        .write(id, move |edit| {
-            contacts::check(&conditions, &key, edit.entity)?;
-            if !edit.entity.is_visible() {
-                return Err(absent());
-            }
-            let (entity, dot, time) = (edit.entity, edit.dot, edit.time);
-            let cells = contact_conflict::settle(entity, &conflict, settlement, dot, time)
-                .ok_or_else(|| {
-                    Problem::not_found("the contact has no such conflict, or it was settled")
-                })?;
-            let contact: Contact = contact_edit::after(&key, edit.entity, &cells)
-                .ok_or_else(|| Problem::internal(&"settling a conflict hid its contact"))?;
-            Ok((cells, contact))
-        })
-        .await?;
-    contacts::answer(StatusCode::OK, &contact)
+    let session = Session::of_write(&parts.headers, &state).await?;
+    let edit = tracked(id.clone(), move |edit| {
+        contacts::check(&conditions, &key, edit.entity)?;
+        if !edit.entity.is_visible() {
+            return Err(absent());
+        }
+        let (entity, dot, time) = (edit.entity, edit.dot, edit.time);
+        let cells = contact_conflict::settle(entity, &conflict, settlement, dot, time).ok_or_else(
+            || Problem::not_found("the contact has no such conflict, or it was settled"),
+        )?;
+        let contact: Contact = contact_edit::after(&key, edit.entity, &cells)
+            .ok_or_else(|| Problem::internal(&"settling a conflict hid its contact"))?;
+        Ok((cells, contact))
+    });
+    let (contact, written) = state.store.write(id, edit).await?;
+    let response = contacts::answer(StatusCode::OK, &contact)?;
+    Ok(session.answer(written).put(response))
 }
 
 /// Where a page ended: within a contact after a conflict, or after all of a contact.

@@ -21,6 +21,7 @@ use super::{
     page::{foreign_cursor, read_limit},
     problem::{Problem, path_text, path_texts},
     query::Parameters,
+    session::{Session, tracked},
 };
 use crate::model::{EntityId, Tally};
 
@@ -41,6 +42,7 @@ pub(super) async fn list(
             cursor::read_text(ListKind::Tallies, text, MAX_WRITER_BYTES).ok_or_else(foreign_cursor)
         })
         .transpose()?;
+    Session::of_read(request.headers(), &state).await?;
     let entity = state.store.snapshot().entity(&id)?.unwrap_or_default();
     let mut tallies = Tally::read_all(&entity);
     if let Some(after) = after {
@@ -61,6 +63,7 @@ pub(super) async fn get(
     let (id, writer) = read_path(path)?;
     Parameters::read(request.uri(), &[])?;
     let conditions = Conditions::read(request.headers())?;
+    Session::of_read(request.headers(), &state).await?;
     let entity = state.store.snapshot().entity(&id)?.unwrap_or_default();
     let tally = Tally::read(&entity, &writer)
         .ok_or_else(|| Problem::not_found("this writer has told no count"))?;
@@ -80,23 +83,22 @@ pub(super) async fn put(
     let conditions = Conditions::read(&parts.headers)?;
     let body = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let value = read_value(&body)?;
-    let tally = state
-        .store
-        .write(id, move |edit| {
-            check(&conditions, edit.entity, &writer)?;
-            Tally::raise(edit.entity, &writer, value, edit.dot).map_err(|error| {
-                let out_of_range = error == CounterError::OutOfRange;
-                let problem = Problem::from(error);
-                if out_of_range {
-                    return problem.about("value");
-                }
-                problem
-            })
+    let session = Session::of_write(&parts.headers, &state).await?;
+    let edit = tracked(id.clone(), move |edit| {
+        check(&conditions, edit.entity, &writer)?;
+        Tally::raise(edit.entity, &writer, value, edit.dot).map_err(|error| {
+            let out_of_range = error == CounterError::OutOfRange;
+            let problem = Problem::from(error);
+            if out_of_range {
+                return problem.about("value");
+            }
+            problem
         })
-        .await?;
+    });
+    let (tally, written) = state.store.write(id, edit).await?;
     let mut response = json(StatusCode::OK, &tally)?;
     ETag::of(&to_json(&tally)?).put(&mut response);
-    Ok(response)
+    Ok(session.answer(written).put(response))
 }
 
 fn check(conditions: &Conditions, entity: &Entity, writer: &str) -> Result<(), Problem> {

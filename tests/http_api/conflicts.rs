@@ -157,6 +157,7 @@ async fn one_call_chooses_or_dismisses() {
     expect_problem(send(stale).await, 412, Some("If-Match")).await;
     let chosen = send(server.request("POST", &path(&items[0], "choose"))).await;
     let tag = etag(&chosen);
+    assert!(chosen.headers().contains_key("grapevine-token"));
     let contact = expect(chosen, 200).await;
     assert_eq!(
         (&contact["note"], &contact["conflicts"]),

@@ -32,13 +32,17 @@ fn unheard_of(lives: u8, partitions: usize) -> SessionToken {
     token
 }
 
-const READS: [&str; 6] = [
+const READS: [&str; 10] = [
     "/v1/kv/a",
     "/v1/kv",
     "/v1/contacts/ada",
     "/v1/contacts",
     "/v1/counters/visits",
     "/v1/counters",
+    "/v1/counters/visits/tallies",
+    "/v1/counters/visits/tallies/kiosk",
+    "/v1/conflicts",
+    "/v1/contacts/ada/conflicts",
 ];
 
 #[tokio::test]
@@ -58,6 +62,13 @@ async fn every_write_tells_a_token_that_its_node_accepts_at_once() {
         send(server.request("POST", "/v1/counters/visits/decrement")).await,
         send(server.request("POST", "/v1/counters/visits/reset")).await,
         server.delete("/v1/counters/visits").await,
+        server
+            .json(
+                "PUT",
+                "/v1/counters/visits/tallies/kiosk",
+                &json!({ "value": 3 }),
+            )
+            .await,
         send(
             server
                 .request("POST", "/v1/contacts/import")
