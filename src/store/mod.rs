@@ -55,7 +55,7 @@ pub use rows::{MemoryRows, RowChange, Rows, Table, Visit};
 pub use snapshot::Snapshot;
 pub use state::State;
 pub use stats::StoreStats;
-pub use whole::{compare_listing, read_entities, read_garbage, read_listing, read_state};
+pub use whole::{compare_listing, read_entities, read_listing, read_state};
 
 #[cfg(test)]
 mod tests;

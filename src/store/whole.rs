@@ -202,27 +202,3 @@ fn for_each<R: Rows + ?Sized>(
     )?;
     failed.map_or(Ok(()), Err)
 }
-
-/// The entities of `partition` behind `after` that hold something to be collected some day, `limit` at most.
-pub fn read_garbage<R: Rows + ?Sized>(
-    rows: &R,
-    partition: PartitionId,
-    after: Option<&EntityId>,
-    limit: usize,
-) -> Result<Vec<EntityId>, StoreError> {
-    let mut ids = Vec::new();
-    for_each(
-        rows,
-        Table::Garbage,
-        partition,
-        (after, None),
-        &mut |id, _| {
-            if ids.len() >= limit {
-                return Ok(ControlFlow::Break(()));
-            }
-            ids.push(id);
-            Ok(ControlFlow::Continue(()))
-        },
-    )?;
-    Ok(ids)
-}

@@ -8,7 +8,7 @@ use grapevine::{
         Claim, CommitRecord, EntityId, Issue, Op, Outcome, PartitionId, PartitionState,
         PartitionSummary, Rejoin, Root,
     },
-    store::{Changes, Group, MemoryRows, State, StoreError, Workspace, read_garbage},
+    store::{Changes, Group, MemoryRows, State, StoreError, Table, Workspace, indexed},
     sync::engine::{Engine, Ticket, View},
 };
 use grapevine_crdt::{Dot, ReplicaId, Timestamp, VersionVector};
@@ -199,7 +199,7 @@ impl Node {
                     });
                 }
                 Job::Collect(partition, stable) => {
-                    let ids = read_garbage(&self.rows, partition, None, usize::MAX)
+                    let ids = indexed(&self.rows, Table::Garbage, partition, None, usize::MAX)
                         .expect("rows in memory can be read");
                     let op = Op {
                         partition,

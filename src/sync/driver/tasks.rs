@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::shared::Shared;
 use crate::{
     model::{Claim, EntityId, Op, Outcome, PartitionId},
-    store::{StoreError, compare_listing, read_garbage},
+    store::{StoreError, Table, compare_listing, indexed},
     sync::engine::{Comparison, Event},
 };
 
@@ -103,7 +103,13 @@ async fn collect(
         let cursor = after.clone();
         let read = spawn_blocking(move || {
             let snapshot = store.snapshot();
-            read_garbage(&*snapshot, partition, cursor.as_ref(), MAX_IDS_A_STEP)
+            indexed(
+                &*snapshot,
+                Table::Garbage,
+                partition,
+                cursor.as_ref(),
+                MAX_IDS_A_STEP,
+            )
         });
         let ids = read.await.unwrap_or(Err(StoreError::Closed))?;
         let Some(last) = ids.last().cloned() else {
