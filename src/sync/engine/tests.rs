@@ -2,6 +2,8 @@
 
 mod collection;
 mod floors;
+mod peers;
+mod pushes;
 mod refusals;
 mod rejoin;
 mod repair;
@@ -490,59 +492,6 @@ fn closed_partitions_that_differ_under_equal_vectors_are_an_alarm() {
 }
 
 #[test]
-fn a_commit_is_pushed_to_all_peers_that_are_up() {
-    let mut bench = Bench::with_peers(&[ANN, BOB]);
-    bench.step(Event::PeerDown(BOB));
-    let records: Arc<[_]> = vec![record(US, 0, 1)].into();
-    assert_eq!(
-        bench.step(Event::Committed(records.clone())),
-        [Command::Push(vec![ANN], records)]
-    );
-}
-
-#[test]
-fn a_push_goes_to_the_writer_and_a_gap_is_pulled() {
-    let mut bench = Bench::with_peers(&[ANN]);
-    let advance = |after, upto| Claim::Advance {
-        replica: ANN,
-        after: Seq::new(after),
-        upto: Seq::new(upto),
-    };
-    assert_eq!(
-        bench.hear(ANN, push(vec![record(ANN, 0, 1), record(ANN, 1, 2)])),
-        [
-            apply(0, written(ANN, 1), advance(0, 1)),
-            apply(1, written(ANN, 2), advance(1, 2)),
-        ],
-        "the second builds on the first, which is not applied yet"
-    );
-    assert_eq!(
-        bench.step(Event::Applied(Ticket(1), Outcome::Gap)),
-        [Command::Send(ANN, not_fresh(pull(0, &[], &[], None)))],
-        "the first is still on its way"
-    );
-    assert_eq!(
-        bench.hear(ANN, push(vec![record(ANN, 2, 3)])),
-        [],
-        "it is parked while its partition is pulled"
-    );
-    let told = [(ANN, 2)];
-    bench.hear(ANN, delta(0, written(ANN, 2), &told, 1, None));
-    bench.hold(&told);
-    assert_eq!(
-        bench.step(Event::Applied(Ticket(2), Outcome::Applied)),
-        [apply(3, written(ANN, 3), advance(2, 3))]
-    );
-}
-
-#[test]
-fn a_push_that_is_covered_costs_nothing() {
-    let mut bench = Bench::with_peers(&[ANN]);
-    bench.hold(&[(ANN, 2)]);
-    assert_eq!(bench.hear(ANN, push(vec![record(ANN, 1, 2)])), []);
-}
-
-#[test]
 fn a_pull_that_stands_still_is_given_up_and_begun_anew_by_a_probe() {
     let mut bench = Bench::with_peers(&[ANN]);
     bench.hear(ANN, summaries(&[(ANN, 1)]));
@@ -565,106 +514,4 @@ fn a_pull_that_stands_still_is_given_up_and_begun_anew_by_a_probe() {
             }
         )]
     ));
-}
-
-#[test]
-fn a_lost_connection_ends_its_pulls() {
-    let mut bench = Bench::with_peers(&[ANN]);
-    bench.hear(ANN, summaries(&[(ANN, 1)]));
-    bench.step(Event::PeerDown(ANN));
-    let page = delta(0, written(ANN, 1), &[(ANN, 1)], 5, None);
-    assert_eq!(bench.hear(ANN, page.clone()), []);
-    bench.step(Event::PeerUp(info(ANN)));
-    assert_eq!(bench.hear(ANN, page), []);
-}
-
-#[test]
-fn a_random_peer_is_probed_about_once_a_period() {
-    let mut bench = Bench::with_peers(&[ANN, BOB]);
-    let mut probes = 0;
-    for _ in 0..200 {
-        bench.now_ms += 100;
-        probes += bench.step(Event::Tick).len();
-    }
-    assert!((16..=24).contains(&probes), "{probes} in 20 periods");
-}
-
-#[test]
-fn gossip_of_another_root_is_followed_up_once_a_period() {
-    let mut bench = Bench::with_peers(&[ANN]);
-    assert_eq!(bench.step(Event::Gossiped(ANN, Root(9))), [], "just probed");
-    bench.now_ms += EngineConfig::default().probe_period_ms;
-    let root = bench.held.0.root();
-    assert_eq!(
-        bench.step(Event::Gossiped(ANN, Root(9))),
-        [Command::Send(ANN, Message::Probe { root })]
-    );
-}
-
-#[test]
-fn pulls_are_bounded_and_the_rest_waits_its_turn() {
-    let mut bench = Bench::new(EngineConfig {
-        max_pulls_per_peer: 1,
-        ..EngineConfig::default()
-    });
-    bench.step(Event::PeerUp(info(ANN)));
-    let mut state = State::default();
-    for partition in [4, 5].map(PartitionId::new) {
-        let mut held = PartitionState::default();
-        held.advance(ANN, Seq::new(1));
-        state.set(partition, held);
-    }
-    let summary = |(_, state): (_, &Arc<PartitionState>)| state.summary();
-    let commands = bench.hear(
-        ANN,
-        Message::Summaries {
-            root: state.root(),
-            partitions: state.partitions().map(summary).collect(),
-        },
-    );
-    assert_eq!(commands.len(), 1);
-    bench.now_ms = EngineConfig::default().pull_abandoned_after_ms;
-    let next = bench.step(Event::Tick);
-    assert!(next.iter().any(|command| matches!(
-        command,
-        Command::Send(ANN, Message::Pull { partition, .. }) if partition.get() == 5
-    )));
-}
-
-#[test]
-fn lag_is_what_a_peer_lacks_of_ours() {
-    let mut bench = Bench::with_peers(&[ANN]);
-    assert_eq!(bench.statuses()[0].lag, None);
-    bench.hold(&[(US, 5), (BOB, 1)]);
-    bench.hear(ANN, summaries(&[(ANN, 1)]));
-    assert_eq!(
-        bench.statuses()[0].lag,
-        None,
-        "of one partition only the hash is known"
-    );
-    bench.hear(
-        ANN,
-        delta(0, written(ANN, 1), &[(ANN, 1), (US, 2)], 5, None),
-    );
-    assert_eq!(bench.statuses()[0].lag, Some(4));
-    bench.now_ms += 50;
-    bench.step(Event::PeerDown(ANN));
-    let status = &bench.statuses()[0];
-    assert!(!status.up && !status.agrees);
-    assert_eq!((status.lag, status.last_heard_ms), (Some(4), 50));
-}
-
-#[test]
-fn peers_that_went_down_are_remembered_within_a_bound() {
-    let mut bench = Bench::new(EngineConfig::default());
-    for number in 0..=u128::try_from(MAX_PEERS_REMEMBERED).expect("it fits") {
-        bench.now_ms += 1;
-        let peer = ReplicaId::from_bytes((number + 1_000_000).to_be_bytes());
-        bench.step(Event::PeerUp(info(peer)));
-        bench.step(Event::PeerDown(peer));
-    }
-    let statuses = bench.statuses();
-    assert_eq!(statuses.len(), MAX_PEERS_REMEMBERED);
-    let first = ReplicaId::from_bytes(1_000_000_u128.to_be_bytes());
-    assert!(statuses.iter().all(|status| status.replica != first));
 }
