@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -14,38 +14,59 @@ use tokio::sync::mpsc::WeakSender;
 
 use super::writer::Job;
 
+/// What was open has failed.
+const FAILED: u8 = 1;
+/// What is closed may be tried again.
+const RETRY: u8 = 2;
+
 /// Raised at an error of the storage.
 #[derive(Debug)]
 pub(super) struct Alarm {
-    raised: AtomicBool,
+    raised: AtomicU8,
+    /// How many files readers were given so far.
+    files: AtomicU64,
     queue: WeakSender<Job>,
 }
+
+/// Which of the files that were opened one after the other a reader reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileNumber(u64);
 
 impl Alarm {
     pub(super) const fn new(queue: WeakSender<Job>) -> Self {
         Self {
-            raised: AtomicBool::new(false),
+            raised: AtomicU8::new(0),
+            files: AtomicU64::new(0),
             queue,
         }
     }
 
-    /// Rouses the writer, if it is not roused yet.
+    /// A number for a file that readers read from now on.
+    pub(super) fn next_file(&self) -> FileNumber {
+        FileNumber(self.files.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Rouses the writer: what is open has failed.
     pub(super) fn raise(&self) {
-        if !self.raised.swap(true, Ordering::AcqRel)
-            && let Some(queue) = self.queue.upgrade()
-        {
-            // A queue without room holds steps, which rouse the writer as well.
-            let _full = queue.try_send(Job::Wake);
+        self.rouse(FAILED | RETRY);
+    }
+
+    /// Rouses the writer because `file` cannot be read. One that another has taken the place of says nothing of that.
+    pub(super) fn raise_of(&self, file: FileNumber) {
+        if file.0 == self.files.load(Ordering::Acquire) {
+            self.raise();
+        } else {
+            self.rouse(RETRY);
         }
     }
 
-    /// Raises it after `delay`, so that a storage that failed is tried again though nobody uses it.
-    pub(super) fn raise_after(self: &Arc<Self>, delay: Duration) {
+    /// Rouses the writer after `delay`, so that a storage that failed is tried again though nobody uses it.
+    pub(super) fn retry_after(self: &Arc<Self>, delay: Duration) {
         let alarm = self.clone();
         let timer = thread::Builder::new().name("store-retry".to_owned());
         let started = timer.spawn(move || {
             thread::sleep(delay);
-            alarm.raise();
+            alarm.rouse(RETRY);
         });
         if let Err(error) = started {
             // The next write tries as well.
@@ -53,11 +74,21 @@ impl Alarm {
         }
     }
 
-    pub(super) fn is_raised(&self) -> bool {
-        self.raised.load(Ordering::Acquire)
+    fn rouse(&self, why: u8) {
+        if self.raised.fetch_or(why, Ordering::AcqRel) == 0
+            && let Some(queue) = self.queue.upgrade()
+        {
+            // A queue without room holds steps, which rouse the writer as well.
+            let _full = queue.try_send(Job::Wake);
+        }
     }
 
-    pub(super) fn lower(&self) {
-        self.raised.store(false, Ordering::Release);
+    pub(super) fn is_raised(&self) -> bool {
+        self.raised.load(Ordering::Acquire) != 0
+    }
+
+    /// Lowers it, and says whether what is open has failed.
+    pub(super) fn lower(&self) -> bool {
+        self.raised.swap(0, Ordering::AcqRel) & FAILED != 0
     }
 }

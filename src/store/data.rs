@@ -14,7 +14,11 @@ use redb::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use super::{PartitionState, State, StoreError, Table, alarm::Alarm, overlay::Generation};
+use super::{
+    PartitionState, State, StoreError, Table,
+    alarm::{Alarm, FileNumber},
+    overlay::Generation,
+};
 use crate::{codec, model::PartitionId};
 
 type Bytewise = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -62,6 +66,7 @@ struct StoredPartition {
 pub(super) struct Data {
     database: Database,
     alarm: Arc<Alarm>,
+    number: FileNumber,
 }
 
 impl Data {
@@ -72,7 +77,12 @@ impl Data {
         new_store_id: Uuid,
         alarm: Arc<Alarm>,
     ) -> Result<Self, StoreError> {
-        let data = Self { database, alarm };
+        let number = alarm.next_file();
+        let data = Self {
+            database,
+            alarm,
+            number,
+        };
         let transaction = data.begin()?;
         for table in transaction.list_tables().map_err(StoreError::storage)? {
             let known = Table::ALL.iter().any(|known| known.name() == table.name())
@@ -245,6 +255,7 @@ impl Data {
                 open(Table::Conflicts)?,
             ],
             alarm: self.alarm.clone(),
+            number: self.number,
         }))
     }
 
@@ -418,6 +429,7 @@ pub(super) struct DataView {
     /// In the order of [`Table::ALL`].
     tables: [OpenTable; Table::ALL.len()],
     alarm: Arc<Alarm>,
+    number: FileNumber,
 }
 
 impl core::fmt::Debug for DataView {
@@ -449,7 +461,7 @@ impl DataView {
 
     fn failed(&self, error: redb::StorageError) -> StoreError {
         // Also if the file is closed: it may be that it could not be opened again yet.
-        self.alarm.raise();
+        self.alarm.raise_of(self.number);
         StoreError::storage(error)
     }
 }

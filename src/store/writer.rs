@@ -250,14 +250,15 @@ impl Writer {
     }
 
     fn answer_alarm(&mut self) {
-        self.opener.alarm.lower();
+        let failed = self.opener.alarm.lower();
         match &self.storage {
-            Storage::Open(_) => {
+            Storage::Open(_) if failed => {
                 let fault = self.publication.fault();
                 self.recover(fault.unwrap_or_else(|| Fault::new("a read failed")));
             }
             Storage::Failed { tried_at, .. } if self.is_due(*tried_at) => self.reopen(),
-            Storage::Failed { .. } => {}
+            // It is open since, or it is too early.
+            Storage::Open(_) | Storage::Failed { .. } => {}
         }
     }
 
@@ -329,7 +330,7 @@ impl Writer {
         };
         self.opener
             .alarm
-            .raise_after(self.reopen_period().max(SHORTEST_RETRY));
+            .retry_after(self.reopen_period().max(SHORTEST_RETRY));
     }
 
     fn serve_reads(&self) -> Result<Data, StoreError> {

@@ -441,3 +441,38 @@ async fn a_full_disk_ends_reads_or_needs_a_restart() -> TestResult {
     store.close().await;
     Ok(())
 }
+
+#[tokio::test]
+async fn who_still_reads_a_file_that_failed_stops_writes_to_the_next() -> TestResult {
+    let directory = tempdir()?;
+    let fuses = Fuses::default();
+    let options = StoreOptions {
+        batch_rows: 100,
+        reopen_period_ms: 1,
+        cache_bytes: 0,
+        ..options(directory.path())
+    };
+    let store = open_on(&fuses, options)?;
+    for number in 0..300 {
+        put(&store, &format!("old{number}"), b"v").await?;
+    }
+    let before = store.snapshot();
+    fuses.data.blow_after(0);
+    let mut number = 0;
+    while put(&store, &format!("new{number}"), b"v").await.is_ok() {
+        number += 1;
+    }
+    fuses.data.mend();
+    until(|| store.stats().recoveries > 0).await;
+    let recoveries = store.stats().recoveries;
+    let unread = (0..300)
+        .filter(|number| before.entity(&kv(&format!("old{number}"))).is_err())
+        .count();
+    assert!(unread > 0, "the file that failed is still read");
+    for number in 0..20 {
+        put(&store, &format!("later{number}"), b"v").await?;
+    }
+    assert_eq!(store.stats().recoveries, recoveries);
+    store.close().await;
+    Ok(())
+}
