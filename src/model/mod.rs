@@ -54,7 +54,7 @@ pub use counter::{Counter, Direction, Tally};
 pub use floor::Floor;
 pub use instant::{read_instant, rfc3339};
 pub use offline_edit::{Fate, LostTo, OfflineEdit, kv_json};
-pub use pages::{EntityState, ListingPage, StatePage};
+pub use pages::{CellName, EntityState, ListingPage, StatePage};
 pub(crate) use partition::short_hash;
 pub use partition::{PartitionState, root_term, vector_term};
 pub use rejoin::{Issue, Rejoin};

@@ -1,9 +1,9 @@
 //! What a member takes in whole that was away for so long that others collected what it never took in.
 
-use grapevine_crdt::{Dot, ReplicaId, Timestamp, VersionVector};
+use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
 use serde::{Deserialize, Serialize};
 
-use super::{EntityId, Floor};
+use super::{CellName, EntityId, Floor};
 
 /// The state of one partition of a peer, whose cells were taken in before.
 ///
@@ -17,7 +17,7 @@ pub struct Rejoin {
     /// What the peer has collected of what `vector` covers.
     pub floor: Floor,
     /// What the peer holds: the dots of each entity of the partition, in the order of the ids.
-    pub held: Vec<(EntityId, Vec<Dot>)>,
+    pub held: Vec<(EntityId, Vec<CellName>)>,
     /// Whether the peer's vector did not include our floor: then what only the peer has is written anew too.
     pub refresh_theirs: bool,
     /// Under which names what stays is written anew. The writer fills it in before the step is journaled.

@@ -14,7 +14,8 @@ use super::{
     layout::{self, parse_entity_key},
 };
 use crate::model::{
-    EntityCells, EntityId, EntityState, Floor, ListingPage, PartitionId, PartitionState, StatePage,
+    CellName, EntityCells, EntityId, EntityState, Floor, ListingPage, PartitionId, PartitionState,
+    StatePage,
 };
 
 /// What a dot takes in a frame, about.
@@ -46,11 +47,11 @@ pub fn read_state<R: Rows + ?Sized>(
             return Ok(ControlFlow::Break(()));
         }
         let entity = layout::decode_entity(row)?.entity;
-        let dots: Vec<_> = entity.dots().into_iter().collect();
+        let names = CellName::all(&entity);
         let cells = entity.delta(vector);
-        bytes += id.key().len() + dots.len() * DOT_BYTES;
+        bytes += id.key().len() + names.len() * DOT_BYTES;
         bytes += if cells.is_empty() { 0 } else { row.len() };
-        page.entities.push(EntityState { id, dots, cells });
+        page.entities.push(EntityState { id, names, cells });
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(page)

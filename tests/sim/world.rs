@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use grapevine::{
-    model::{Claim, EntityId, Floor, Op, Rejoin},
+    model::{CellName, Claim, EntityId, Floor, Op, Rejoin},
     store::{compare_listing, read_delta, read_entities, read_listing, read_state},
     sync::{
         Message,
         engine::{Command, Comparison, Engine, Event, Now, PullRequest, Request},
     },
 };
-use grapevine_crdt::{Dot, ReplicaId};
+use grapevine_crdt::ReplicaId;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use crate::{
@@ -375,14 +375,16 @@ impl World {
         }
         self.nodes[number].rejoin = Some(Rejoin::clone(rejoin));
         let ours = Held::of(&self.nodes[number].rows, op.partition);
-        let mut held: BTreeMap<EntityId, BTreeSet<Dot>> = rejoin
+        let mut held: BTreeMap<EntityId, BTreeSet<CellName>> = rejoin
             .held
             .iter()
             .map(|(id, dots)| (id.clone(), dots.iter().copied().collect()))
             .collect();
-        for (dot, id) in ours.dots() {
-            if rejoin.vector.covers(dot) == keeps {
-                held.entry(id).or_default().insert(dot);
+        for (id, entity) in &ours.entities {
+            for name in CellName::all(entity) {
+                if rejoin.vector.covers(name.dot) == keeps {
+                    held.entry(id.clone()).or_default().insert(name);
+                }
             }
         }
         rejoin.held = held

@@ -19,7 +19,7 @@ use grapevine_crdt::{
 
 use super::{Workspace, merge::raise_floor, replace::Old};
 use crate::{
-    model::{Collection, EntityId, Floor, PartitionId, PartitionState, Rejoin},
+    model::{CellName, Collection, EntityId, Floor, PartitionId, PartitionState, Rejoin},
     store::{Rows, StoreError},
 };
 
@@ -138,10 +138,10 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
         let mut changed = raise_floor(state, &rejoin.floor);
         let last = state.vector.get(issue.replica);
         let mut names = Names::new(issue.replica, last, issue.time);
-        let held: BTreeMap<&EntityId, BTreeSet<Dot>> = rejoin
+        let held: BTreeMap<&EntityId, BTreeSet<CellName>> = rejoin
             .held
             .iter()
-            .map(|(id, dots)| (id, dots.iter().copied().collect()))
+            .map(|(id, names)| (id, names.iter().copied().collect()))
             .collect();
         let nothing = BTreeSet::new();
         if let Some((_, latest)) = issue.outside
@@ -211,7 +211,7 @@ fn mend(
 struct Sides<'a> {
     rejoin: &'a Rejoin,
     /// The dots that the peer holds.
-    theirs: &'a BTreeSet<Dot>,
+    theirs: &'a BTreeSet<CellName>,
     /// Our vector before.
     ours: &'a VersionVector,
 }
@@ -224,8 +224,8 @@ impl Sides<'_> {
         floor: &VersionVector,
     ) -> Result<(), StoreError> {
         let we_held_none = entity.dots().iter().all(|dot| !self.ours.covers(*dot));
-        entity.retain(|_, cell| {
-            !self.rejoin.vector.covers(cell.dot) || self.theirs.contains(&cell.dot)
+        entity.retain(|key, cell| {
+            !self.rejoin.vector.covers(cell.dot) || self.theirs.contains(&CellName::of(key, cell))
         });
         if !entity.is_visible() {
             return Ok(());
@@ -244,18 +244,19 @@ impl Sides<'_> {
         // What loses to a cell that stays as it is would win over it with a new time.
         let winning: BTreeSet<FieldKey> = entity
             .fields()
-            .filter(|(_, field)| self.is_one_sided(field.shown().dot))
+            .filter(|(key, field)| self.is_one_sided(key, field.shown()))
             .map(|(key, _)| key.clone())
             .collect();
         reissue(entity, names, Times::Raised, None, |key, cell| {
-            winning.contains(key) && self.is_one_sided(cell.dot)
+            winning.contains(key) && self.is_one_sided(key, cell)
         })?;
         Ok(())
     }
 
     /// Whether a cell is to be written anew: only we have it, or only they have it and do not know our floor.
-    fn is_one_sided(&self, dot: Dot) -> bool {
-        if self.theirs.contains(&dot) {
+    fn is_one_sided(&self, key: &FieldKey, cell: &Cell) -> bool {
+        let dot = cell.dot;
+        if self.theirs.contains(&CellName::of(key, cell)) {
             self.rejoin.refresh_theirs && !self.ours.covers(dot)
         } else {
             !self.rejoin.vector.covers(dot)

@@ -14,7 +14,7 @@
 //! Invariants: one at a time for a node, for the dots of a whole partition are in memory, and in one row of the
 //! journal then; at most [`MAX_HELD_BYTES`] of them. One that failed is not tried again at once.
 
-use grapevine_crdt::{Dot, ReplicaId, Timestamp, VersionVector};
+use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
 
 use super::{
     Now, StateRequest,
@@ -24,7 +24,7 @@ use super::{
     validate::{self, Violation},
 };
 use crate::{
-    model::{Claim, EntityCells, EntityId, Floor, Op, PartitionId, Rejoin, StatePage},
+    model::{CellName, Claim, EntityCells, EntityId, Floor, Op, PartitionId, Rejoin, StatePage},
     sync::Message,
 };
 
@@ -32,7 +32,7 @@ use crate::{
 pub const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
 
 /// What a dot takes.
-const DOT_BYTES: usize = 24;
+const DOT_BYTES: usize = 32;
 
 /// How long after one that failed the next is begun, in milliseconds.
 pub const REJOIN_RETRY_MS: u64 = 10_000;
@@ -52,7 +52,7 @@ pub(super) struct Rejoining {
     cursor: Option<EntityId>,
     /// The vector of the first page.
     vector: Option<VersionVector>,
-    held: Vec<(EntityId, Vec<Dot>)>,
+    held: Vec<(EntityId, Vec<CellName>)>,
     bytes: usize,
     /// The floor of the last page, once that has come.
     floor: Option<Floor>,
@@ -117,14 +117,14 @@ impl Rejoining {
         }
         let mut cells = Vec::new();
         for entity in page.entities {
-            self.bytes += entity.id.key().len() + DOT_BYTES * entity.dots.len();
+            self.bytes += entity.id.key().len() + DOT_BYTES * entity.names.len();
             if !entity.cells.is_empty() {
                 cells.push(EntityCells {
                     id: entity.id.clone(),
                     cells: entity.cells,
                 });
             }
-            self.held.push((entity.id, entity.dots));
+            self.held.push((entity.id, entity.names));
         }
         cells
     }

@@ -4,8 +4,8 @@ use grapevine_crdt::{Dot, FieldCell, ReplicaId, Seq, Timestamp, VersionVector};
 
 use super::{MAX_CLOCK_AHEAD_MS, Now, View, floor, pull::Pull};
 use crate::model::{
-    CommitRecord, DeltaPage, EntityCells, EntityId, EntityState, Invalid, PARTITIONS, PartitionId,
-    PartitionSummary, Root, root_term,
+    CellName, CommitRecord, DeltaPage, EntityCells, EntityId, EntityState, Invalid, PARTITIONS,
+    PartitionId, PartitionSummary, Root, root_term,
 };
 
 /// The most replicas that a vector may name: lives of nodes that ever wrote to one partition.
@@ -179,19 +179,24 @@ pub(super) fn state(
 ) -> Result<(), Violation> {
     cursor(partition, Some(&entity.id))?;
     let wrong = || Violation::Dots(entity.id.clone());
-    let rising = entity.dots.windows(2).all(|pair| pair[0] < pair[1]);
-    let named = entity.dots.iter().all(|dot| dot.seq > Seq::ZERO);
-    if entity.dots.is_empty() || !rising || !named {
+    let rising = entity.names.windows(2).all(|pair| pair[0] < pair[1]);
+    let named = entity.names.iter().all(|name| name.dot.seq > Seq::ZERO);
+    if entity.names.is_empty() || !rising || !named {
         return Err(wrong());
     }
-    let held = |cell: &FieldCell| entity.dots.binary_search(&cell.cell.dot).is_ok();
+    let held = |cell: &FieldCell| {
+        entity
+            .names
+            .binary_search(&CellName::of(&cell.field, &cell.cell))
+            .is_ok()
+    };
     if !entity.cells.iter().all(held) {
         return Err(wrong());
     }
     for cell in &entity.cells {
         EntityCells::check_cell(&entity.id, cell, announced)?;
     }
-    our_dots(partition, entity.dots.iter().copied(), view)
+    our_dots(partition, entity.names.iter().map(|name| name.dot), view)
 }
 
 /// No peer holds writes of our life that we never made.

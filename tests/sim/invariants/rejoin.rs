@@ -2,8 +2,8 @@
 //! had nothing that is shown is left under a name from before, for a tombstone that somebody still holds could
 //! win over it.
 
-use grapevine::model::{Claim, Collection, Rejoin};
-use grapevine_crdt::{Dot, FieldKey};
+use grapevine::model::{CellName, Claim, Collection, Rejoin};
+use grapevine_crdt::FieldKey;
 
 use super::Observed;
 use crate::{held::Held, world::World};
@@ -39,10 +39,10 @@ fn check_held(held: &Held, rejoin: &Rejoin) -> Result<(), String> {
             continue;
         }
         let theirs = rejoin.held.iter().find(|(held, _)| held == id);
-        let theirs: &[Dot] = theirs.map_or(&[], |(_, dots)| dots);
+        let theirs: &[CellName] = theirs.map_or(&[], |(_, names)| names);
         for (key, cell) in entity.cells() {
             let dot = cell.dot;
-            if theirs.contains(&dot) {
+            if theirs.contains(&CellName::of(key, cell)) {
                 continue;
             }
             if rejoin.vector.covers(dot) {

@@ -1,7 +1,7 @@
 //! Taking part in a partition anew.
 
 use super::*;
-use crate::model::{EntityState, Rejoin, StatePage};
+use crate::model::{CellName, EntityState, Rejoin, StatePage};
 
 fn behind(theirs: &[(ReplicaId, u64)], collected: &[(ReplicaId, u64)]) -> Message {
     Message::Behind {
@@ -23,11 +23,18 @@ fn rejoin_pull(page: u32, ours: &[(ReplicaId, u64)], cursor: Option<EntityId>) -
     }
 }
 
+/// The name of the one cell of a write.
+fn name(replica: ReplicaId, seq: u64) -> CellName {
+    let FieldCell { field, mut cell } = written(ANN, 1).remove(0).cells.remove(0);
+    cell.dot = Dot::new(replica, Seq::new(seq));
+    CellName::of(&field, &cell)
+}
+
 fn held(id: &EntityId, replica: ReplicaId, seq: u64) -> EntityState {
     let cells = written(replica, seq).remove(0).cells;
     EntityState {
         id: id.clone(),
-        dots: vec![Dot::new(replica, Seq::new(seq))],
+        names: vec![name(replica, seq)],
         cells,
     }
 }
@@ -106,10 +113,7 @@ fn the_vector_of_the_first_page_is_claimed_with_all_that_the_pages_held() {
     let rejoin = Rejoin {
         vector: vector(&[(ANN, 5)]),
         floor: floor(&[(ANN, 5)]),
-        held: vec![
-            (one, vec![Dot::new(ANN, Seq::new(2))]),
-            (two, vec![Dot::new(ANN, Seq::new(7))]),
-        ],
+        held: vec![(one, vec![name(ANN, 2)]), (two, vec![name(ANN, 7)])],
         refresh_theirs: false,
         issue: None,
     };
@@ -201,9 +205,9 @@ fn impossible_states_are_refused() {
         .expect("many");
     let entity = |dots: &[(ReplicaId, u64)]| EntityState {
         id: one.clone(),
-        dots: dots
+        names: dots
             .iter()
-            .map(|(replica, seq)| Dot::new(*replica, Seq::new(*seq)))
+            .map(|(replica, seq)| name(*replica, *seq))
             .collect(),
         cells: Vec::new(),
     };
