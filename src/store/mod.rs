@@ -42,7 +42,7 @@ mod writer;
 pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
 pub use changes::{ChangesError, ChangesPage, covers_floors, read_changes};
 pub use check::{Finding, Scrubbed, check_partition, scrub};
-pub use delta::{DeltaBudget, read_delta};
+pub use delta::{DeltaBudget, read_delta, read_sound_delta};
 pub use error::StoreError;
 pub use handle::{Store, WriteError};
 pub use index::indexed;

@@ -2,7 +2,7 @@
 //!
 //! Law: repair only adds. What is sound here stays.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use grapevine_crdt::{Dot, Entity, FieldCell};
@@ -24,6 +24,9 @@ enum Found {
     Damaged(Entity),
 }
 
+/// The dots of entities, by what the log says of an entity.
+type Logged = BTreeMap<Bytes, BTreeSet<Dot>>;
+
 impl<R: Rows + ?Sized> Workspace<'_, R> {
     /// Merges cells whether the vector covers them or not; says whether anything changed. Where our own row is
     /// damaged it is made anew from theirs and from those of ours that the log knows.
@@ -34,16 +37,22 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
         entities: &[EntityCells],
     ) -> Result<bool, StoreError> {
         let mut changed = false;
-        let mut damaged = false;
-        for EntityCells { id, cells } in entities {
-            let held = match self.find(partition, id)? {
+        let mut damaged = Vec::new();
+        for entity in entities {
+            match self.find(partition, &entity.id)? {
                 Found::Sound(stored) => {
-                    changed |= self.merge(partition, state, id, cells.iter(), stored)?;
-                    continue;
+                    let cells = entity.cells.iter();
+                    changed |= self.merge(partition, state, &entity.id, cells, stored)?;
                 }
-                Found::Damaged(held) => held,
-            };
-            let old = self.old(partition, id)?;
+                Found::Damaged(held) => damaged.push((entity, held)),
+            }
+        }
+        if damaged.is_empty() {
+            return Ok(changed);
+        }
+        let logged = self.logged(partition, damaged.iter().map(|(entity, _)| &entity.id))?;
+        for (EntityCells { id, cells }, held) in damaged {
+            let old = self.old(partition, id, &logged)?;
             let mut entity = Entity::default();
             for cell in cells {
                 entity.merge_cell(cell.clone());
@@ -60,12 +69,9 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
                 }
             }
             self.replace(partition, state, id, &old, &entity)?;
-            damaged = true;
         }
-        if damaged {
-            self.sum_up(partition, state)?;
-        }
-        Ok(changed | damaged)
+        self.sum_up(partition, state)?;
+        Ok(true)
     }
 
     /// Makes log and index rows of entities anew from the cells held; says whether anything changed. A row whose
@@ -79,6 +85,7 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
     ) -> Result<bool, StoreError> {
         let before = state.clone();
         let mut changed = false;
+        let logged = self.logged(partition, entities.iter().map(|entity| &entity.id))?;
         for EntityCells { id, .. } in entities {
             let entity = match self.find(partition, id)? {
                 Found::Sound(stored) => stored.entity,
@@ -92,7 +99,7 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
                     continue;
                 }
             };
-            let old = self.old(partition, id)?;
+            let old = self.old(partition, id, &logged)?;
             let right = old.hash == layout::entity_hash(id, &entity)?
                 && old.dots == entity.dots()
                 && old.is_garbage == super::replace::is_garbage(id, &entity)
@@ -120,19 +127,43 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
         })
     }
 
-    /// What the tables say of an entity, whether it is the truth or not. Reads the whole log of the partition.
-    fn old(&self, partition: PartitionId, id: &EntityId) -> Result<Old, StoreError> {
-        let key = layout::entity_key(partition, id);
-        let row = self.get(Table::Entities, &key)?;
-        let mut dots = BTreeSet::<Dot>::new();
-        let value = layout::log_value(id);
+    /// The dots that the log names for each of these entities. Reads the whole log of the partition, once for all.
+    fn logged<'i>(
+        &self,
+        partition: PartitionId,
+        ids: impl Iterator<Item = &'i EntityId>,
+    ) -> Result<Logged, StoreError> {
+        let mut logged: Logged = ids
+            .map(|id| (layout::log_value(id), BTreeSet::new()))
+            .collect();
         self.for_each(Table::Log, partition, &mut |key, row| {
-            if row == value
+            if let Some(dots) = logged.get_mut(row)
                 && let Ok(dot) = layout::parse_log_key(key)
             {
                 dots.insert(dot);
             }
         })?;
+        Ok(logged)
+    }
+
+    /// What the tables say of an entity, whether it is the truth or not.
+    fn old(
+        &self,
+        partition: PartitionId,
+        id: &EntityId,
+        logged: &Logged,
+    ) -> Result<Old, StoreError> {
+        let key = layout::entity_key(partition, id);
+        let row = self.get(Table::Entities, &key)?;
+        let value = layout::log_value(id);
+        let mut dots = BTreeSet::new();
+        for dot in logged.get(&value).into_iter().flatten() {
+            // Another entity of this step may have taken the row over.
+            let row = self.get(Table::Log, &layout::log_key(partition, *dot))?;
+            if row.as_ref() == Some(&value) {
+                dots.insert(*dot);
+            }
+        }
         Ok(Old {
             hash: row.as_deref().map_or(0, layout::stored_hash),
             dots,

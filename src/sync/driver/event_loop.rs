@@ -21,7 +21,7 @@ use super::{
     probed::Probed,
     serve::Asked,
     shared::{Inbound, Room, Shared},
-    tasks::{Done, Task},
+    tasks::{Desk, Done, Task},
 };
 use crate::{
     model::{CommitRecord, PartitionId, PartitionState, PartitionSummary, Root},
@@ -73,7 +73,7 @@ pub(super) struct EventLoop {
     pub(super) backlog: VecDeque<Step>,
     pub(super) requests: mpsc::Sender<Asked>,
     /// Work of the engine that reads the store for itself.
-    pub(super) tasks: mpsc::Sender<Task>,
+    pub(super) tasks: Desk,
     /// What was asked of each peer that is up, and what it told.
     pub(super) probed: BTreeMap<ReplicaId, Probed>,
     /// Numbers the times that peers came up.
@@ -154,6 +154,9 @@ impl EventLoop {
             self.peers.break_off_outdated(replica);
         }
         self.watch_clock();
+        for done in self.tasks.take_put_off() {
+            self.step(done.into_event(), None);
+        }
         self.step(Event::Tick, None);
     }
 
@@ -380,10 +383,12 @@ impl EventLoop {
         }
     }
 
-    /// The engine commands one of each kind at a time, so there is always room.
-    fn hand_on(&self, task: Task) {
-        let handed_on = self.tasks.try_send(task);
-        debug_assert!(handed_on.is_ok(), "there is room for one of each kind");
+    /// There is room, unless repairs that were given up wait in great number.
+    fn hand_on(&mut self, task: Task) {
+        if !self.tasks.hand_on(task) {
+            self.shared.counters.tasks_dropped.increment();
+            self.warn("too much work on the store waits; some of it is put off");
+        }
     }
 
     /// Steps stay in order: none passes those that wait.
