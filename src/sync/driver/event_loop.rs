@@ -162,6 +162,7 @@ impl EventLoop {
 
     /// Clocks were compared when links came up. If ours has moved since, they are compared again.
     fn watch_clock(&mut self) {
+        self.shared.store.watch_clock();
         let now = self.shared.now();
         let tolerated_ms = (self.shared.config.max_clock_skew_ms / 6).max(LEAST_MOVE_MS);
         let base_ms = base_ms(now);
