@@ -41,7 +41,7 @@ mod writer;
 
 pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
 pub use changes::{ChangesError, ChangesPage, covers_floors, read_changes};
-pub use check::{Finding, Scrubbed, check_partition, scrub};
+pub use check::{Finding, Scrubbed, check_partition, check_search, scrub};
 pub use delta::{DeltaBudget, read_delta};
 pub use error::StoreError;
 pub use handle::{Store, WriteError};

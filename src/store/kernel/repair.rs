@@ -2,14 +2,16 @@
 //!
 //! Law: repair only adds. What is sound here stays.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use grapevine_crdt::{Dot, Entity, FieldCell};
 
 use super::{Workspace, replace::Old};
 use crate::{
-    model::{EntityCells, EntityId, PartitionId, PartitionState},
+    model::{
+        EntityCells, EntityId, PartitionId, PartitionState, index_rows, indexed_entity, is_indexed,
+    },
     store::{
         Rows, StoreError, Table,
         layout::{self, StoredEntity},
@@ -24,6 +26,9 @@ enum Found {
     Damaged(Entity),
 }
 
+/// The rows of the index of what entities are found by.
+type FoundBy = BTreeMap<EntityId, BTreeSet<Bytes>>;
+
 impl<R: Rows + ?Sized> Workspace<'_, R> {
     /// Merges cells whether the vector covers them or not; says whether anything changed. Where our own row is
     /// damaged it is made anew from theirs and from those of ours that the log knows.
@@ -35,6 +40,7 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
     ) -> Result<bool, StoreError> {
         let mut changed = false;
         let mut damaged = false;
+        let mut found_by = None;
         for EntityCells { id, cells } in entities {
             let held = match self.find(partition, id)? {
                 Found::Sound(stored) => {
@@ -43,7 +49,7 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
                 }
                 Found::Damaged(held) => held,
             };
-            let old = self.old(partition, id)?;
+            let old = self.old(partition, id, entities, &mut found_by)?;
             let mut entity = Entity::default();
             for cell in cells {
                 entity.merge_cell(cell.clone());
@@ -79,6 +85,7 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
     ) -> Result<bool, StoreError> {
         let before = state.clone();
         let mut changed = false;
+        let mut found_by = None;
         for EntityCells { id, .. } in entities {
             let entity = match self.find(partition, id)? {
                 Found::Sound(stored) => stored.entity,
@@ -92,11 +99,12 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
                     continue;
                 }
             };
-            let old = self.old(partition, id)?;
+            let old = self.old(partition, id, entities, &mut found_by)?;
             let right = old.hash == layout::entity_hash(id, &entity)?
                 && old.dots == entity.dots()
                 && old.is_garbage == super::replace::is_garbage(id, &entity)
-                && old.has_conflicts == entity.has_conflicts();
+                && old.has_conflicts == entity.has_conflicts()
+                && old.found_by == index_rows(id, &entity);
             if !right {
                 self.replace(partition, state, id, &old, &entity)?;
                 changed = true;
@@ -120,8 +128,15 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
         })
     }
 
-    /// What the tables say of an entity, whether it is the truth or not. Reads the whole log of the partition.
-    fn old(&self, partition: PartitionId, id: &EntityId) -> Result<Old, StoreError> {
+    /// What the tables say of an entity, whether it is the truth or not. Reads the whole log of the partition, and,
+    /// into `found_by`, once for all `entities`, the whole index of contacts if one of them is in it.
+    fn old(
+        &self,
+        partition: PartitionId,
+        id: &EntityId,
+        entities: &[EntityCells],
+        found_by: &mut Option<FoundBy>,
+    ) -> Result<Old, StoreError> {
         let key = layout::entity_key(partition, id);
         let row = self.get(Table::Entities, &key)?;
         let mut dots = BTreeSet::<Dot>::new();
@@ -138,7 +153,31 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
             dots,
             is_garbage: self.get(Table::Garbage, &key)?.is_some(),
             has_conflicts: self.get(Table::Conflicts, &key)?.is_some(),
+            found_by: if is_indexed(id) {
+                let all = match found_by {
+                    Some(all) => all,
+                    None => found_by.insert(self.found_by(entities)?),
+                };
+                all.get(id).cloned().unwrap_or_default()
+            } else {
+                BTreeSet::new()
+            },
         })
+    }
+
+    /// The rows that the index has for `entities`, whatever their cells say.
+    fn found_by(&self, entities: &[EntityCells]) -> Result<FoundBy, StoreError> {
+        let ids: BTreeSet<&EntityId> = entities.iter().map(|entity| &entity.id).collect();
+        let mut found = FoundBy::new();
+        self.for_each_between(Table::Search, &[], &[], &mut |key, _| {
+            if let Some(id) = indexed_entity(key)
+                && ids.contains(&id)
+            {
+                let row = Bytes::copy_from_slice(key);
+                found.entry(id).or_default().insert(row);
+            }
+        })?;
+        Ok(found)
     }
 
     /// Digest and counts of a partition, from all its rows.

@@ -14,3 +14,4 @@ mod model;
 mod offline;
 mod readers;
 mod restart;
+mod search;
