@@ -43,7 +43,7 @@ mod writer;
 
 pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
 pub use changes::{ChangesError, ChangesPage, covers_floors, read_changes};
-pub use check::{Finding, Scrubbed, check_partition, scrub};
+pub use check::{Finding, Scrubbed, check_partition, check_search, scrub};
 pub use clock_watch::{CLOCK_LEAP_MS, ClockWatch, LEAPS_COUNTED_FOR_MS, MAX_LEAPS};
 pub use delta::{DeltaBudget, read_delta, read_sound_delta};
 pub use error::StoreError;

@@ -15,3 +15,4 @@ mod model;
 mod offline;
 mod readers;
 mod restart;
+mod search;
