@@ -25,7 +25,7 @@ const LAYERS: [&[&str]; 8] = [
 const SHARED: [usize; 4] = [0, 1, 6, 7];
 
 /// What is pure: it is told the time, and handed its randomness.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "model",
     "codec",
     "sync::messages",
@@ -38,6 +38,7 @@ const PURE: [&str; 14] = [
     "store::index",
     "store::check",
     "store::listing",
+    "store::within",
     "store::rows",
     "store::state",
 ];

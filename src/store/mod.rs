@@ -1,6 +1,6 @@
 //! The store: what a node holds, kept so that a crash loses nothing acknowledged.
 //!
-//! The *kernel* (`kernel`, `layout`, `delta`, `changes`, `whole`, `index`, `check`, `listing`) is pure: it decides what
+//! The *kernel* (`kernel`, `layout`, `delta`, `changes`, `whole`, `index`, `check`, `listing`, `within`) is pure: it decides what
 //! a write changes in rows,
 //! log, vectors and digests, over anything that can be read as [`Rows`]. The shell around it keeps the rows
 //! in redb (`writer`, `journal`, `overlay`, `applier`, `data`), publishes snapshots (`publication`, the only
@@ -16,6 +16,7 @@ mod alarm;
 mod applier;
 mod changes;
 mod check;
+mod commit;
 mod data;
 mod delta;
 mod disk;
@@ -37,11 +38,13 @@ mod state;
 mod stats;
 mod step;
 mod whole;
+mod within;
 mod writer;
 
 pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
 pub use changes::{ChangesError, ChangesPage, covers_floors, read_changes};
 pub use check::{Finding, Scrubbed, check_partition, scrub};
+pub use commit::Commit;
 pub use delta::{DeltaBudget, read_delta};
 pub use error::StoreError;
 pub use handle::{Store, WriteError};
@@ -56,6 +59,7 @@ pub use snapshot::Snapshot;
 pub use state::State;
 pub use stats::StoreStats;
 pub use whole::{compare_listing, read_entities, read_listing, read_state};
+pub use within::{HeldRow, Range, list_groups, list_within};
 
 #[cfg(test)]
 mod tests;
