@@ -39,6 +39,7 @@ const PURE: [&str; 15] = [
     "store::check",
     "store::clock_watch",
     "store::listing",
+    "store::within",
     "store::rows",
     "store::state",
 ];

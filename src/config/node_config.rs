@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Allowed, ConfigError, MAX_NAME_CHARS, MAX_SEEDS, Number, SETTINGS};
+use crate::model::Retention;
 
 /// The most characters of the host of a seed: a DNS name has no more.
 const MAX_HOST_CHARS: usize = 253;
@@ -52,6 +53,15 @@ pub struct NodeConfig {
     /// How long a read waits for the writes that its session token names, in milliseconds: 0 to 60,000.
     /// Default 2,000.
     pub token_wait_ms: u64,
+    /// The most messages that are kept of a topic: 1 to 10,000,000. Default 100,000.
+    pub topic_max_messages: u64,
+    /// How long a message is kept, in seconds: 1 to 3,153,600,000. Default 31,536,000 (a year).
+    pub topic_max_age_s: u64,
+    /// How many clients may listen at once, to topics or to all changes: 0 to 15,000. Default 10,000.
+    pub max_listeners: usize,
+    /// How often those who listen hear something whatever happens, in milliseconds: 100 to 600,000. Default
+    /// 15,000.
+    pub heartbeat_ms: u64,
 }
 
 impl NodeConfig {
@@ -77,11 +87,24 @@ impl NodeConfig {
             max_body_bytes: 0,
             request_timeout_ms: 0,
             token_wait_ms: 0,
+            topic_max_messages: 0,
+            topic_max_age_s: 0,
+            max_listeners: 0,
+            heartbeat_ms: 0,
         };
         for (_, number) in numbers() {
             (number.set)(&mut config, number.default);
         }
         config
+    }
+
+    /// How much is kept of any topic.
+    #[must_use]
+    pub const fn topic_retention(&self) -> Retention {
+        Retention {
+            count: Some(self.topic_max_messages),
+            seconds: Some(self.topic_max_age_s),
+        }
     }
 
     /// Whether every setting is allowed. Opens nothing, resolves nothing.

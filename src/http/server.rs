@@ -34,7 +34,7 @@ use super::{
 use crate::cluster::ClusterView;
 
 /// The most connections at once; others wait in the listener's backlog.
-pub const MAX_CONNECTIONS: usize = 8_192;
+pub const MAX_CONNECTIONS: usize = 16_384;
 /// How long the headers of a request, and so the pause between two requests, may take.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// The most bytes of request line and headers together; hyper allows 100 headers at most.
@@ -56,6 +56,7 @@ const BUNDLE: &str = "/v1/bundle";
 pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Future<Output = ()>) {
     let request_timeout = state.limits.request_timeout;
     let cluster = state.cluster.clone();
+    let feed = state.feed.clone();
     let router = router(state);
     let rooms = Rooms::new(MAX_BODIES_BYTES);
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -94,6 +95,7 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
         });
     }
     drop(listener);
+    feed.close();
     closing.cancel();
     tasks.close();
     if timeout(SHUTDOWN_GRACE, tasks.wait()).await.is_err() {
@@ -129,7 +131,7 @@ async fn serve_connection<S, A, F>(
     closing: CancellationToken,
     taken_within: Duration,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     A: Fn(Request<Incoming>) -> F,
     F: Future<Output = Result<Response<Body>, Infallible>>,
 {
@@ -143,7 +145,8 @@ async fn serve_connection<S, A, F>(
         .serve_connection(
             TokioIo::new(Paced::new(stream, taken_within)),
             service_fn(answer),
-        );
+        )
+        .with_upgrades();
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -1,6 +1,6 @@
 //! What the store holds, as types: collections, partitions, and what travels between replicas.
 //!
-//! `contact*`, `counter` and `kv` are typed views over [`grapevine_crdt::Entity`], `vcard*` reads contacts from
+//! `contact*`, `counter`, `kv`, `topic` and `message` are typed views over [`grapevine_crdt::Entity`], `vcard*` reads contacts from
 //! address book files; they know nothing of storage, the network or HTTP, and are told the time.
 
 mod address;
@@ -24,6 +24,7 @@ mod floor;
 mod fold;
 mod instant;
 pub mod kv;
+mod message;
 mod offline_contact;
 mod offline_edit;
 mod pages;
@@ -33,6 +34,7 @@ mod rejoin;
 mod replication;
 mod session_token;
 mod token_text;
+mod topic;
 mod vcard;
 pub mod vcard_edit;
 mod vcard_lines;
@@ -61,6 +63,10 @@ pub use contact_trim::{MAX_CONFLICT_AGE_MS, MAX_CONFLICTS_PER_FIELD, trim};
 pub use counter::{Counter, Direction, Tally};
 pub use floor::Floor;
 pub use instant::{read_instant, rfc3339};
+pub use message::{
+    InvalidMessage, MAX_AUTHOR_BYTES, MAX_MESSAGE_BYTES, Message, MessageDraft, MessageId,
+    PostedUnder,
+};
 pub use offline_edit::{Fate, LostTo, OfflineEdit, kv_json};
 pub use pages::{CellName, EntityState, ListingPage, StatePage};
 pub(crate) use partition::short_hash;
@@ -72,6 +78,7 @@ pub use replication::{
 };
 pub use session_token::{MAX_SESSION_TOKEN_BYTES, SessionToken};
 pub use token_text::InvalidToken;
+pub use topic::{InvalidTopic, MAX_TOPIC_BYTES, Retention, Topic, TopicEntity, read_topic_key};
 pub use vcard::{Card, CardFile, RejectedCard, RejectedProperty};
 pub use vcard_edit::Source;
 pub use vcard_lines::{MAX_CARD_BYTES, UnreadableFile};

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -19,6 +19,7 @@ use super::{
     addresses::Addresses,
     http,
     membership::{Known, Membership, read_roster},
+    retention::Keeping,
     trimming::{Trimming, TrimmingTask},
     view::View,
 };
@@ -48,6 +49,7 @@ pub struct Node {
     membership_stopping: CancellationToken,
     membership: JoinHandle<()>,
     trimming: TrimmingTask,
+    keeping: TrimmingTask,
 }
 
 impl Node {
@@ -122,6 +124,7 @@ impl Node {
         self.membership_stopping.cancel();
         let _panicked = self.membership.await;
         self.trimming.stop().await;
+        self.keeping.stop().await;
         self.driver.shutdown().await;
         self.gossip.shutdown().await;
         self.store.close().await;
@@ -199,7 +202,15 @@ impl Node {
             driver: driver.clone(),
             known,
         });
-        let trimming = Trimming::start(store.clone(), Arc::clone(&cluster), clock);
+        let trimming = Trimming::start(store.clone(), Arc::clone(&cluster), clock.clone());
+        let keeping = Keeping {
+            store: store.clone(),
+            cluster: Arc::clone(&cluster),
+            clock: clock.clone(),
+            most: config.topic_retention(),
+            counted: Mutex::default(),
+        }
+        .start();
         let http_stopping = CancellationToken::new();
         let name = config.name.clone();
         let http = tokio::spawn(http::serve(http::Parts {
@@ -207,6 +218,7 @@ impl Node {
             store: store.clone(),
             cluster: Arc::clone(&cluster),
             config,
+            clock,
             stopping: http_stopping.clone(),
         }));
         tracing::info!(
@@ -229,6 +241,7 @@ impl Node {
             membership_stopping,
             membership,
             trimming,
+            keeping,
         })
     }
 }

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Edit, Identity, Outcome, Snapshot, StoreError, StoreOptions, StoreStats,
+    Commit, Edit, Identity, Outcome, Snapshot, StoreError, StoreOptions, StoreStats,
     alarm::Alarm,
     applier::Applier,
     disk::{Disk, FileSystem},
@@ -194,6 +194,14 @@ impl Store {
     #[must_use]
     pub fn subscribe(&self, capacity: usize) -> mpsc::Receiver<Arc<[CommitRecord]>> {
         self.inner.publication.subscribe(capacity)
+    }
+
+    /// Every commit from now on, local or not. At most `capacity` wait; who does not keep up is told no more, and
+    /// the channel closes. So it does when the files were opened again after a failure, for then something may be
+    /// there of which nobody was told.
+    #[must_use]
+    pub fn watch(&self, capacity: usize) -> mpsc::Receiver<Commit> {
+        self.inner.publication.watch(capacity)
     }
 
     /// The root after every commit, local or not.
