@@ -26,7 +26,7 @@ const LAYERS: [&[&str]; 9] = [
 const SHARED: [usize; 4] = [0, 1, 7, 8];
 
 /// What is pure: it is told the time, and handed its randomness.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "model",
     "codec",
     "sync::messages",
@@ -38,6 +38,7 @@ const PURE: [&str; 14] = [
     "store::whole",
     "store::index",
     "store::check",
+    "store::clock_watch",
     "store::listing",
     "store::rows",
     "store::state",
