@@ -26,7 +26,7 @@ const LAYERS: [&[&str]; 9] = [
 const SHARED: [usize; 4] = [0, 1, 7, 8];
 
 /// What is pure: it is told the time, and handed its randomness.
-const PURE: [&str; 15] = [
+const PURE: [&str; 16] = [
     "model",
     "codec",
     "sync::messages",
