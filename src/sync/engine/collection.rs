@@ -148,6 +148,7 @@ impl Engine {
             let before = (stable.clone(), state.steps);
             self.collecting.done.insert(partition, before);
             self.collecting.under_way = Some(partition);
+            self.pulls.forget_torn(partition);
             step.commands.push(Command::Collect { partition, stable });
             return;
         }

@@ -255,7 +255,7 @@ impl Engine {
 
     /// Nothing is wanted of a peer whose frames may have been lost with its connection.
     fn forget_work(&mut self, peer: ReplicaId) {
-        self.pulls.forget_peer(peer);
+        self.pulls.tear_off(peer);
         self.forget_rejoin(peer);
         self.forget_repair(peer);
         self.divergences.forget_peer(peer);
@@ -270,6 +270,7 @@ impl Engine {
         let taken = self.take(step, sender, message);
         if let Err(violation) = taken {
             self.forget_work(sender);
+            self.pulls.forget_torn_of(sender);
             if matches!(violation, Violation::OurWrites(_)) {
                 step.commands.push(Command::NewLife);
             }
