@@ -18,6 +18,10 @@ pub(super) enum ListKind {
     ContactConflicts,
     /// The conflicts of all contacts.
     Conflicts,
+    /// Contacts, in the order of their names or as a query finds them.
+    Contacts,
+    /// Contacts that may be one.
+    Duplicates,
 }
 
 impl ListKind {
@@ -28,6 +32,8 @@ impl ListKind {
             Self::Tallies => 0xf0,
             Self::ContactConflicts => 0xf1,
             Self::Conflicts => 0xf2,
+            Self::Contacts => 0xf3,
+            Self::Duplicates => 0xf4,
         }
     }
 }

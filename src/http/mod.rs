@@ -7,18 +7,22 @@
 //!
 //! It must not know peers, how the store keeps anything, or how cells merge.
 
+mod absorb;
 mod body;
 mod bundle;
 mod changes;
 mod cluster;
 mod conditions;
 mod conflicts;
+mod contact_list;
 mod contacts;
 mod counters;
 mod cursor;
+mod duplicates;
 mod health;
 mod idempotency;
 mod import;
+mod items;
 mod kv;
 mod merge;
 mod page;

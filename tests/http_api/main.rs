@@ -1,5 +1,6 @@
 //! The HTTP API against a real listener: every status, every bound, and every kind of bad input.
 
+mod address_book;
 mod burst;
 mod cluster;
 mod conflicts;
