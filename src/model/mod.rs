@@ -6,6 +6,7 @@
 mod address;
 mod changes_token;
 mod contact;
+mod contact_absorb;
 pub mod contact_conflict;
 #[cfg(test)]
 mod contact_conflict_laws;
@@ -43,6 +44,7 @@ mod vcard_property;
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
 pub use changes_token::{ChangesToken, MAX_CHANGES_TOKEN_BYTES, Pass, Resume};
 pub use contact::{Contact, Email, Phone};
+pub use contact_absorb::{MAX_ABSORBED, absorb, has_absorbed};
 pub use contact_conflict::{Conflict, Settlement, Version};
 pub use contact_draft::ContactDraft;
 pub use contact_edit::{Change, Creation, WriteStamp};

@@ -3,6 +3,7 @@
 #[path = "../support/events.rs"]
 mod events;
 
+mod address_book;
 mod burst;
 mod cluster;
 mod conflicts;
