@@ -109,6 +109,9 @@ impl Layers {
                 (number.set)(&mut config, value);
             }
         }
+        if let Some(origins) = self.given.get("cors_origins") {
+            config.cors_origins.clone_from(&origins.values);
+        }
         config.validate().map_err(|error| self.with_origin(error))?;
         Ok(config)
     }
@@ -178,7 +181,7 @@ impl Layers {
 
     fn put(&mut self, setting: &'static Setting, values: Vec<String>, origin: Origin) {
         let values = match setting.allowed {
-            Allowed::Seeds => values
+            Allowed::Seeds | Allowed::Origins => values
                 .iter()
                 .flat_map(|value| value.split(','))
                 .map(|seed| seed.trim().to_owned())
@@ -262,11 +265,11 @@ fn ours(name: &OsStr) -> Option<String> {
 fn texts(allowed: Allowed, value: &toml::Value) -> Option<Vec<String>> {
     match (allowed, value) {
         (Allowed::Number(_), toml::Value::Integer(number)) => Some(vec![number.to_string()]),
-        (Allowed::Seeds, toml::Value::Array(seeds)) => seeds
+        (Allowed::Seeds | Allowed::Origins, toml::Value::Array(texts)) => texts
             .iter()
             .map(|seed| seed.as_str().map(str::to_owned))
             .collect(),
-        (Allowed::Number(_) | Allowed::Seeds, _) => None,
+        (Allowed::Number(_) | Allowed::Seeds | Allowed::Origins, _) => None,
         (
             Allowed::Name | Allowed::Path | Allowed::Address | Allowed::Word(_) | Allowed::Filter,
             value,
@@ -278,7 +281,7 @@ fn texts(allowed: Allowed, value: &toml::Value) -> Option<Vec<String>> {
 const fn toml_type(setting: &Setting) -> &'static str {
     match setting.allowed {
         Allowed::Number(_) => "a whole number",
-        Allowed::Seeds => "a list of strings",
+        Allowed::Seeds | Allowed::Origins => "a list of strings",
         Allowed::Name | Allowed::Path | Allowed::Address | Allowed::Word(_) | Allowed::Filter => {
             "a string"
         }

@@ -225,7 +225,7 @@ mod tests {
     fn frames_that_nobody_takes_grow_without_bound() {
         let mut waiting = Waiting::default();
         let id = EntityId::new(Collection::Kv, "key").expect("a good key");
-        let mut frame = |size: usize| {
+        let frame = |size: usize| {
             let mut built = FrameBuilder::default();
             built.push("change", id.clone(), &vec![b'1'; size]);
             built

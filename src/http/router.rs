@@ -9,7 +9,8 @@ use axum::{
 };
 
 use super::{
-    HttpState, bundle, changes, cluster, conflicts, contacts, counters, health, import, kv, merge,
+    HttpState, batch, bundle, changes, cluster, conflicts, contacts, counters, health, import, kv,
+    merge,
     problem::{Problem, ProblemKind},
     tallies, topic_settings, topics, watch,
 };
@@ -72,6 +73,7 @@ pub fn router(state: HttpState) -> Router {
         )
         .route("/v1/topics/{topic}/stream", get(watch::stream))
         .route("/v1/watch", get(watch::watch))
+        .route("/v1/batch", post(batch::post))
         .route("/v1/changes", get(changes::get).post(changes::post))
         .route("/v1/merge", post(merge::post))
         .route("/v1/cluster", get(cluster::get))

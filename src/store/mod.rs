@@ -14,6 +14,7 @@
 
 mod alarm;
 mod applier;
+mod batch;
 mod changes;
 mod check;
 mod commit;
@@ -42,6 +43,7 @@ mod within;
 mod writer;
 
 pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
+pub use batch::BatchWriter;
 pub use changes::{ChangesError, ChangesPage, covers_floors, read_changes};
 pub use check::{Finding, Scrubbed, check_partition, scrub};
 pub use commit::Commit;

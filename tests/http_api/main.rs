@@ -3,11 +3,14 @@
 #[path = "../support/events.rs"]
 mod events;
 
+mod batch;
 mod burst;
 mod cluster;
 mod conflicts;
 mod contacts;
+mod cors;
 mod counters;
+mod expiry;
 mod import;
 mod kv;
 mod lists;
