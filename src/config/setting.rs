@@ -10,6 +10,9 @@ pub const MAX_NAME_CHARS: usize = 63;
 /// The most seeds of a node.
 pub const MAX_SEEDS: usize = 64;
 
+/// The most origins of web pages that may be let in.
+pub const MAX_ORIGINS: usize = 64;
+
 /// A setting that is a whole number.
 #[derive(Clone, Copy, Debug)]
 pub struct Number {
@@ -51,6 +54,8 @@ pub enum Allowed {
     Switch(Switch),
     /// Up to [`MAX_SEEDS`] of `host:port`, the host an IP address or a DNS name, the port 1 to 65,535.
     Seeds,
+    /// Up to [`MAX_ORIGINS`] origins of web pages, such as `https://example.org`, or `*` for all.
+    Origins,
     /// A number within a range.
     Number(Number),
     /// One of these words.
@@ -77,6 +82,10 @@ impl fmt::Display for Allowed {
             Self::Seeds => write!(
                 f,
                 "up to {MAX_SEEDS} of host:port, the host an IP address or a DNS name, the port from 1 to 65535"
+            ),
+            Self::Origins => write!(
+                f,
+                "up to {MAX_ORIGINS} origins as in https://example.org or http://localhost:8080, or * for all"
             ),
             Self::Number(number) => {
                 write!(f, "{} to {} {}", number.min, number.max, number.unit)
@@ -419,6 +428,15 @@ pub const SETTINGS: &[Setting] = &[
         }),
         scope: Scope::Behaviour,
         default: None,
+    },
+    Setting {
+        key: "cors_origins",
+        flag: "cors-origin",
+        value_name: "ORIGIN",
+        about: "Web pages that may ask this node from a browser; repeat the flag, or part them by commas",
+        allowed: Allowed::Origins,
+        scope: Scope::Behaviour,
+        default: Some("none"),
     },
     Setting {
         key: "log_format",

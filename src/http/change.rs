@@ -42,14 +42,16 @@ pub(super) fn topic_message(
 
 /// The JSON of a change as those who watch everything get it: the entity as it stands in `snapshot`; `None` if it
 /// is the system's own, or cannot be read.
-pub(super) fn watched_json(snapshot: &Snapshot, id: &EntityId) -> Option<Vec<u8>> {
+pub(super) fn watched_json(snapshot: &Snapshot, id: &EntityId, now_ms: u64) -> Option<Vec<u8>> {
     let entity = snapshot.entity(id).ok()?.unwrap_or_default();
     let shown = match id.collection() {
         Collection::Contacts => Contact::read(id.key(), &entity).map(|contact| json!(contact)),
         Collection::Counters => entity
             .is_visible()
             .then(|| json!(Counter::read(id.key(), &entity))),
-        Collection::Kv => KeyValue::read(&entity).map(|value| kv_json(&value, MAX_TOLD_BYTES)),
+        Collection::Kv => {
+            KeyValue::read(&entity, now_ms).map(|value| kv_json(&value, MAX_TOLD_BYTES))
+        }
         Collection::Topics => match read_topic_key(id.key())? {
             (topic, TopicEntity::Message(message)) => {
                 Message::read(&topic, message, &entity).map(|message| json!(message))

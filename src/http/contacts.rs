@@ -76,7 +76,7 @@ pub(super) async fn create(
     Ok(session.answer(written).put(response))
 }
 
-fn create_once(
+pub(super) fn create_once(
     edit: &Edit<'_>,
     draft: &ContactDraft,
     request_hash: &[u8],
@@ -227,7 +227,7 @@ pub(super) fn absent() -> Problem {
 }
 
 /// The contact as it will be shown, which an edit that makes or changes one always leaves visible.
-fn show(key: &str, edit: &Edit<'_>, cells: &[FieldCell]) -> Result<Contact, Problem> {
+pub(super) fn show(key: &str, edit: &Edit<'_>, cells: &[FieldCell]) -> Result<Contact, Problem> {
     contact_edit::after(key, edit.entity, cells)
         .ok_or_else(|| Problem::internal(&"an edit left its contact hidden"))
 }

@@ -21,13 +21,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    HttpState,
     change::{topic_message, watched_json},
     frame::{Frame, FrameBuilder, Waiting},
     problem::Problem,
 };
 use crate::{
+    clock::WallClock,
     model::{ChangesToken, PartitionId, Topic},
-    store::{Commit, Snapshot, Store},
+    store::{Commit, Snapshot},
 };
 
 /// How many commits may wait for the task.
@@ -85,28 +87,29 @@ impl Feed {
     }
 
     /// Everything from now on.
-    pub(super) fn watch(&self, store: &Store) -> Frames {
-        self.with_channels(store, |channels| channels.watchers.subscribe())
+    pub(super) fn watch(&self, state: &HttpState) -> Frames {
+        self.with_channels(state, |channels| channels.watchers.subscribe())
     }
 
     /// The messages of a topic from now on.
-    pub(super) fn listen(&self, store: &Store, topic: &Topic) -> Frames {
-        self.with_channels(store, |channels| {
+    pub(super) fn listen(&self, state: &HttpState, topic: &Topic) -> Frames {
+        self.with_channels(state, |channels| {
             let channel = channels.topics.entry(topic.clone());
             let channel = channel.or_insert_with(|| broadcast::Sender::new(TOPIC_FRAMES));
             channel.subscribe()
         })
     }
 
-    fn with_channels<T>(&self, store: &Store, take: impl FnOnce(&mut Channels) -> T) -> T {
+    fn with_channels<T>(&self, state: &HttpState, take: impl FnOnce(&mut Channels) -> T) -> T {
         let mut channels = self.channels.lock().expect(NOT_POISONED);
         let channels = channels.get_or_insert_with(|| {
             let task = Task {
                 channels: self.channels.clone(),
                 waiting: Waiting::default(),
+                clock: state.clock.clone(),
                 untold: None,
             };
-            let commits = store.watch(MAX_WAITING_COMMITS);
+            let commits = state.store.watch(MAX_WAITING_COMMITS);
             tokio::spawn(task.run(commits, self.heartbeat, self.closing.clone()));
             Channels {
                 watchers: broadcast::Sender::new(WATCH_FRAMES),
@@ -127,6 +130,7 @@ impl Drop for Feed {
 struct Task {
     channels: Arc<Mutex<Option<Channels>>>,
     waiting: Waiting,
+    clock: Arc<dyn WallClock>,
     /// The last commit of which those who watch everything were not told how far it reaches.
     untold: Option<Arc<Snapshot>>,
 }
@@ -164,6 +168,7 @@ impl Task {
         };
         let snapshot = &commit.snapshot;
         let is_watched = channels.watchers.receiver_count() > 0;
+        let now_ms = self.clock.unix_ms();
         let mut all = FrameBuilder::default();
         let mut topics: BTreeMap<Topic, FrameBuilder> = BTreeMap::new();
         for id in commit.ids.iter() {
@@ -173,7 +178,7 @@ impl Task {
                 let frame = topics.entry(topic).or_default();
                 frame.push("message", id.clone(), &json);
             }
-            if is_watched && let Some(json) = watched_json(snapshot, id) {
+            if is_watched && let Some(json) = watched_json(snapshot, id, now_ms) {
                 all.push("change", id.clone(), &json);
             }
         }

@@ -110,7 +110,7 @@ impl Listener {
         since: Option<ChangesToken>,
     ) -> Result<Self, Problem> {
         let place = state.feed.place()?;
-        let frames = state.feed.watch(&state.store);
+        let frames = state.feed.watch(&state);
         let told = state.store.snapshot();
         let is_new = since.is_none();
         let mut listener = Self {
@@ -141,7 +141,7 @@ impl Listener {
         from: Option<MessageId>,
     ) -> Result<Self, Problem> {
         let place = state.feed.place()?;
-        let frames = state.feed.listen(&state.store, &topic);
+        let frames = state.feed.listen(&state, &topic);
         let told = state.store.snapshot();
         let missed = match (seen, from) {
             (Some(seen), _) => {
@@ -262,6 +262,7 @@ impl Listener {
             Subject::Messages(_) => Filter::default(),
         };
         let read = snapshot.clone();
+        let now_ms = self.state.clock.unix_ms();
         let (frame, token, more) = blocking(move || {
             let page = read_changes(&*read, read.state(), source, token, PAGE);
             let page = page.map_err(|error| match error {
@@ -271,7 +272,7 @@ impl Listener {
             let mut frame = FrameBuilder::default();
             for (id, _) in page.entities {
                 if filter.takes(&id)
-                    && let Some(json) = watched_json(&read, &id)
+                    && let Some(json) = watched_json(&read, &id, now_ms)
                 {
                     frame.push("change", id, &json);
                 }

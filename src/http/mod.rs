@@ -8,6 +8,7 @@
 //! It must not know peers, how the store keeps anything, or how cells merge.
 
 mod absorb;
+mod batch;
 mod body;
 mod bundle;
 mod change;
@@ -17,6 +18,7 @@ mod conditions;
 mod conflicts;
 mod contact_list;
 mod contacts;
+mod cors;
 mod counters;
 mod cursor;
 mod duplicates;
@@ -45,6 +47,7 @@ mod topic_settings;
 mod topics;
 mod watch;
 
+pub use batch::MAX_WRITES_PER_BATCH;
 pub use import::MAX_CARDS_PER_IMPORT;
 pub use merge::MAX_EDITS_PER_MERGE;
 pub use page::{MAX_PAGE_LIMIT, MAX_SCANNED_PER_PAGE};

@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_list_of_large_values_reads_no_more_of_them_than_its_bound() {
         let dot = Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(1));
-        let value = kv::encode("text/plain", &vec![0; 8 * 1_024 * 1_024]).expect("it fits");
+        let value = kv::encode("text/plain", &vec![0; 8 * 1_024 * 1_024], None).expect("it fits");
         let mut entity = Entity::default();
         entity.merge_cell(kv::put(value, dot, Timestamp::ZERO));
         let mut page = Page::new(1_000);

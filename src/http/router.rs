@@ -9,8 +9,8 @@ use axum::{
 };
 
 use super::{
-    HttpState, absorb, bundle, changes, cluster, conflicts, contact_list, contacts, counters,
-    duplicates, health, import, kv, merge,
+    HttpState, absorb, batch, bundle, changes, cluster, conflicts, contact_list, contacts,
+    counters, duplicates, health, import, kv, merge,
     problem::{Problem, ProblemKind},
     tallies, topic_settings, topics, watch,
 };
@@ -78,6 +78,7 @@ pub fn router(state: HttpState) -> Router {
         )
         .route("/v1/topics/{topic}/stream", get(watch::stream))
         .route("/v1/watch", get(watch::watch))
+        .route("/v1/batch", post(batch::post))
         .route("/v1/changes", get(changes::get).post(changes::post))
         .route("/v1/merge", post(merge::post))
         .route("/v1/cluster", get(cluster::get))

@@ -8,7 +8,7 @@ use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 use axum::{
     Router,
     body::{Body, HttpBody},
-    http::{Request, Response},
+    http::{Method, Request, Response},
     response::IntoResponse,
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -26,6 +26,8 @@ use super::{
     HttpState,
     bundle::MAX_IMPORT_TIME,
     cluster::MAX_CONVERGENCE_WAIT,
+    cors::Cors,
+    counters::MAX_COUNTER_WAIT,
     paced::Paced,
     problem::{Problem, ProblemKind},
     room::{MAX_BODIES_BYTES, Rooms},
@@ -50,6 +52,7 @@ const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
 const CONVERGENCE: &str = "/v1/cluster/convergence";
 const BUNDLE: &str = "/v1/bundle";
+const COUNTERS: &str = "/v1/counters/";
 
 /// Serves the API until `shutdown` is ready, then takes no more connections, answers the requests under way
 /// and returns; those that take longer than ten seconds are cut off.
@@ -57,6 +60,7 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
     let request_timeout = state.limits.request_timeout;
     let cluster = state.cluster.clone();
     let feed = state.feed.clone();
+    let cors = state.cors.clone();
     let router = router(state);
     let rooms = Rooms::new(MAX_BODIES_BYTES);
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -86,6 +90,7 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
             cluster: cluster.clone(),
             rooms: rooms.clone(),
             request_timeout,
+            cors: cors.clone(),
         };
         let connection = connection(stream, answering, closing.clone());
         let cut_off = cut_off.clone();
@@ -115,6 +120,7 @@ struct Answering {
     cluster: Arc<dyn ClusterView>,
     rooms: Rooms,
     request_timeout: Duration,
+    cors: Arc<Cors>,
 }
 
 async fn connection(stream: TcpStream, answering: Answering, closing: CancellationToken) {
@@ -160,8 +166,25 @@ async fn serve_connection<S, A, F>(
     }
 }
 
-/// Answers one request in time. A write that is timed out may still happen.
+/// Answers one request, and lets the web page read the answer that may.
 async fn answer(
+    answering: Answering,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let cors = answering.cors.clone();
+    if let Some(response) = cors.preflight(request.method(), request.headers()) {
+        return Ok(response);
+    }
+    let allowed = cors.allowed(request.headers());
+    let mut answered = answer_in_time(answering, request).await;
+    if let Ok(response) = &mut answered {
+        cors.put(allowed, response.headers_mut());
+    }
+    answered
+}
+
+/// Answers one request in time. A write that is timed out may still happen.
+async fn answer_in_time(
     answering: Answering,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
@@ -170,6 +193,7 @@ async fn answer(
         cluster,
         rooms,
         request_timeout,
+        cors: _,
     } = answering;
     if !request.method().is_safe()
         && let Some(fault) = cluster.clock_fault()
@@ -180,6 +204,9 @@ async fn answer(
     let limit = match request.uri().path() {
         CONVERGENCE => request_timeout + MAX_CONVERGENCE_WAIT,
         BUNDLE => request_timeout + MAX_IMPORT_TIME,
+        path if path.starts_with(COUNTERS) && request.method() == Method::GET => {
+            request_timeout + MAX_COUNTER_WAIT
+        }
         _ => request_timeout,
     };
     // A bundle is never held in memory.

@@ -11,7 +11,7 @@ use std::{
 use grapevine_crdt::HybridClock;
 use tokio::sync::Semaphore;
 
-use super::{feed::Feed, session::Waiting};
+use super::{cors::Cors, counters::MAX_WAITING_FOR_COUNTERS, feed::Feed, session::Waiting};
 use crate::{
     clock::{SystemClock, WallClock},
     cluster::ClusterView,
@@ -79,6 +79,10 @@ pub struct HttpState {
     pub(super) waiting: Arc<Waiting>,
     /// The times of the messages that are posted here.
     pub(super) message_times: Arc<Mutex<HybridClock>>,
+    /// The reads that wait for counters.
+    pub(super) counting: Arc<Semaphore>,
+    /// Which web pages may ask.
+    pub(super) cors: Arc<Cors>,
     /// What is told to those who listen.
     pub(super) feed: Arc<Feed>,
 }
@@ -97,6 +101,8 @@ impl HttpState {
             clock: Arc::new(SystemClock),
             waiting: Arc::default(),
             message_times: Arc::default(),
+            counting: Arc::new(Semaphore::new(MAX_WAITING_FOR_COUNTERS)),
+            cors: Arc::default(),
             feed: Arc::new(Feed::new(limits.max_listeners, limits.heartbeat)),
         }
     }
@@ -105,6 +111,13 @@ impl HttpState {
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn WallClock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Lets web pages of `origins` ask: each a scheme and a host as browsers tell them, or `*` for all.
+    #[must_use]
+    pub fn allowing(mut self, origins: Vec<String>) -> Self {
+        self.cors = Arc::new(Cors::new(origins));
         self
     }
 

@@ -31,7 +31,7 @@ use crate::{
         Collection, EntityId, MAX_KEY_BYTES, Message, MessageDraft, MessageId, PostedUnder, Topic,
         read_instant,
     },
-    store::{Range, Snapshot, StoreError, list_within},
+    store::{BatchWriter, Range, Snapshot, StoreError, list_within},
 };
 
 /// Before the first message of any topic, and behind the last.
@@ -53,22 +53,21 @@ pub(super) async fn post(
     let body = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let draft = read_draft(&body)?;
     let session = Session::of_writes(&parts.headers, &state, &BTreeSet::new()).await?;
-    let (id, draft, named) = match request {
-        None => (next_id(&state)?, draft, None),
-        Some(request) => {
-            let (id, written) = name(&state, &topic, &draft, request).await?;
-            (id, draft.requested(request), Some(written))
-        }
+    let post = Post {
+        id: next_id(&state)?,
+        topic: topic.clone(),
+        draft,
+        request,
     };
-    let (message, written) = write(&state, &topic, id, draft).await?;
+    let made = state.store.write_batch(move |writer| post.make(writer));
+    let (message, written) = made.await??;
     let mut response = json(StatusCode::CREATED, &message)?;
     let headers = response.headers_mut();
-    let location = HeaderValue::try_from(format!("/v1/topics/{}/messages/{id}", escape(&topic)))
-        .map_err(|error| Problem::internal(&error))?;
+    let path = format!("/v1/topics/{}/messages/{}", escape(&topic), message.id);
+    let location = HeaderValue::try_from(path).map_err(|error| Problem::internal(&error))?;
     headers.insert(header::LOCATION, location);
     tag(&message).put(&mut response);
-    let token = session.answer_all(named.into_iter().chain([written]));
-    Ok(token.put(response))
+    Ok(session.answer_all(written).put(response))
 }
 
 /// Reads what is posted.
@@ -91,55 +90,67 @@ pub(super) fn next_id(state: &HttpState) -> Result<MessageId, Problem> {
     Ok(MessageId::new(time, rand::random()))
 }
 
-/// The message that is posted under `request`: the one that is known, or the next.
-async fn name(
-    state: &HttpState,
-    topic: &Topic,
-    draft: &MessageDraft,
-    request: [u8; 16],
-) -> Result<(MessageId, Written), Problem> {
-    let record = topic.request_id(&request);
-    let ours = PostedUnder {
-        id: next_id(state)?,
-        digest: draft.digest(),
-    };
-    let named = state.store.write(
-        record.clone(),
-        tracked(record, move |edit| match PostedUnder::read(edit.entity) {
-            Some(held) if held.digest == ours.digest => Ok((Vec::new(), held.id)),
-            Some(_) => Err(refused("this key was used for another message")),
-            None if edit.entity.is_empty() => Ok((vec![ours.put(edit.dot, edit.time)], ours.id)),
-            None => Err(deleted()),
-        }),
-    );
-    Ok(named.await?)
+/// A message to be posted.
+pub(super) struct Post {
+    pub(super) topic: Topic,
+    pub(super) draft: MessageDraft,
+    /// Its id, unless one is known for its request.
+    pub(super) id: MessageId,
+    /// The digest of its idempotency key.
+    pub(super) request: Option<[u8; 16]>,
 }
 
-/// Writes the message; one that is there already stays as it is.
-pub(super) async fn write(
-    state: &HttpState,
-    topic: &Topic,
-    id: MessageId,
-    draft: MessageDraft,
-) -> Result<(Message, Written), Problem> {
-    let entity = topic.message_id(&id);
-    let cells = draft.clone();
-    let message = draft.shown(topic, id);
-    let (topic, expected) = (topic.clone(), message.clone());
-    let written = state.store.write(
-        entity.clone(),
-        tracked(entity, move |edit| {
-            if edit.entity.is_empty() {
-                return Ok((vec![cells.post(edit.dot, edit.time)], ()));
-            }
-            match Message::read(&topic, id, edit.entity) {
-                Some(held) if held == expected => Ok((Vec::new(), ())),
-                Some(_) | None => Err(deleted()),
-            }
-        }),
-    );
-    let ((), written) = written.await?;
-    Ok((message, written))
+impl Post {
+    /// Posts it: the record of its key first, if it has one.
+    pub(super) fn make(
+        self,
+        writer: &mut BatchWriter<'_, '_>,
+    ) -> Result<(Message, Vec<Written>), Problem> {
+        let Self {
+            topic,
+            mut draft,
+            mut id,
+            request,
+        } = self;
+        let mut all = Vec::new();
+        if let Some(request) = request {
+            let ours = PostedUnder {
+                id,
+                digest: draft.digest(),
+            };
+            let record = topic.request_id(&request);
+            let (named, written) = writer.write(&record, |edit| {
+                let (cells, id) = match PostedUnder::read(edit.entity) {
+                    Some(held) if held.digest == ours.digest => (Vec::new(), held.id),
+                    Some(_) => return Err(refused("this key was used for another message")),
+                    None if edit.entity.is_empty() => {
+                        (vec![ours.put(edit.dot, edit.time)], ours.id)
+                    }
+                    None => return Err(deleted()),
+                };
+                let written = Written::of(&record, &edit, &cells);
+                Ok((cells, (id, written)))
+            })?;
+            id = named;
+            all.push(written);
+            draft = draft.requested(request);
+        }
+        let entity = topic.message_id(&id);
+        let expected = draft.clone().shown(&topic, id);
+        let written = writer.write(&entity, |edit| {
+            let cells = if edit.entity.is_empty() {
+                vec![draft.post(edit.dot, edit.time)]
+            } else if Message::read(&topic, id, edit.entity).as_ref() == Some(&expected) {
+                Vec::new()
+            } else {
+                return Err(deleted());
+            };
+            let written = Written::of(&entity, &edit, &cells);
+            Ok((cells, written))
+        })?;
+        all.push(written);
+        Ok((expected, all))
+    }
 }
 
 fn refused(detail: &str) -> Problem {
@@ -151,7 +162,7 @@ fn deleted() -> Problem {
 }
 
 /// The tag of a message, which never changes.
-fn tag(message: &Message) -> ETag {
+pub(super) fn tag(message: &Message) -> ETag {
     ETag::named(&message.id)
 }
 

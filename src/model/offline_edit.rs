@@ -6,7 +6,8 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use grapevine_crdt::{
-    Dot, FieldCell, FieldKey, OutsideEdit, RequestKey, Value as CellValue, Verdict, VersionVector,
+    Dot, FieldCell, FieldKey, OutsideEdit, RequestKey, Timestamp, Value as CellValue, Verdict,
+    VersionVector,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -197,6 +198,9 @@ pub fn kv_json(value: &KeyValue<'_>, max_bytes: usize) -> Value {
         "size": value.bytes.len(),
         "updated_at": rfc3339(value.updated),
     });
+    if let Some(expires) = value.expires_ms {
+        json["expires_at"] = rfc3339(Timestamp::from_unix_ms(expires)).into();
+    }
     if value.bytes.len() <= max_bytes {
         match core::str::from_utf8(value.bytes) {
             Ok(text) => json["text"] = text.into(),
@@ -233,7 +237,7 @@ fn put(object: &Map<String, Value>) -> Result<Action, String> {
         None => DEFAULT_CONTENT_TYPE,
         Some(value) => value.as_str().ok_or("content_type is a text")?,
     };
-    let encoded = kv::encode(content_type, &bytes).map_err(|error| error.to_string())?;
+    let encoded = kv::encode(content_type, &bytes, None).map_err(|error| error.to_string())?;
     Ok(Action::Put(encoded))
 }
 

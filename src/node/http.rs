@@ -35,6 +35,7 @@ pub(super) async fn serve(parts: Parts) {
     } = parts;
     let state = HttpState::new(store, cluster, HttpLimits::from(&config))
         .with_clock(clock)
+        .allowing(config.cors_origins)
         .spooling_in(config.data);
     crate::http::serve(listener, state, stopping.cancelled_owned()).await;
 }

@@ -9,6 +9,7 @@
 mod absence;
 mod addresses;
 mod error;
+mod expiry;
 mod http;
 mod membership;
 mod retention;

@@ -17,6 +17,7 @@ use super::{
     NodeError,
     absence::Absence,
     addresses::Addresses,
+    expiry::Expiry,
     http,
     membership::{Known, Membership, read_roster},
     retention::Keeping,
@@ -50,6 +51,7 @@ pub struct Node {
     membership: JoinHandle<()>,
     trimming: TrimmingTask,
     keeping: TrimmingTask,
+    expiry: TrimmingTask,
 }
 
 impl Node {
@@ -125,6 +127,7 @@ impl Node {
         let _panicked = self.membership.await;
         self.trimming.stop().await;
         self.keeping.stop().await;
+        self.expiry.stop().await;
         self.driver.shutdown().await;
         self.gossip.shutdown().await;
         self.store.close().await;
@@ -211,6 +214,13 @@ impl Node {
             counted: Mutex::default(),
         }
         .start();
+        let expiry = Expiry {
+            store: store.clone(),
+            cluster: Arc::clone(&cluster),
+            clock: clock.clone(),
+            max_clock_skew_ms: config.max_clock_skew_ms,
+        }
+        .start();
         let http_stopping = CancellationToken::new();
         let name = config.name.clone();
         let http = tokio::spawn(http::serve(http::Parts {
@@ -242,6 +252,7 @@ impl Node {
             membership,
             trimming,
             keeping,
+            expiry,
         })
     }
 }

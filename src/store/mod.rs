@@ -14,6 +14,7 @@
 
 mod alarm;
 mod applier;
+mod batch;
 mod changes;
 mod check;
 mod clock_watch;
@@ -44,6 +45,7 @@ mod within;
 mod writer;
 
 pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
+pub use batch::BatchWriter;
 pub use changes::{ChangesError, ChangesPage, covers_floors, read_changes};
 pub use check::{Finding, Scrubbed, check_partition, check_search, scrub};
 pub use clock_watch::{CLOCK_LEAP_MS, ClockWatch, LEAPS_COUNTED_FOR_MS, MAX_LEAPS};

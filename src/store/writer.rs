@@ -149,9 +149,7 @@ impl Writer {
         while let Some(mut step) = next.take() {
             let before = workspace.steps();
             step.decide(&mut workspace, &mut self.life, now);
-            if workspace.steps() > before {
-                local.push(step.is_local());
-            }
+            local.resize(local.len() + workspace.steps() - before, step.is_local());
             steps.push(step);
             if steps.len() < MAX_GROUP_STEPS && workspace.bytes() < MAX_GROUP_BYTES {
                 next = self.next_step();

@@ -4,11 +4,14 @@
 mod events;
 
 mod address_book;
+mod batch;
 mod burst;
 mod cluster;
 mod conflicts;
 mod contacts;
+mod cors;
 mod counters;
+mod expiry;
 mod import;
 mod kv;
 mod lists;

@@ -5,13 +5,13 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use grapevine::{
-    clock::SystemClock,
+    clock::{SystemClock, WallClock},
     cluster::{ClusterView, ForgetError, Health, MemberStatus, NodeStatus},
     http::{HttpLimits, HttpState, serve},
     model::Root,
@@ -25,7 +25,26 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 pub(crate) const MAX_BODY_BYTES: usize = 256 * 1_024;
 pub(crate) const TOKEN_WAIT: Duration = Duration::from_millis(200);
 
+/// The time of day, and what a test adds to it.
+#[derive(Default)]
+pub(crate) struct ShiftedClock(AtomicU64);
+
+impl ShiftedClock {
+    pub(crate) fn go_on(&self, by: Duration) {
+        let ms = u64::try_from(by.as_millis()).expect("tests do not take that long");
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl WallClock for ShiftedClock {
+    fn unix_ms(&self) -> u64 {
+        SystemClock.unix_ms() + self.0.load(Ordering::SeqCst)
+    }
+}
+
 pub(crate) struct TestServer {
+    /// By which HTTP tells the time, and not the store.
+    pub(crate) clock: Arc<ShiftedClock>,
     pub(crate) address: SocketAddr,
     pub(crate) store: Store,
     pub(crate) cluster: Arc<FakeCluster>,
@@ -68,12 +87,16 @@ impl TestServer {
             ..HttpLimits::default()
         };
         limit(&mut limits);
-        let state = HttpState::new(store.clone(), cluster.clone(), limits);
+        let clock = Arc::new(ShiftedClock::default());
+        let state = HttpState::new(store.clone(), cluster.clone(), limits)
+            .with_clock(clock.clone())
+            .allowing(vec!["https://a.example".to_owned()]);
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(serve(listener, state, async {
             let _dropped = stopped.await;
         }));
         Self {
+            clock,
             address,
             store,
             cluster,
