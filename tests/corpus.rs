@@ -125,6 +125,7 @@ async fn write_the_seeds() {
         cluster: "grapevine".to_owned(),
         name: "ann".to_owned(),
         replica: PEER,
+        store: uuid::Uuid::nil(),
         http: "127.0.0.1:7000".to_owned(),
         peer: "127.0.0.1:7001".to_owned(),
         unix_ms: TIME.unix_ms(),

@@ -6,6 +6,7 @@
 
 use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::model::{
     CommitRecord, Cursor, DeltaPage, EntityCells, EntityId, Floor, ListingPage, PartitionId,
@@ -29,6 +30,8 @@ pub struct PeerInfo {
     pub name: String,
     /// The life under which it writes.
     pub replica: ReplicaId,
+    /// Which store it is, through all its lives.
+    pub store: Uuid,
     /// Where it serves HTTP (`host:port`).
     pub http: String,
     /// Where it listens for peers (`host:port`).

@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     PullsBelowTheFloor,
     /// Pushes are taken from whoever lacks what was collected.
     PushesBelowTheFloor,
+    /// Who was expelled takes part as anybody.
+    ReturnsAsAnybody,
     /// A rejoin keeps what the other side dropped.
     RejoinsWithoutDropping,
     /// A rejoin writes nothing anew.
@@ -51,6 +53,7 @@ impl Fault {
             replaces_reports: fault != Some(Self::JoinsReports),
             checks_floor_of_pulls: fault != Some(Self::PullsBelowTheFloor),
             checks_floor_of_pushes: fault != Some(Self::PushesBelowTheFloor),
+            rejoins_expelled: fault != Some(Self::ReturnsAsAnybody),
         }
     }
 }

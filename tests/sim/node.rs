@@ -1,7 +1,7 @@
 //! A simulated node: the real engine and the real kernel, a writer with group commit, and a disk that keeps
 //! only what was synced.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use grapevine::{
     model::{
@@ -12,6 +12,7 @@ use grapevine::{
     sync::engine::{Engine, Ticket, View},
 };
 use grapevine_crdt::{Dot, ReplicaId, Timestamp, VersionVector};
+use uuid::Uuid;
 
 use crate::{client::Change, fault::Fault, history::is_local, roster::entry_id};
 
@@ -116,6 +117,8 @@ pub(crate) struct Node {
     pub(crate) rejoin: Option<Rejoin>,
     /// Whether it came back from an older copy of its disk.
     pub(crate) restored: bool,
+    /// The stores that expelled it, once its engine says that it has taken part anew.
+    pub(crate) returned: BTreeSet<Uuid>,
     /// Whether it was told to begin a new life.
     pub(crate) gives_up_life: bool,
 }
@@ -161,6 +164,7 @@ impl Node {
             rolled_back: false,
             rejoin: None,
             restored: false,
+            returned: BTreeSet::new(),
             gives_up_life: false,
         }
     }
@@ -280,6 +284,7 @@ impl Node {
         self.staged = None;
         self.jobs.clear();
         self.sees.clear();
+        self.returned.clear();
     }
 
     /// A new life on the old disk.

@@ -5,6 +5,7 @@ use grapevine::{
     sync::engine::{EngineConfig, Rules},
 };
 use rand::{Rng, RngExt};
+use uuid::Uuid;
 
 /// How long clients write and things break, in milliseconds of simulated time.
 const TURMOIL_MS: u64 = 8_000;
@@ -62,6 +63,7 @@ impl Settings {
                 bytes: 100_000,
             },
             engine: EngineConfig {
+                store: Uuid::nil(),
                 probe_period_ms: rng.random_range(200..=1_000),
                 pull_abandoned_after_ms: 1_500,
                 max_pulls_per_peer: rng.random_range(1..=64),

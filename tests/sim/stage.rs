@@ -8,7 +8,11 @@ use grapevine::{
 };
 use grapevine_crdt::FieldKey;
 
-use crate::{invariants::Observed, node::Disk, world::World};
+use crate::{
+    invariants::Observed,
+    node::Disk,
+    world::{Happening, World},
+};
 
 /// Longer than a pull may stall, and than a round of collection rests.
 const LONG_MS: u64 = 11_000;
@@ -54,6 +58,14 @@ impl World {
         }
     }
 
+    /// Everybody asks everybody; whatever follows happens, but what is chosen.
+    pub(crate) fn agree_but(&mut self, keeps: impl Fn(&Happening) -> bool) {
+        for number in 0..self.nodes.len() {
+            self.feed(number, Event::ProbeAll);
+        }
+        self.settle_but(keeps);
+    }
+
     /// These reach each other alone from now on, and so do the others.
     pub(crate) fn cut_off(&mut self, away: &[usize]) {
         let sides = (0..self.nodes.len()).map(|number| u8::from(away.contains(&number)));
@@ -69,7 +81,6 @@ impl World {
 
     /// A node strikes others from its roster.
     pub(crate) fn expel_for_long(&mut self, by: usize, away: &[usize]) {
-        self.disturbed = true;
         for victim in away {
             self.strike(by, *victim);
             self.sync(by);
@@ -79,6 +90,10 @@ impl World {
     /// A node collects what it may.
     pub(crate) fn collect_at(&mut self, number: usize) {
         self.read_rosters();
+        self.agree();
+        // What was told before everybody knew who was expelled does not count.
+        self.read_rosters();
+        self.now_ms += LONG_MS;
         self.agree();
         self.keep_roster(number);
         self.collect_now(number);
@@ -119,6 +134,7 @@ impl World {
         for _ in 0..4 {
             self.connect_all();
             self.agree();
+            self.read_rosters();
             self.tick(2_000);
         }
         self.settle();

@@ -7,7 +7,7 @@ use grapevine::{
     store::{compare_listing, read_delta, read_entities, read_listing, read_state},
     sync::{
         Message,
-        engine::{Command, Comparison, Engine, Event, Now, PullRequest, Request},
+        engine::{Command, Comparison, Engine, EngineConfig, Event, Now, PullRequest, Request},
     },
 };
 use grapevine_crdt::ReplicaId;
@@ -21,6 +21,7 @@ use crate::{
     invariants::{Invariant, Observed},
     network::{Network, Packet},
     node::{Answer, Job, Node, Published},
+    roster::store_id,
     settings::Settings,
 };
 
@@ -60,10 +61,9 @@ pub(crate) struct World {
     pub(crate) owners: BTreeMap<ReplicaId, usize>,
     pub(crate) network: Network,
     pub(crate) history: History,
-    /// Who was struck from the roster by somebody else.
-    pub(crate) expelled: BTreeSet<ReplicaId>,
-    /// Whether some node lost a part of its past, or was struck: until all is healed, a member may have collected
-    /// what another still holds when such a node meets it, and repair has to follow.
+    /// Whether some node lost a part of its past, or two clusters collected that never met: until all is healed, a member
+    /// may have collected what another still holds when such a node meets it, and repair has to follow. Having been
+    /// expelled is no excuse.
     pub(crate) disturbed: bool,
     /// Whether clients write and things break.
     pub(crate) turmoil: bool,
@@ -94,7 +94,6 @@ impl World {
             nodes: Vec::new(),
             owners: BTreeMap::new(),
             history: History::default(),
-            expelled: BTreeSet::new(),
             disturbed: false,
             turmoil: true,
             checked: Invariant::ALL.to_vec(),
@@ -108,11 +107,19 @@ impl World {
         };
         for number in 0..world.settings.nodes {
             let life = world.mint(number);
-            let engine = Engine::new(world.settings.engine.clone());
             let store = u32::try_from(number).expect("few nodes");
+            let engine = world.engine(store);
             world.nodes.push(Node::new(life, store, engine));
         }
         world
+    }
+
+    /// The engine of a node with this store.
+    pub(crate) fn engine(&self, store: u32) -> Engine {
+        Engine::new(EngineConfig {
+            store: store_id(store),
+            ..self.settings.engine.clone()
+        })
     }
 
     /// A fresh replica id for a node.
@@ -314,6 +321,7 @@ impl World {
                 }
                 self.nodes[number].gives_up_life = true;
             }
+            Command::Returned(by) => self.nodes[number].returned = by,
             Command::Disconnect(peer, reason) => {
                 let node = &mut self.nodes[number];
                 node.sees.remove(&peer);

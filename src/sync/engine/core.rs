@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use grapevine_crdt::{ReplicaId, VersionVector};
 use rand::Rng;
+use uuid::Uuid;
 
 use super::{
     Command, Divergence, EngineConfig, Event, FetchRequest, ListRequest, Now, PeerStatus,
@@ -16,6 +17,7 @@ use super::{
     push,
     rejoin::Rejoining,
     repair::Repairing,
+    standing::{Standing, Standings},
     validate::{self, Violation},
 };
 use crate::{
@@ -36,6 +38,7 @@ pub struct Engine {
     pub(super) rejoin_not_before_ms: u64,
     pub(super) repairing: Option<Repairing>,
     pub(super) divergences: Divergences,
+    pub(super) standings: Standings,
     tickets: Tickets,
 }
 
@@ -127,6 +130,7 @@ impl Engine {
             rejoin_not_before_ms: 0,
             repairing: None,
             divergences: Divergences::default(),
+            standings: Standings::default(),
             tickets: Tickets::default(),
         }
     }
@@ -147,7 +151,7 @@ impl Engine {
             commands,
         };
         match event {
-            Event::PeerUp(info) => self.peer_up(step, info.replica),
+            Event::PeerUp(info) => self.peer_up(step, info.replica, info.store),
             Event::PeerDown(peer) => self.peer_down(step, peer),
             Event::Received(peer, message) => self.received(step, peer, message),
             Event::Committed(records) => {
@@ -166,9 +170,14 @@ impl Engine {
             }
             Event::Roster {
                 members,
+                expelled,
                 read,
                 alone,
-            } => self.roster(members, read, alone),
+            } => {
+                self.note_expulsions(step, &expelled, &read);
+                self.learn_standings(step.view, &members, expelled);
+                self.roster(members, read, alone);
+            }
             Event::Collected(partition, whole) => self.collected(step, partition, whole),
             Event::Compared(repair, ids) => self.compared(step, repair, ids),
             Event::Tick => self.tick(step, rng),
@@ -216,9 +225,9 @@ impl Engine {
         let replaces = self.config.rules.replaces_reports;
         if let Some(peer) = self.peers.up(peer) {
             if replaces {
-                peer.told_vector(partition, vector, step.view, unclaimed);
+                peer.told_vector(partition, vector, step.view, step.now, unclaimed);
             } else {
-                peer.told_as_well(partition, vector, step.view, unclaimed);
+                peer.told_as_well(partition, vector, step.view, step.now, unclaimed);
             }
         }
     }
@@ -240,10 +249,10 @@ impl Engine {
         });
     }
 
-    fn peer_up(&mut self, step: &mut Step<'_>, peer: ReplicaId) {
+    fn peer_up(&mut self, step: &mut Step<'_>, peer: ReplicaId, store: Uuid) {
         self.forget_work(peer);
         let forgets = self.config.rules.replaces_reports;
-        self.peers.connect(peer, step.now, forgets);
+        self.peers.connect(peer, store, step.now, forgets);
         self.probe(step, peer);
         self.fill(step);
     }
@@ -421,10 +430,11 @@ impl Engine {
         let Some(peer) = self.peers.up(sender) else {
             return false;
         };
-        let agrees = peer.told_root(root, step.view);
+        let agrees = peer.told_root(root, step.view, step.now);
         if agrees {
             self.met();
             self.divergences.forget_peer(sender);
+            self.agrees_apart(step, sender);
         }
         agrees
     }
@@ -456,13 +466,20 @@ impl Engine {
         if self.told_root(step, sender, root) {
             return Ok(());
         }
+        let standing = self.standing(step.view, sender);
+        if standing != Standing::Even {
+            self.summaries_apart(step, sender, standing, partitions);
+        }
         let Some(peer) = self.peers.up(sender) else {
             return Ok(());
         };
         for (partition, theirs) in PartitionId::all().zip(partitions) {
             let ours = step.view.summary(partition);
             if ours.vector_hash == theirs.vector_hash {
-                peer.told_ours(partition, step.view, theirs.open);
+                peer.told_ours(partition, step.view, step.now, theirs.open);
+                if standing != Standing::Even {
+                    continue;
+                }
                 if !ours.open && !theirs.open {
                     if ours.digest == theirs.digest {
                         self.divergences.agree(sender, partition);
@@ -472,7 +489,7 @@ impl Engine {
                     continue;
                 }
             }
-            if ours != *theirs {
+            if ours != *theirs && standing == Standing::Even {
                 peer.want(partition, Want::Differs(*theirs));
             }
         }
@@ -510,7 +527,9 @@ impl Engine {
         let fresh = told.fresh && told.vector.is_empty();
         let lacks = Self::lacks_our_floor(step.view, partition, &told.vector);
         self.told_vector(step, sender, partition, told.vector, told.unclaimed);
-        if lacks && !fresh && self.config.rules.checks_floor_of_pulls {
+        let checks = self.config.rules.checks_floor_of_pulls;
+        let apart = !self.exchanges(step.view, sender, partition);
+        if !fresh && (apart || (lacks && checks)) {
             Self::tell_behind(step, sender, &request);
         } else {
             let request = Request::Page(request);
@@ -529,6 +548,9 @@ impl Engine {
             Some(Purpose::StatePage(rejoin, _)) => self.state_applied(step, rejoin),
             Some(Purpose::Rejoin(rejoin, partition)) => {
                 self.met_by(partition);
+                if self.rejoin_returns(rejoin) {
+                    self.returned(step, partition);
+                }
                 self.end_rejoin(step, rejoin);
             }
             Some(Purpose::Repair(repair, _)) => self.repaired(step, repair),

@@ -123,7 +123,20 @@ impl Engine {
             if peer.pulls.len() >= limit {
                 return false;
             }
-            let Some((partition, want)) = peer.wanted.pop_first() else {
+            let roster = PartitionId::of_roster();
+            if peer.pulls.contains_key(&roster) {
+                // It tells who the peer is.
+                return false;
+            }
+            let next = peer.wanted.remove_entry(&roster);
+            let Some((partition, want)) = next.or_else(|| peer.wanted.pop_first()) else {
+                return false;
+            };
+            let holds_nothing = self.holds_nothing(step.view, partition);
+            if !self.may_pull(step.view, replica, partition, holds_nothing) {
+                continue;
+            }
+            let Some(peer) = self.peers.up(replica) else {
                 return false;
             };
             let rejoining = self.rejoining.as_ref();
@@ -180,8 +193,16 @@ impl Engine {
         unclaimed: bool,
         page: DeltaPage,
     ) -> Result<(), Violation> {
-        let pull = self.pulls.under_way.get_mut(&id);
+        let pull = self.pulls.under_way.get(&id);
         let Some(pull) = pull.filter(|pull| pull.awaits(sender, partition, number)) else {
+            return Ok(());
+        };
+        let holds_nothing = pull.fresh && step.view.partition(partition).vector.is_empty();
+        if !self.may_pull(step.view, sender, partition, holds_nothing) {
+            self.abandon(id);
+            return Ok(());
+        }
+        let Some(pull) = self.pulls.under_way.get_mut(&id) else {
             return Ok(());
         };
         validate::page(pull, announced, &page, step.view, step.now)?;

@@ -14,13 +14,14 @@
 //! Invariants: one at a time for a node, for the dots of a whole partition are in memory, and in one row of the
 //! journal then; at most [`MAX_HELD_BYTES`] of them. One that failed is not tried again at once.
 
-use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
+use grapevine_crdt::{FieldCell, FieldKey, ReplicaId, Timestamp, Value, VersionVector};
 
 use super::{
     Now, StateRequest,
     core::{Engine, Purpose, Step},
     floor,
     pull::MAX_PAGES_APPLYING,
+    standing::Standing,
     validate::{self, Violation},
 };
 use crate::{
@@ -56,6 +57,12 @@ pub(super) struct Rejoining {
     bytes: usize,
     /// The floor of the last page, once that has come.
     floor: Option<Floor>,
+    /// Whether it is for having been expelled.
+    returning: bool,
+    /// Whether the peer is about to do the same by what we hold.
+    halves: bool,
+    /// Deletions told of keys: they would take the place of edits that are to stay.
+    withheld: Vec<EntityCells>,
     announced: Timestamp,
     applying: usize,
     claiming: bool,
@@ -116,7 +123,10 @@ impl Rejoining {
             self.floor = Some(page.floor);
         }
         let mut cells = Vec::new();
-        for entity in page.entities {
+        for mut entity in page.entities {
+            if self.returning {
+                self.withhold(&entity.id, &mut entity.cells);
+            }
             self.bytes += entity.id.key().len() + DOT_BYTES * entity.names.len();
             if !entity.cells.is_empty() {
                 cells.push(EntityCells {
@@ -129,6 +139,23 @@ impl Rejoining {
         cells
     }
 
+    /// Sets deletions of keys apart.
+    fn withhold(&mut self, id: &EntityId, cells: &mut Vec<FieldCell>) {
+        let is_deletion = |held: &FieldCell| {
+            matches!(held.field, FieldKey::Register(_)) && held.cell.value == Value::Tombstone
+        };
+        if !cells.iter().any(is_deletion) {
+            return;
+        }
+        let (withheld, rest) = std::mem::take(cells).into_iter().partition(is_deletion);
+        *cells = rest;
+        self.bytes += id.key().len() + DOT_BYTES;
+        self.withheld.push(EntityCells {
+            id: id.clone(),
+            cells: withheld,
+        });
+    }
+
     /// The step that says it all.
     fn claim(&mut self, ours: &Floor) -> Op {
         let vector = self.vector.take().unwrap_or_default();
@@ -138,15 +165,16 @@ impl Rejoining {
             rank: theirs.rank,
         };
         let rejoin = Rejoin {
-            refresh_theirs: !vector.includes(&ours.vector),
+            refresh_theirs: self.halves || !vector.includes(&ours.vector),
             vector,
             floor,
             held: std::mem::take(&mut self.held),
+            returning: self.returning,
             issue: None,
         };
         Op {
             partition: self.partition,
-            entities: Vec::new(),
+            entities: std::mem::take(&mut self.withheld),
             claim: Claim::Rejoin(Box::new(rejoin)),
         }
     }
@@ -158,6 +186,13 @@ impl Engine {
         self.rejoining
             .as_ref()
             .is_some_and(|rejoining| rejoining.partition == partition)
+    }
+
+    /// Whether the transfer of this number is for having been expelled.
+    pub(super) fn rejoin_returns(&self, id: u64) -> bool {
+        self.rejoining
+            .as_ref()
+            .is_some_and(|rejoining| rejoining.id == id && rejoining.returning)
     }
 
     /// A peer says that we lack what it collected.
@@ -191,13 +226,22 @@ impl Engine {
             return;
         }
         for replica in self.peers.all_up() {
-            let Some(peer) = self.peers.up(replica) else {
-                continue;
-            };
-            while let Some((partition, floor)) = peer.rejoins.pop_first() {
-                peer.recheck = true;
+            let standing = self.standing(step.view, replica);
+            let halves = self.of_another_half(replica);
+            while let Some((partition, floor)) = self.next_rejoin(replica) {
                 let ours = step.view.partition(partition);
-                if ours.vector.includes(&floor.vector) {
+                let returning =
+                    standing == Standing::WeReturn && partition != PartitionId::of_roster();
+                let waits =
+                    standing == Standing::ItReturns && partition != PartitionId::of_roster();
+                let is_over = if waits {
+                    true
+                } else if returning {
+                    self.has_returned(partition)
+                } else {
+                    ours.vector.includes(&floor.vector)
+                };
+                if is_over {
                     continue;
                 }
                 self.pulls.forget_torn(partition);
@@ -213,6 +257,9 @@ impl Engine {
                     held: Vec::new(),
                     bytes: 0,
                     floor: None,
+                    returning,
+                    halves: returning && halves,
+                    withheld: Vec::new(),
                     announced: Timestamp::ZERO,
                     applying: 0,
                     claiming: false,
@@ -221,6 +268,13 @@ impl Engine {
                 return;
             }
         }
+    }
+
+    fn next_rejoin(&mut self, replica: ReplicaId) -> Option<(PartitionId, Floor)> {
+        let peer = self.peers.up(replica)?;
+        let next = peer.rejoins.pop_first()?;
+        peer.recheck = true;
+        Some(next)
     }
 
     fn ask_for_state(&mut self, step: &mut Step<'_>) {

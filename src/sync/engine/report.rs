@@ -27,6 +27,8 @@ pub(super) struct Report {
     pub(super) told: Told,
     /// Whether it held cells that its vector did not cover.
     pub(super) unclaimed: bool,
+    /// When it told it, on our monotonic clock.
+    pub(super) told_ms: u64,
 }
 
 impl Report {
@@ -34,6 +36,7 @@ impl Report {
     pub(super) const NOTHING: Self = Self {
         told: Told::Nothing,
         unclaimed: false,
+        told_ms: 0,
     };
 
     pub(super) fn vector(&self) -> Option<&VersionVector> {

@@ -115,6 +115,7 @@ fn the_vector_of_the_first_page_is_claimed_with_all_that_the_pages_held() {
         floor: floor(&[(ANN, 5)]),
         held: vec![(one, vec![name(ANN, 2)]), (two, vec![name(ANN, 7)])],
         refresh_theirs: false,
+        returning: false,
         issue: None,
     };
     assert_eq!(
