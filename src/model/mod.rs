@@ -53,7 +53,7 @@ pub use contact_trim::{MAX_CONFLICT_AGE_MS, MAX_CONFLICTS_PER_FIELD, trim};
 pub use counter::{Counter, Direction, Tally};
 pub use floor::Floor;
 pub use instant::{read_instant, rfc3339};
-pub use offline_edit::{Fate, LostTo, OfflineEdit, kv_json};
+pub use offline_edit::{Fate, LostTo, Meeting, OfflineEdit, kv_json};
 pub use pages::{CellName, EntityState, ListingPage, StatePage};
 pub(crate) use partition::short_hash;
 pub use partition::{PartitionState, root_term, vector_term};
