@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Allowed, ConfigError, MAX_NAME_CHARS, MAX_SEEDS, Number, SETTINGS};
+use crate::model::Retention;
 
 /// The most characters of the host of a seed: a DNS name has no more.
 const MAX_HOST_CHARS: usize = 253;
@@ -23,6 +24,10 @@ pub struct NodeConfig {
     pub http: SocketAddr,
     /// Where it listens for peers: TCP for sync, UDP on the same port for gossip. Port 0 takes a free one.
     pub peer: SocketAddr,
+    /// Where others reach its HTTP, if not where it listens. Port 0 is the one it listens on.
+    pub advertise_http: Option<SocketAddr>,
+    /// Where other nodes reach it, if not where it listens. Port 0 is the one it listens on.
+    pub advertise_peer: Option<SocketAddr>,
     /// Peer addresses (`host:port`, names allowed) through which it joins.
     pub seeds: Vec<String>,
     /// How often it gossips, in milliseconds: 50 to 60,000. Default 200.
@@ -37,6 +42,8 @@ pub struct NodeConfig {
     /// How long checking what is stored against its hashes rests after each partition, in milliseconds: 0 (it
     /// never checks) to 86,400,000. Default 60,000.
     pub scrub_pause_ms: u64,
+    /// Whether it gives free space back to the file system before it serves, if that pays. Default `false`.
+    pub compact_at_start: bool,
     /// How much memory the cache of the storage may take, in MiB: 8 to 65,536. Default 256.
     pub cache_mib: usize,
     /// The most bytes of an HTTP request body: 1,024 to 67,108,864. Default 8 MiB.
@@ -46,6 +53,15 @@ pub struct NodeConfig {
     /// How long a read waits for the writes that its session token names, in milliseconds: 0 to 60,000.
     /// Default 2,000.
     pub token_wait_ms: u64,
+    /// The most messages that are kept of a topic: 1 to 10,000,000. Default 100,000.
+    pub topic_max_messages: u64,
+    /// How long a message is kept, in seconds: 1 to 3,153,600,000. Default 31,536,000 (a year).
+    pub topic_max_age_s: u64,
+    /// How many clients may listen at once, to topics or to all changes: 0 to 15,000. Default 10,000.
+    pub max_listeners: usize,
+    /// How often those who listen hear something whatever happens, in milliseconds: 100 to 600,000. Default
+    /// 15,000.
+    pub heartbeat_ms: u64,
 }
 
 impl NodeConfig {
@@ -58,21 +74,37 @@ impl NodeConfig {
             data,
             http,
             peer,
+            advertise_http: None,
+            advertise_peer: None,
             seeds: Vec::new(),
             gossip_interval_ms: 0,
             pull_interval_ms: 0,
             max_clock_skew_ms: 0,
             max_offline_s: 0,
             scrub_pause_ms: 0,
+            compact_at_start: false,
             cache_mib: 0,
             max_body_bytes: 0,
             request_timeout_ms: 0,
             token_wait_ms: 0,
+            topic_max_messages: 0,
+            topic_max_age_s: 0,
+            max_listeners: 0,
+            heartbeat_ms: 0,
         };
         for (_, number) in numbers() {
             (number.set)(&mut config, number.default);
         }
         config
+    }
+
+    /// How much is kept of any topic.
+    #[must_use]
+    pub const fn topic_retention(&self) -> Retention {
+        Retention {
+            count: Some(self.topic_max_messages),
+            seconds: Some(self.topic_max_age_s),
+        }
     }
 
     /// Whether every setting is allowed. Opens nothing, resolves nothing.
@@ -87,6 +119,15 @@ impl NodeConfig {
         }
         if self.http == self.peer && self.http.port() != 0 {
             return Err(ConfigError::Twice { address: self.http });
+        }
+        let reachable = [
+            ("advertise_http", self.advertise_http),
+            ("advertise_peer", self.advertise_peer),
+        ];
+        for (key, address) in reachable {
+            if let Some(address) = address.filter(|address| address.ip().is_unspecified()) {
+                return Err(ConfigError::not_allowed(key, address.to_string()));
+            }
         }
         if self.seeds.len() > MAX_SEEDS {
             let count = format!("{} seeds", self.seeds.len());
@@ -117,6 +158,8 @@ fn numbers() -> impl Iterator<Item = (&'static str, Number)> {
         Allowed::Name
         | Allowed::Path
         | Allowed::Address
+        | Allowed::Reachable
+        | Allowed::Switch(_)
         | Allowed::Seeds
         | Allowed::Word(_)
         | Allowed::Filter => None,

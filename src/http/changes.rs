@@ -138,7 +138,7 @@ async fn answer(
 }
 
 /// To whom a place in the log of this store means something.
-fn source(store: &Store) -> u64 {
+pub(super) fn source(store: &Store) -> u64 {
     let identity = store.identity();
     let mut hasher = blake3::Hasher::new();
     hasher.update(identity.store_id.as_bytes());

@@ -18,6 +18,8 @@ pub(super) enum ListKind {
     ContactConflicts,
     /// The conflicts of all contacts.
     Conflicts,
+    /// The topics.
+    Topics,
 }
 
 impl ListKind {
@@ -28,6 +30,7 @@ impl ListKind {
             Self::Tallies => 0xf0,
             Self::ContactConflicts => 0xf1,
             Self::Conflicts => 0xf2,
+            Self::Topics => 0xf3,
         }
     }
 }

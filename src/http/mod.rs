@@ -9,6 +9,7 @@
 
 mod body;
 mod bundle;
+mod change;
 mod changes;
 mod cluster;
 mod conditions;
@@ -16,11 +17,17 @@ mod conflicts;
 mod contacts;
 mod counters;
 mod cursor;
+mod events;
+mod feed;
+mod frame;
 mod health;
 mod idempotency;
 mod import;
+mod json;
 mod kv;
+mod listener;
 mod merge;
+mod paced;
 mod page;
 mod problem;
 mod query;
@@ -30,6 +37,9 @@ mod server;
 mod session;
 mod state;
 mod tallies;
+mod topic_settings;
+mod topics;
+mod watch;
 
 pub use import::MAX_CARDS_PER_IMPORT;
 pub use merge::MAX_EDITS_PER_MERGE;

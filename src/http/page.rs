@@ -1,7 +1,7 @@
 //! Lists: pages in the order of the keys, each with the cursor of the next.
 //!
-//! Three bounds end a page: the limit asked for, the bytes of the answer, and the entities looked at, so that
-//! a stretch of deleted things cannot keep a request busy. A page may so be short, even empty, and still
+//! Four bounds end a page: the limit asked for, the bytes of the answer, and the entities and the bytes of values
+//! looked at, so that neither a stretch of deleted things nor one of large values can keep a request busy. A page may so be short, even empty, and still
 //! have a next; only `next: null` ends a list.
 
 use std::ops::ControlFlow;
@@ -27,6 +27,9 @@ use crate::{
 pub const MAX_PAGE_LIMIT: usize = 1_000;
 /// The most entities, hidden ones included, that are looked at for one page.
 pub const MAX_SCANNED_PER_PAGE: usize = 20_000;
+/// The most bytes of stored values that are read for one page, whether it shows them or not; the entity that reaches
+/// it is the last.
+const MAX_READ_BYTES_PER_PAGE: usize = 64 * 1_024 * 1_024;
 /// How many items a page has if nothing else is asked for.
 const DEFAULT_PAGE_LIMIT: usize = 100;
 /// A page ends with the item that reaches this many bytes.
@@ -76,9 +79,6 @@ pub(super) fn foreign_cursor() -> Problem {
     Problem::malformed("cursor", "the cursor is not one that this list gave")
 }
 
-/// Makes the JSON of an entity, or nothing if it is hidden.
-type Show = dyn Fn(&EntityId, &Entity) -> Result<Option<Vec<u8>>, Problem>;
-
 /// Answers with the page; `show` makes the JSON of an entity, or nothing if it is hidden.
 pub(super) async fn answer<F>(
     store: &Store,
@@ -96,8 +96,12 @@ where
             after: request.after.as_deref(),
         };
         let mut page = Page::new(request.limit);
-        snapshot.list(&listing, &mut |id, entity| page.visit(&id, &entity, &show))?;
-        page.finish(request.collection)
+        snapshot.list(&listing, &mut |id, entity| {
+            let flow = page.take(id.key(), || show(&id, &entity));
+            page.count(&entity);
+            flow
+        })?;
+        page.finish(ListKind::Entities(request.collection))
     };
     let bytes = tokio::task::spawn_blocking(read)
         .await
@@ -105,38 +109,46 @@ where
     Ok(json_bytes(StatusCode::OK, bytes))
 }
 
+/// A page that is being filled.
 #[derive(Debug)]
-struct Page {
+pub(super) struct Page {
     limit: usize,
     json: Vec<u8>,
     items: usize,
     scanned: usize,
+    read_bytes: usize,
     last: Option<String>,
     more: bool,
     failure: Option<Problem>,
 }
 
 impl Page {
-    fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
             json: b"{\"items\":[".to_vec(),
             items: 0,
             scanned: 0,
+            read_bytes: 0,
             last: None,
             more: false,
             failure: None,
         }
     }
 
-    fn visit(&mut self, id: &EntityId, entity: &Entity, show: &Show) -> ControlFlow<()> {
-        if self.scanned == MAX_SCANNED_PER_PAGE {
+    /// Takes the JSON of what is at `place`, or nothing if it is hidden, if there is room for it.
+    pub(super) fn take(
+        &mut self,
+        place: &str,
+        show: impl FnOnce() -> Result<Option<Vec<u8>>, Problem>,
+    ) -> ControlFlow<()> {
+        if self.scanned == MAX_SCANNED_PER_PAGE || self.read_bytes >= MAX_READ_BYTES_PER_PAGE {
             self.more = true;
             return ControlFlow::Break(());
         }
         self.scanned += 1;
         let full = self.items == self.limit || self.json.len() >= PAGE_BYTES;
-        match show(id, entity) {
+        match show() {
             Err(problem) => {
                 self.failure = Some(problem);
                 return ControlFlow::Break(());
@@ -154,19 +166,55 @@ impl Page {
                 self.items += 1;
             }
         }
-        self.last = Some(id.key().to_owned());
+        self.last = Some(place.to_owned());
         ControlFlow::Continue(())
     }
 
-    fn finish(mut self, collection: Collection) -> Result<Vec<u8>, Problem> {
+    /// Counts what was read for an item, shown or not.
+    fn count(&mut self, entity: &Entity) {
+        let values = entity.cells().filter_map(|(_, cell)| cell.bytes());
+        self.read_bytes += values.map(<[u8]>::len).sum::<usize>();
+    }
+
+    /// The JSON of the page, with the cursor of the next.
+    pub(super) fn finish(mut self, kind: ListKind) -> Result<Vec<u8>, Problem> {
         if let Some(problem) = self.failure {
             return Err(problem);
         }
         let last = self.last.filter(|_| self.more);
-        let next = last.map(|key| cursor::write(ListKind::Entities(collection), key.as_bytes()));
+        let next = last.map(|key| cursor::write(kind, key.as_bytes()));
         self.json.extend_from_slice(b"],\"next\":");
         self.json.extend(to_json(&next)?);
         self.json.push(b'}');
         Ok(self.json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grapevine_crdt::{Dot, ReplicaId, Seq, Timestamp};
+
+    use super::*;
+    use crate::model::kv;
+
+    #[test]
+    fn a_list_of_large_values_reads_no_more_of_them_than_its_bound() {
+        let dot = Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(1));
+        let value = kv::encode("text/plain", &vec![0; 8 * 1_024 * 1_024]).expect("it fits");
+        let mut entity = Entity::default();
+        entity.merge_cell(kv::put(value, dot, Timestamp::ZERO));
+        let mut page = Page::new(1_000);
+        let mut visited = 0;
+        loop {
+            let id = EntityId::new(Collection::Kv, format!("k{visited}")).expect("a key");
+            if page.take(id.key(), || Ok(Some(b"{}".to_vec()))).is_break() {
+                break;
+            }
+            page.count(&entity);
+            visited += 1;
+        }
+        assert_eq!(visited, 8, "8 MiB each");
+        assert!(page.more);
+        assert_eq!(page.last.as_deref(), Some("k7"));
     }
 }

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::idempotency;
 use crate::{
-    model::{InvalidContact, InvalidKey, kv::InvalidValue},
+    model::{InvalidContact, InvalidKey, InvalidMessage, InvalidTopic, kv::InvalidValue},
     store::{StoreError, WriteError},
 };
 
@@ -257,6 +257,22 @@ impl From<InvalidValue> for Problem {
             InvalidValue::TooLarge => Self::too_large(error.to_string()).about("body"),
             InvalidValue::ContentType => Self::invalid("Content-Type", error.to_string()),
         }
+    }
+}
+
+impl From<InvalidTopic> for Problem {
+    fn from(error: InvalidTopic) -> Self {
+        Self::malformed("topic", error.to_string())
+    }
+}
+
+impl From<InvalidMessage> for Problem {
+    fn from(error: InvalidMessage) -> Self {
+        let field = match error {
+            InvalidMessage::Author => "author",
+            InvalidMessage::Body => "body",
+        };
+        Self::invalid(field, error.to_string())
     }
 }
 

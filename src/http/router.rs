@@ -11,7 +11,7 @@ use axum::{
 use super::{
     HttpState, bundle, changes, cluster, conflicts, contacts, counters, health, import, kv, merge,
     problem::{Problem, ProblemKind},
-    tallies,
+    tallies, topic_settings, topics, watch,
 };
 
 /// The whole API.
@@ -57,6 +57,21 @@ pub fn router(state: HttpState) -> Router {
             "/v1/counters/{name}/tallies/{writer}",
             get(tallies::get).put(tallies::put),
         )
+        .route("/v1/topics", get(topic_settings::list))
+        .route(
+            "/v1/topics/{topic}",
+            get(topic_settings::get).put(topic_settings::put),
+        )
+        .route(
+            "/v1/topics/{topic}/messages",
+            get(topics::list).post(topics::post),
+        )
+        .route(
+            "/v1/topics/{topic}/messages/{id}",
+            get(topics::get).delete(topics::delete),
+        )
+        .route("/v1/topics/{topic}/stream", get(watch::stream))
+        .route("/v1/watch", get(watch::watch))
         .route("/v1/changes", get(changes::get).post(changes::post))
         .route("/v1/merge", post(merge::post))
         .route("/v1/cluster", get(cluster::get))

@@ -1,14 +1,22 @@
 //! What every handler is given.
 
-use std::{env, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use grapevine_crdt::HybridClock;
 use tokio::sync::Semaphore;
 
-use super::session::Waiting;
+use super::{feed::Feed, session::Waiting};
 use crate::{
     clock::{SystemClock, WallClock},
     cluster::ClusterView,
     config::NodeConfig,
+    model::Retention,
     store::Store,
 };
 
@@ -21,6 +29,20 @@ pub struct HttpLimits {
     pub request_timeout: Duration,
     /// How long a read waits for the writes that its token names.
     pub token_wait: Duration,
+    /// How much is kept of any topic.
+    pub retention: Retention,
+    /// How many may listen at once, to topics or to all changes.
+    pub max_listeners: usize,
+    /// How often those who listen hear something, whatever happens.
+    pub heartbeat: Duration,
+}
+
+impl Default for HttpLimits {
+    /// Those of a node that nobody has told otherwise.
+    fn default() -> Self {
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::from(&NodeConfig::new("", PathBuf::new(), nowhere, nowhere))
+    }
 }
 
 impl From<&NodeConfig> for HttpLimits {
@@ -29,6 +51,9 @@ impl From<&NodeConfig> for HttpLimits {
             max_body_bytes: config.max_body_bytes,
             request_timeout: Duration::from_millis(config.request_timeout_ms),
             token_wait: Duration::from_millis(config.token_wait_ms),
+            retention: config.topic_retention(),
+            max_listeners: config.max_listeners,
+            heartbeat: Duration::from_millis(config.heartbeat_ms),
         }
     }
 }
@@ -50,6 +75,10 @@ pub struct HttpState {
     pub(super) clock: Arc<dyn WallClock>,
     /// The reads that wait for other nodes' writes.
     pub(super) waiting: Arc<Waiting>,
+    /// The times of the messages that are posted here.
+    pub(super) message_times: Arc<Mutex<HybridClock>>,
+    /// What is told to those who listen.
+    pub(super) feed: Arc<Feed>,
 }
 
 impl HttpState {
@@ -64,7 +93,16 @@ impl HttpState {
             importing: Arc::new(Semaphore::new(1)),
             clock: Arc::new(SystemClock),
             waiting: Arc::default(),
+            message_times: Arc::default(),
+            feed: Arc::new(Feed::new(limits.max_listeners, limits.heartbeat)),
         }
+    }
+
+    /// Tells the time by `clock`.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn WallClock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// Keeps bundles that come in in `directory` until they are whole, not where temporary files are kept.

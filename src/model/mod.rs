@@ -1,6 +1,6 @@
 //! What the store holds, as types: collections, partitions, and what travels between replicas.
 //!
-//! `contact*`, `counter` and `kv` are typed views over [`grapevine_crdt::Entity`], `vcard*` reads contacts from
+//! `contact*`, `counter`, `kv`, `topic` and `message` are typed views over [`grapevine_crdt::Entity`], `vcard*` reads contacts from
 //! address book files; they know nothing of storage, the network or HTTP, and are told the time.
 
 mod address;
@@ -12,23 +12,29 @@ mod contact_conflict_laws;
 mod contact_draft;
 pub mod contact_edit;
 mod contact_element;
+pub mod contact_index;
 mod contact_kept;
 #[cfg(test)]
 mod contact_laws;
+mod contact_query;
 mod contact_rules;
 mod contact_trim;
 mod counter;
 mod floor;
+mod fold;
 mod instant;
 pub mod kv;
+mod message;
 mod offline_contact;
 mod offline_edit;
 mod pages;
 mod partition;
+mod phone_digits;
 mod rejoin;
 mod replication;
 mod session_token;
 mod token_text;
+mod topic;
 mod vcard;
 pub mod vcard_edit;
 mod vcard_lines;
@@ -41,9 +47,13 @@ pub use contact_conflict::{Conflict, Settlement, Version};
 pub use contact_draft::ContactDraft;
 pub use contact_edit::{Change, Creation, WriteStamp};
 pub use contact_element::ElementDraft;
+pub use contact_index::{
+    ContactTerms, IndexList, IndexRow, index_rows, index_version, indexed_entity, is_indexed,
+};
 pub use contact_kept::{
     KeptProperty, MAX_KEPT_BYTES, MAX_KEPT_PROPERTIES, MAX_KEPT_PROPERTY_BYTES,
 };
+pub use contact_query::{ContactQuery, InvalidQuery, MAX_QUERY_BYTES, MAX_QUERY_WORDS};
 pub use contact_rules::{
     InvalidContact, MAX_ADDRESS_CHARS, MAX_CONTACT_ID_CHARS, MAX_ELEMENT_ID_CHARS, MAX_ELEMENTS,
     MAX_EMAIL_CHARS, MAX_GROUP_CHARS, MAX_LABEL_CHARS, MAX_LINE_CHARS, MAX_NAME_CHARS,
@@ -53,6 +63,10 @@ pub use contact_trim::{MAX_CONFLICT_AGE_MS, MAX_CONFLICTS_PER_FIELD, trim};
 pub use counter::{Counter, Direction, Tally};
 pub use floor::Floor;
 pub use instant::{read_instant, rfc3339};
+pub use message::{
+    InvalidMessage, MAX_AUTHOR_BYTES, MAX_MESSAGE_BYTES, Message, MessageDraft, MessageId,
+    PostedUnder,
+};
 pub use offline_edit::{Fate, LostTo, Meeting, OfflineEdit, kv_json};
 pub use pages::{CellName, EntityState, ListingPage, StatePage};
 pub(crate) use partition::short_hash;
@@ -64,6 +78,7 @@ pub use replication::{
 };
 pub use session_token::{MAX_SESSION_TOKEN_BYTES, SessionToken};
 pub use token_text::InvalidToken;
+pub use topic::{InvalidTopic, MAX_TOPIC_BYTES, Retention, Topic, TopicEntity, read_topic_key};
 pub use vcard::{Card, CardFile, RejectedCard, RejectedProperty};
 pub use vcard_edit::Source;
 pub use vcard_lines::{MAX_CARD_BYTES, UnreadableFile};

@@ -11,6 +11,7 @@ mod addresses;
 mod error;
 mod http;
 mod membership;
+mod retention;
 mod running;
 mod trimming;
 mod view;

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -19,6 +19,7 @@ use super::{
     addresses::Addresses,
     http,
     membership::{Known, Membership, read_roster},
+    retention::Keeping,
     trimming::{Trimming, TrimmingTask},
     view::View,
 };
@@ -48,6 +49,7 @@ pub struct Node {
     membership_stopping: CancellationToken,
     membership: JoinHandle<()>,
     trimming: TrimmingTask,
+    keeping: TrimmingTask,
 }
 
 impl Node {
@@ -122,6 +124,7 @@ impl Node {
         self.membership_stopping.cancel();
         let _panicked = self.membership.await;
         self.trimming.stop().await;
+        self.keeping.stop().await;
         self.driver.shutdown().await;
         self.gossip.shutdown().await;
         self.store.close().await;
@@ -199,7 +202,15 @@ impl Node {
             driver: driver.clone(),
             known,
         });
-        let trimming = Trimming::start(store.clone(), Arc::clone(&cluster), clock);
+        let trimming = Trimming::start(store.clone(), Arc::clone(&cluster), clock.clone());
+        let keeping = Keeping {
+            store: store.clone(),
+            cluster: Arc::clone(&cluster),
+            clock: clock.clone(),
+            most: config.topic_retention(),
+            counted: Mutex::default(),
+        }
+        .start();
         let http_stopping = CancellationToken::new();
         let name = config.name.clone();
         let http = tokio::spawn(http::serve(http::Parts {
@@ -207,6 +218,7 @@ impl Node {
             store: store.clone(),
             cluster: Arc::clone(&cluster),
             config,
+            clock,
             stopping: http_stopping.clone(),
         }));
         tracing::info!(
@@ -229,6 +241,7 @@ impl Node {
             membership_stopping,
             membership,
             trimming,
+            keeping,
         })
     }
 }
@@ -245,12 +258,17 @@ impl std::fmt::Debug for Node {
 
 /// Opening replays the journal, which may take seconds.
 async fn open_store(config: &NodeConfig, clock: Arc<dyn WallClock>) -> Result<Store, NodeError> {
-    let options = StoreOptions {
-        cache_bytes: config.cache_mib * 1024 * 1024,
-        ..StoreOptions::new(config.data.clone())
-    };
+    let options = store_options(config);
     let opened = spawn_blocking(move || Store::open(options, clock)).await;
     Ok(opened.unwrap_or(Err(StoreError::Closed))?)
+}
+
+fn store_options(config: &NodeConfig) -> StoreOptions {
+    StoreOptions {
+        cache_bytes: config.cache_mib * 1024 * 1024,
+        compact_at_start: config.compact_at_start,
+        ..StoreOptions::new(config.data.clone())
+    }
 }
 
 /// Enters this life into the roster, and strikes those of the same store before it.
@@ -274,5 +292,22 @@ fn driver_config(config: &NodeConfig, local: LocalPeer) -> DriverConfig {
         scrub_pause: (config.scrub_pause_ms > 0)
             .then(|| Duration::from_millis(config.scrub_pause_ms)),
         ..DriverConfig::new(local, config.max_clock_skew_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_of_the_storage_does_not_reach_it() {
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut config = NodeConfig::new("ann", "data".into(), free, free);
+        assert!(!store_options(&config).compact_at_start);
+        config.compact_at_start = true;
+        config.cache_mib = 8;
+        let options = store_options(&config);
+        assert!(options.compact_at_start);
+        assert_eq!(options.cache_bytes, 8 * 1024 * 1024);
     }
 }

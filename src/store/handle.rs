@@ -9,13 +9,14 @@ use tokio::{
 };
 
 use super::{
-    Edit, Identity, Outcome, Snapshot, StoreError, StoreOptions, StoreStats,
+    Commit, Edit, Identity, Outcome, Snapshot, StoreError, StoreOptions, StoreStats,
     alarm::Alarm,
     applier::Applier,
     disk::{Disk, FileSystem},
     publication::Publication,
     recovery::{Files, Opener, Recovered},
     step::{GiveUpLife, Life, LocalWrite, PeerStep, Step},
+    watched_clock::WatchedClock,
     writer::{Job, OpenStorage, Storage, Writer},
 };
 use crate::{
@@ -48,6 +49,7 @@ struct Inner {
     queue: mpsc::Sender<Job>,
     queue_wait: Duration,
     publication: Arc<Publication>,
+    clock: Arc<WatchedClock>,
     closed: watch::Receiver<bool>,
 }
 
@@ -83,10 +85,11 @@ impl Store {
         let publication = Arc::new(Publication::new(held, limits));
         let applier = Applier::start(publication.clone(), data, base, alarm)?;
         let (closed, is_closed) = watch::channel(false);
+        let clock = Arc::new(WatchedClock::new(clock));
         Writer {
             queue: receiver,
             publication: publication.clone(),
-            clock,
+            clock: clock.clone(),
             opener,
             storage: Storage::Open(OpenStorage::new(journal, applier)),
             life: Life::default(),
@@ -101,6 +104,7 @@ impl Store {
                 queue,
                 queue_wait,
                 publication,
+                clock,
                 closed: is_closed,
             }),
         })
@@ -178,11 +182,26 @@ impl Store {
         let _full = self.inner.queue.try_send(Job::Step(Box::new(GiveUpLife)));
     }
 
+    /// Looks whether the time of day leapt against the monotonic clock, as it does when the machine was put back to an
+    /// earlier moment; if so, the next write begins a new life. Every write looks as well. To be called often, so that
+    /// a clock that drifts is told from one that leaps.
+    pub fn watch_clock(&self) {
+        self.inner.clock.look();
+    }
+
     /// What group commits write locally from now on. At most `capacity` commits wait; what exceeds that is
     /// not delivered (a peer finds it by anti-entropy).
     #[must_use]
     pub fn subscribe(&self, capacity: usize) -> mpsc::Receiver<Arc<[CommitRecord]>> {
         self.inner.publication.subscribe(capacity)
+    }
+
+    /// Every commit from now on, local or not. At most `capacity` wait; who does not keep up is told no more, and
+    /// the channel closes. So it does when the files were opened again after a failure, for then something may be
+    /// there of which nobody was told.
+    #[must_use]
+    pub fn watch(&self, capacity: usize) -> mpsc::Receiver<Commit> {
+        self.inner.publication.watch(capacity)
     }
 
     /// The root after every commit, local or not.

@@ -19,7 +19,7 @@ use super::{
     list_conflicting, list_entities,
     overlay::{Fresh, Generation, Word},
     publication::Frozen,
-    read_delta, read_entity,
+    read_delta, read_entity, read_sound_delta,
 };
 use crate::model::{Collection, Cursor, DeltaPage, EntityId, PartitionId};
 
@@ -42,6 +42,12 @@ impl Snapshot {
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The number of the last group that it sees: of two snapshots of one open store the later has the greater.
+    #[must_use]
+    pub const fn group(&self) -> u64 {
+        self.group
     }
 
     /// What is held of an entity, hidden or not; `None` if nothing is.
@@ -83,6 +89,19 @@ impl Snapshot {
     ) -> Result<DeltaPage, StoreError> {
         let state = self.state.partition(partition);
         read_delta(self, partition, state, base, cursor, budget)
+    }
+
+    /// As [`Self::delta`], without what is damaged, which is added to `damaged`.
+    pub fn sound_delta(
+        &self,
+        partition: PartitionId,
+        base: &VersionVector,
+        cursor: Option<Cursor>,
+        budget: DeltaBudget,
+        damaged: &mut Vec<EntityId>,
+    ) -> Result<DeltaPage, StoreError> {
+        let state = self.state.partition(partition);
+        read_sound_delta(self, partition, state, base, cursor, budget, damaged)
     }
 
     /// The newest word of the overlay on a row.

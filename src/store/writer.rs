@@ -20,8 +20,9 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::{
-    Group, StoreError, Workspace,
+    Commit, Group, StoreError, Workspace,
     applier::Applier,
+    commit,
     data::{Data, Mark},
     error::Fault,
     journal::{Journal, JournalRow},
@@ -29,11 +30,9 @@ use super::{
     recovery::{Files, Opener, Recovered},
     stats::Counters,
     step::{Life, Step},
+    watched_clock::WatchedClock,
 };
-use crate::{
-    clock::WallClock,
-    model::{Claim, CommitRecord, PartitionId, Root},
-};
+use crate::model::{Claim, CommitRecord, EntityId, PartitionId, Root};
 
 /// The most steps of one group.
 const MAX_GROUP_STEPS: usize = 4_096;
@@ -59,7 +58,7 @@ pub(super) enum Job {
 pub(super) struct Writer {
     pub(super) queue: mpsc::Receiver<Job>,
     pub(super) publication: Arc<Publication>,
-    pub(super) clock: Arc<dyn WallClock>,
+    pub(super) clock: Arc<WatchedClock>,
     pub(super) opener: Opener,
     pub(super) storage: Storage,
     pub(super) life: Life,
@@ -100,6 +99,9 @@ struct Committed {
     /// For each of its steps whether it is a write of this node.
     local: Vec<bool>,
     root: Root,
+    /// The entities that it changed. Told apart even if nobody watches yet: who begins to while it is published must
+    /// hear of it.
+    ids: Vec<EntityId>,
 }
 
 impl Writer {
@@ -133,7 +135,14 @@ impl Writer {
         }
         let snapshot = self.publication.snapshot();
         let mut workspace = Workspace::new(&*snapshot, snapshot.state().clone());
-        let now = self.clock.unix_ms();
+        let (now, leapt) = self.clock.unix_ms();
+        if leapt {
+            tracing::warn!(
+                "the time of day leapt: this machine slept, its clock was set, or it was put back to a snapshot; \
+                 the next write begins a new life"
+            );
+            self.life.end_at_next_write();
+        }
         let mut steps: Vec<Box<dyn Step>> = Vec::new();
         let mut local = Vec::new();
         let mut next = Some(first);
@@ -218,13 +227,23 @@ impl Writer {
             clock: group.clock,
         };
         let root = changes.state.root();
+        let ids = commit::changed_ids(&changes);
         self.publication.publish(changes, mark);
         Counters::add(&self.publication.counters.commits, 1);
-        Ok(Committed { group, local, root })
+        Ok(Committed {
+            group,
+            local,
+            root,
+            ids,
+        })
     }
 
     /// Hands what was written locally to the subscribers, and the root to everyone.
     fn hand_on(&self, committed: Committed) {
+        self.publication.tell_watchers(&Commit {
+            ids: committed.ids.into(),
+            snapshot: self.publication.snapshot(),
+        });
         let records = records(committed.group, &committed.local);
         if !records.is_empty() {
             self.publication.hand_on(&records);

@@ -1,5 +1,8 @@
 //! The HTTP API against a real listener: every status, every bound, and every kind of bad input.
 
+#[path = "../support/events.rs"]
+mod events;
+
 mod burst;
 mod cluster;
 mod conflicts;
@@ -8,6 +11,8 @@ mod counters;
 mod import;
 mod kv;
 mod lists;
+mod live;
 mod problems;
 mod sessions;
 mod support;
+mod topics;

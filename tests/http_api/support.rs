@@ -48,6 +48,13 @@ impl TestServer {
         request_timeout: Duration,
         tune: impl FnOnce(&mut StoreOptions),
     ) -> Self {
+        Self::start_limited(tune, |limits| limits.request_timeout = request_timeout).await
+    }
+
+    pub(crate) async fn start_limited(
+        tune: impl FnOnce(&mut StoreOptions),
+        limit: impl FnOnce(&mut HttpLimits),
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let mut options = StoreOptions::new(directory.path());
         tune(&mut options);
@@ -55,11 +62,12 @@ impl TestServer {
         let cluster = Arc::new(FakeCluster::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
-        let limits = HttpLimits {
+        let mut limits = HttpLimits {
             max_body_bytes: MAX_BODY_BYTES,
-            request_timeout,
             token_wait: TOKEN_WAIT,
+            ..HttpLimits::default()
         };
+        limit(&mut limits);
         let state = HttpState::new(store.clone(), cluster.clone(), limits);
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(serve(listener, state, async {

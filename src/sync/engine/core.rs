@@ -74,7 +74,7 @@ pub(super) enum Purpose {
     /// The end of the rejoin with this id.
     Rejoin(u64, PartitionId),
     /// What the repair with this id fetched.
-    Repair(u64),
+    Repair(u64, PartitionId),
 }
 
 impl Purpose {
@@ -86,7 +86,21 @@ impl Purpose {
             | Self::Push(_, of)
             | Self::StatePage(_, of)
             | Self::Rejoin(_, of) => of == partition,
-            Self::Repair(_) => false,
+            // It merges what is covered, and so brings nothing of a vector that is to be taken in whole.
+            Self::Repair(..) => false,
+        }
+    }
+
+    /// Whether it may bring cells of `partition` that were read before something became stable. A push never does:
+    /// what it holds and we lack, its writer wrote knowing all that it had told it held.
+    fn brings_older(self, partition: PartitionId) -> bool {
+        match self {
+            Self::Page(_, of)
+            | Self::Claim(_, of)
+            | Self::StatePage(_, of)
+            | Self::Rejoin(_, of)
+            | Self::Repair(_, of) => of == partition,
+            Self::Push(..) => false,
         }
     }
 }
@@ -181,6 +195,15 @@ impl Engine {
             .any(|purpose| purpose.brings(partition))
     }
 
+    /// Whether cells of the partition wait for the writer that were read before something became stable, also
+    /// those of transfers that were given up since.
+    pub(super) fn is_bringing_older(&self, partition: PartitionId) -> bool {
+        self.tickets
+            .open
+            .values()
+            .any(|purpose| purpose.brings_older(partition))
+    }
+
     /// A peer tells what it holds of a partition.
     pub(super) fn told_vector(
         &mut self,
@@ -232,7 +255,7 @@ impl Engine {
 
     /// Nothing is wanted of a peer whose frames may have been lost with its connection.
     fn forget_work(&mut self, peer: ReplicaId) {
-        self.pulls.forget_peer(peer);
+        self.pulls.tear_off(peer);
         self.forget_rejoin(peer);
         self.forget_repair(peer);
         self.divergences.forget_peer(peer);
@@ -247,6 +270,7 @@ impl Engine {
         let taken = self.take(step, sender, message);
         if let Err(violation) = taken {
             self.forget_work(sender);
+            self.pulls.forget_torn_of(sender);
             if matches!(violation, Violation::OurWrites(_)) {
                 step.commands.push(Command::NewLife);
             }
@@ -507,7 +531,7 @@ impl Engine {
                 self.met_by(partition);
                 self.end_rejoin(step, rejoin);
             }
-            Some(Purpose::Repair(repair)) => self.repaired(step, repair),
+            Some(Purpose::Repair(repair, _)) => self.repaired(step, repair),
             Some(Purpose::Push(peer, partition)) => {
                 push::applied(self, peer, partition, outcome);
             }
@@ -522,7 +546,7 @@ impl Engine {
             Some(Purpose::StatePage(rejoin, _) | Purpose::Rejoin(rejoin, _)) => {
                 self.fail_rejoin(step.now, rejoin);
             }
-            Some(Purpose::Repair(repair)) => self.end_repair(step, repair),
+            Some(Purpose::Repair(repair, _)) => self.end_repair(step, repair),
             Some(Purpose::Push(peer, _)) => push::failed(self, peer),
             None => {}
         }

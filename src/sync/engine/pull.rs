@@ -132,6 +132,21 @@ impl Pull {
         }
     }
 
+    /// Whether it has brought something and may go on once its peer is there again: nothing of it is lost but a
+    /// question or its answer.
+    pub(super) const fn can_go_on(&self) -> bool {
+        !self.claiming && (self.cursor.is_some() || self.passes > 1 || self.last.is_some())
+    }
+
+    /// Its peer is there again, in the same life. What was asked last is asked again.
+    pub(super) const fn resume(&mut self, now: Now) {
+        self.progress_ms = now.monotonic_ms;
+        if self.awaiting {
+            self.awaiting = false;
+            self.asked = self.asked.saturating_sub(1);
+        }
+    }
+
     /// Asks for the first page.
     pub(super) fn begin(&mut self) -> PullRequest {
         self.ask()

@@ -3,6 +3,10 @@
 //! Invariants: at most one pull of a partition from a peer; at most `max_pulls_per_peer` of a peer and
 //! `max_pulls` in all; what only a summary suggests is not pulled from two peers at once, so that a node
 //! that lacks much is not sent it by everybody.
+//!
+//! A pull whose connection was cut goes on where it was if the same life of its peer comes back: its pages are compared
+//! by their stamps as if an answer had been late. Nothing else may have been begun in its partition meanwhile, for
+//! what that brought is not what the pull was told of.
 
 use std::collections::BTreeMap;
 
@@ -27,13 +31,35 @@ use crate::{
 pub(super) struct Pulls {
     next: u64,
     under_way: BTreeMap<u64, Pull>,
+    /// Those whose connection was cut, at most one of a partition.
+    torn: BTreeMap<PartitionId, Pull>,
     /// The peer that last began one; the next in order goes first.
     turn: Option<ReplicaId>,
 }
 
 impl Pulls {
-    pub(super) fn forget_peer(&mut self, peer: ReplicaId) {
+    /// The connection of this peer was cut.
+    pub(super) fn tear_off(&mut self, peer: ReplicaId) {
+        for pull in self.under_way.values().filter(|pull| pull.peer == peer) {
+            let alone = self
+                .under_way
+                .values()
+                .all(|other| other.id == pull.id || other.partition != pull.partition);
+            if alone && pull.can_go_on() {
+                self.torn.insert(pull.partition, pull.clone());
+            }
+        }
         self.under_way.retain(|_, pull| pull.peer != peer);
+    }
+
+    /// Nothing that this peer sent is gone on with.
+    pub(super) fn forget_torn_of(&mut self, peer: ReplicaId) {
+        self.torn.retain(|_, pull| pull.peer != peer);
+    }
+
+    /// What was torn off in this partition is begun anew.
+    pub(super) fn forget_torn(&mut self, partition: PartitionId) {
+        self.torn.remove(&partition);
     }
 
     /// A name for a transfer of any kind.
@@ -118,6 +144,15 @@ impl Engine {
                 peer.recheck = true;
                 continue;
             }
+            let torn = self.pulls.torn.remove(&partition);
+            if let Some(mut torn) = torn.filter(|torn| torn.peer == replica && !elsewhere) {
+                let id = torn.id;
+                torn.resume(step.now);
+                peer.pulls.insert(partition, id);
+                self.pulls.under_way.insert(id, torn);
+                self.go_on(step, id);
+                return true;
+            }
             let fresh = self.holds_nothing(step.view, partition);
             let id = self.pulls.name();
             let mut pull = Pull::new(id, replica, partition, fresh, &ours, step.now);
@@ -172,6 +207,8 @@ impl Engine {
         if let Some(pull) = self.pulls.under_way.get_mut(&id) {
             pull.applied(step.now.monotonic_ms);
             self.go_on(step, id);
+        } else if let Some(pull) = self.pulls.torn.values_mut().find(|pull| pull.id == id) {
+            pull.applied(step.now.monotonic_ms);
         }
     }
 
@@ -227,6 +264,7 @@ impl Engine {
 
     /// Gives a pull up. What was parked for its end goes with it; the next probe finds what is missing.
     pub(super) fn abandon(&mut self, id: u64) {
+        self.pulls.torn.retain(|_, pull| pull.id != id);
         let Some(pull) = self.pulls.under_way.remove(&id) else {
             return;
         };

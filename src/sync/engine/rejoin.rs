@@ -200,6 +200,7 @@ impl Engine {
                 if ours.vector.includes(&floor.vector) {
                     continue;
                 }
+                self.pulls.forget_torn(partition);
                 self.rejoining = Some(Rejoining {
                     id: self.pulls.name(),
                     peer: replica,
