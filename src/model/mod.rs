@@ -69,7 +69,7 @@ pub use message::{
     InvalidMessage, MAX_AUTHOR_BYTES, MAX_MESSAGE_BYTES, Message, MessageDraft, MessageId,
     PostedUnder,
 };
-pub use offline_edit::{Fate, LostTo, OfflineEdit, kv_json};
+pub use offline_edit::{Fate, LostTo, Meeting, OfflineEdit, kv_json};
 pub use pages::{CellName, EntityState, ListingPage, StatePage};
 pub(crate) use partition::short_hash;
 pub use partition::{PartitionState, root_term, vector_term};

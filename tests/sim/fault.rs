@@ -42,6 +42,14 @@ pub(crate) enum Fault {
     IssuesWithoutFreshTimes,
     /// Who makes an entity of which it holds nothing does not say what was collected.
     MakesWithoutClearing,
+    /// A request with a key is counted each time it comes.
+    CountsRetries,
+    /// A reset forgets a little of what it has not seen.
+    ForgetsTooMuch,
+    /// An edit says that it has seen what its writer has not.
+    ClaimsToHaveSeen,
+    /// Edits from outside are ranked by when they arrive.
+    RanksByArrival,
 }
 
 impl Fault {

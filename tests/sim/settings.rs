@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     /// Whether a message may overtake another on its link.
     pub(crate) reorders: bool,
     pub(crate) gossips: bool,
+    /// How many offline clients there are.
+    pub(crate) outsiders: usize,
     /// Whether nodes keep a roster and collect.
     pub(crate) collects: bool,
     /// Whether nodes lose a part of their past, are copied, or are struck from the roster.
@@ -55,6 +57,7 @@ impl Settings {
             duplication: if chaos { rng.random_range(0..=20) } else { 0 },
             reorders: chaos,
             gossips: rng.random_bool(0.7),
+            outsiders: rng.random_range(0..=3),
             collects: true,
             disturbs: rng.random_bool(0.5),
             full_check_period: 256,
@@ -89,6 +92,7 @@ impl Settings {
             duplication: 0,
             reorders: false,
             gossips: false,
+            outsiders: 0,
             collects: false,
             disturbs: false,
             full_check_period: 1,

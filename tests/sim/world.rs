@@ -21,6 +21,7 @@ use crate::{
     invariants::{Invariant, Observed},
     network::{Network, Packet},
     node::{Answer, Job, Node, Published},
+    outsider::Outsider,
     roster::store_id,
     settings::Settings,
 };
@@ -34,6 +35,7 @@ const TICK_PERIOD_MS: u64 = 100;
 pub(crate) enum Happening {
     Tick(usize),
     Client,
+    Outsider(usize),
     /// A node's group with this serial reaches the disk, if it was not given up.
     Synced(usize, u64),
     /// Steps that needed no sync are answered.
@@ -59,6 +61,7 @@ pub(crate) struct World {
     pub(crate) now_ms: u64,
     pub(crate) nodes: Vec<Node>,
     pub(crate) owners: BTreeMap<ReplicaId, usize>,
+    pub(crate) outsiders: Vec<Outsider>,
     pub(crate) network: Network,
     pub(crate) history: History,
     /// Whether some node lost a part of its past, or two clusters collected that never met: until all is healed, a member
@@ -92,6 +95,7 @@ impl World {
             rng,
             now_ms: 0,
             nodes: Vec::new(),
+            outsiders: Vec::new(),
             owners: BTreeMap::new(),
             history: History::default(),
             disturbed: false,
@@ -142,6 +146,7 @@ impl World {
         }
         self.after(0, Happening::Dial);
         self.after(1, Happening::Client);
+        self.start_outsiders();
         let nemesis = self.rng.random_range(0..=self.settings.nemesis_period_ms);
         self.after(nemesis, Happening::Nemesis);
         self.after(10, Happening::Gossip);
@@ -200,6 +205,7 @@ impl World {
             Happening::Arrives(_)
             | Happening::Tick(_)
             | Happening::Client
+            | Happening::Outsider(_)
             | Happening::Synced(..)
             | Happening::Answered(..)
             | Happening::Serves(..)
@@ -223,6 +229,7 @@ impl World {
                 self.after(TICK_PERIOD_MS - jitter, Happening::Tick(number));
             }
             Happening::Client => self.client(),
+            Happening::Outsider(client) => self.outsider(client),
             Happening::Synced(number, serial) => self.synced(number, serial),
             Happening::Answered(number, run, answers) => {
                 if self.nodes[number].up && self.nodes[number].run == run {
@@ -256,7 +263,12 @@ impl World {
     }
 
     pub(crate) fn wall_ms(&self, number: usize) -> u64 {
-        (EPOCH_UNIX_MS + self.now_ms).saturating_add_signed(self.nodes[number].skew_ms)
+        self.true_ms()
+            .saturating_add_signed(self.nodes[number].skew_ms)
+    }
+
+    pub(crate) fn true_ms(&self) -> u64 {
+        EPOCH_UNIX_MS + self.now_ms
     }
 
     pub(crate) fn now(&self, number: usize) -> Now {
@@ -514,10 +526,11 @@ impl World {
     /// Whether every node holds the same and has nothing left to do.
     pub(crate) fn converged(&self) -> bool {
         let root = self.nodes[0].state.root();
-        self.nodes.iter().all(|node| {
-            let idle = node.jobs.is_empty() && node.staged.is_none();
-            node.up && idle && node.state.root() == root
-        })
+        self.outsiders_are_done()
+            && self.nodes.iter().all(|node| {
+                let idle = node.jobs.is_empty() && node.staged.is_none();
+                node.up && idle && node.state.root() == root
+            })
     }
 
     /// Whether every node knows that every other holds what it holds.
