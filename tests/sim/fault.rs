@@ -40,6 +40,8 @@ pub(crate) enum Fault {
     RejoinsWithoutIssuing,
     /// A rejoin writes anew under the times of before.
     IssuesWithoutFreshTimes,
+    /// A machine that was put back writes on under its life although the time of day leapt.
+    IgnoresLeaps,
     /// Who makes an entity of which it holds nothing does not say what was collected.
     MakesWithoutClearing,
     /// A request with a key is counted each time it comes.

@@ -11,7 +11,7 @@ use grapevine::{
         Claim, CommitRecord, EntityId, Fate, Issue, Op, Outcome, PartitionId, PartitionState,
         PartitionSummary, Rejoin, Root,
     },
-    store::{Changes, Group, MemoryRows, State, StoreError, Table, Workspace, indexed},
+    store::{Changes, ClockWatch, Group, MemoryRows, State, StoreError, Table, Workspace, indexed},
     sync::engine::{Engine, Ticket, View},
 };
 use grapevine_crdt::{Dot, ReplicaId, Timestamp, VersionVector};
@@ -97,6 +97,15 @@ impl Disk {
     }
 }
 
+/// A machine that runs, as a hypervisor keeps it: memory, disk and clocks.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) disk: Disk,
+    pub(crate) life: ReplicaId,
+    pub(crate) clock: ClockWatch,
+    pub(crate) monotonic_ms: u64,
+}
+
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -123,6 +132,10 @@ pub(crate) struct Node {
     pub(crate) opened: u64,
     /// How many groups were staged.
     pub(crate) serial: u64,
+    /// Watches the time of day against the monotonic clock.
+    pub(crate) clock: ClockWatch,
+    /// How far its monotonic clock is behind the world's: for as long as it was put back.
+    pub(crate) behind_ms: u64,
     /// How far its wall clock is off.
     pub(crate) skew_ms: i64,
     /// The peers it believes to be up, with their numbers.
@@ -177,6 +190,8 @@ impl Node {
             brought: Vec::new(),
             opened: 0,
             serial: 0,
+            clock: ClockWatch::default(),
+            behind_ms: 0,
             skew_ms: 0,
             sees: BTreeMap::new(),
             rolled_back: false,

@@ -82,6 +82,8 @@ impl World {
                 told,
                 "node {number}: up {up}, staged {staged}, {jobs} jobs, sees {sees}"
             );
+            let expelled = self.expulsions(number);
+            let _infallible = write!(told, ", store {}, expelled {expelled:?}", node.store);
             for partition in PartitionId::all() {
                 let ours = node.state.partition(partition);
                 let first = self.nodes[0].state.partition(partition);

@@ -71,7 +71,7 @@ impl World {
     }
 
     /// Who was expelled, as a node knows it.
-    fn expulsions(&self, number: usize) -> Vec<Expulsion> {
+    pub(crate) fn expulsions(&self, number: usize) -> Vec<Expulsion> {
         let listing = Listing {
             collection: Collection::Roster,
             prefix: "expelled/",

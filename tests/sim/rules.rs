@@ -185,7 +185,7 @@ fn without_the_floor_check_of_pushes_what_was_collected_comes_back() {
 /// Node 1 was put back to before it took a removal in, and edits what it removes, under the same life.
 fn rolled_back(fault: Option<Fault>) -> (World, EntityId) {
     let (mut world, id) = with_a_contact(2, fault);
-    let snapshot = world.nodes[1].disk.clone();
+    let snapshot = world.snapshot(1);
     world.write_durably(0, &id, Change::Remove);
     world.agree();
     world.roll_back(1, snapshot);

@@ -10,7 +10,7 @@ use grapevine_crdt::FieldKey;
 
 use crate::{
     invariants::Observed,
-    node::Disk,
+    node::Machine,
     world::{Happening, World},
 };
 
@@ -107,9 +107,26 @@ impl World {
         self.sync(number);
     }
 
-    /// A node goes on as it was when this copy was made, memory and disk, under the life of that moment.
-    pub(crate) fn roll_back(&mut self, number: usize, disk: Disk) {
+    /// A node with all that its machine holds.
+    pub(crate) fn snapshot(&self, number: usize) -> Machine {
+        let node = &self.nodes[number];
+        Machine {
+            disk: node.disk.clone(),
+            life: node.life,
+            clock: node.clock.clone(),
+            monotonic_ms: self.now_ms - node.behind_ms,
+        }
+    }
+
+    /// A node goes on as it was when this snapshot was made, under the life of that moment. Its time of day is right.
+    pub(crate) fn roll_back(&mut self, number: usize, machine: Machine) {
         self.disturbed = true;
+        let Machine {
+            disk,
+            life: then,
+            clock,
+            monotonic_ms,
+        } = machine;
         let (_, had) = self.nodes[number].disk.replay();
         let (_, has) = disk.replay();
         self.history.lose(&had, &has);
@@ -120,11 +137,18 @@ impl World {
             self.disconnect(other, life);
             self.disconnect(number, peer);
         }
+        let (now_ms, engine) = (self.now_ms, self.engine(self.nodes[number].store));
         let node = &mut self.nodes[number];
         node.staged = None;
         node.jobs.clear();
         node.disk = disk;
         node.read_disk(None);
+        node.run += 1;
+        node.life = then;
+        node.clock = clock;
+        node.behind_ms = now_ms - monotonic_ms;
+        node.engine = engine;
+        node.returned.clear();
         node.rolled_back = true;
     }
 

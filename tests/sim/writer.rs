@@ -53,6 +53,10 @@ impl World {
 
     /// Lets the writer go on if it waits for nothing.
     pub(crate) fn kick(&mut self, number: usize) {
+        if self.leaps(number) {
+            self.new_life(number);
+            return;
+        }
         let wall_ms = self.wall_ms(number);
         let size = self.rng.random_range(1..=MAX_GROUP);
         let node = &mut self.nodes[number];
@@ -84,6 +88,18 @@ impl World {
             let run = self.nodes[number].run;
             self.after(0, Happening::Answered(number, run, answers));
         }
+    }
+
+    /// Whether a node that is about to write finds that the time of day leapt. In a machine that was never put back a
+    /// new life would be harmless, and is left out.
+    fn leaps(&mut self, number: usize) -> bool {
+        let wall_ms = self.wall_ms(number);
+        let node = &mut self.nodes[number];
+        if !node.up || node.staged.is_some() || node.jobs.is_empty() {
+            return false;
+        }
+        node.clock.look(wall_ms, self.now_ms - node.behind_ms);
+        node.clock.take_leap() && node.rolled_back && self.fault != Some(Fault::IgnoresLeaps)
     }
 
     pub(crate) fn synced(&mut self, number: usize, serial: u64) {

@@ -178,7 +178,7 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
             .map(|entity| (&entity.id, entity.cells.as_slice()))
             .collect();
         let mut ids: BTreeSet<EntityId> = self.ids(partition)?.into_iter().collect();
-        ids.extend(deletions.keys().map(|id| EntityId::clone(id)));
+        ids.extend(deletions.keys().copied().cloned());
         for id in ids {
             if id.collection() == Collection::Counters {
                 continue;

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use grapevine_crdt::{
-    CausalContext, Cell, Entity, FieldCell, FieldKey, Timestamp, Value, VersionVector,
+    CausalContext, Cell, Entity, Field, FieldCell, FieldKey, Timestamp, Value, VersionVector,
 };
 
 use super::rejoin::{Names, Sides, Times, reissue};
@@ -121,7 +121,7 @@ impl Sides<'_> {
             raise(&mut above, key, time)?;
         }
         for deletion in deletions {
-            let held = entity.field(&deletion.field).map(|field| field.shown());
+            let held = entity.field(&deletion.field).map(Field::shown);
             let stays = held.is_some_and(|held| {
                 held.value != Value::Tombstone && !self.is_theirs(&deletion.field, held)
             });

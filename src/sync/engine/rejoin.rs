@@ -38,6 +38,17 @@ const DOT_BYTES: usize = 32;
 /// How long after one that failed the next is begun, in milliseconds.
 pub const REJOIN_RETRY_MS: u64 = 10_000;
 
+/// Why a partition is taken in whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// One side lacks what the other collected.
+    Floor,
+    /// We were expelled.
+    Expelled,
+    /// We were expelled by the half that the peer is of, as it was by ours: it is about to do the same.
+    Halves,
+}
+
 /// A transfer of a peer's whole state of a partition.
 #[derive(Debug)]
 pub(super) struct Rejoining {
@@ -57,10 +68,7 @@ pub(super) struct Rejoining {
     bytes: usize,
     /// The floor of the last page, once that has come.
     floor: Option<Floor>,
-    /// Whether it is for having been expelled.
-    returning: bool,
-    /// Whether the peer is about to do the same by what we hold.
-    halves: bool,
+    cause: Cause,
     /// Deletions told of keys: they would take the place of edits that are to stay.
     withheld: Vec<EntityCells>,
     announced: Timestamp,
@@ -124,7 +132,7 @@ impl Rejoining {
         }
         let mut cells = Vec::new();
         for mut entity in page.entities {
-            if self.returning {
+            if self.cause != Cause::Floor {
                 self.withhold(&entity.id, &mut entity.cells);
             }
             self.bytes += entity.id.key().len() + DOT_BYTES * entity.names.len();
@@ -165,11 +173,11 @@ impl Rejoining {
             rank: theirs.rank,
         };
         let rejoin = Rejoin {
-            refresh_theirs: self.halves || !vector.includes(&ours.vector),
+            refresh_theirs: self.cause == Cause::Halves || !vector.includes(&ours.vector),
             vector,
             floor,
             held: std::mem::take(&mut self.held),
-            returning: self.returning,
+            returning: self.cause != Cause::Floor,
             issue: None,
         };
         Op {
@@ -192,7 +200,7 @@ impl Engine {
     pub(super) fn rejoin_returns(&self, id: u64) -> bool {
         self.rejoining
             .as_ref()
-            .is_some_and(|rejoining| rejoining.id == id && rejoining.returning)
+            .is_some_and(|rejoining| rejoining.id == id && rejoining.cause != Cause::Floor)
     }
 
     /// A peer says that we lack what it collected.
@@ -230,16 +238,20 @@ impl Engine {
             let halves = self.of_another_half(replica);
             while let Some((partition, floor)) = self.next_rejoin(replica) {
                 let ours = step.view.partition(partition);
-                let returning =
-                    standing == Standing::WeReturn && partition != PartitionId::of_roster();
-                let waits =
-                    standing == Standing::ItReturns && partition != PartitionId::of_roster();
-                let is_over = if waits {
-                    true
-                } else if returning {
-                    self.has_returned(partition)
-                } else {
-                    ours.vector.includes(&floor.vector)
+                let (cause, is_over) = match standing {
+                    // It goes first.
+                    Standing::ItReturns if partition != PartitionId::of_roster() => continue,
+                    Standing::WeReturn if partition != PartitionId::of_roster() => {
+                        let cause = if halves {
+                            Cause::Halves
+                        } else {
+                            Cause::Expelled
+                        };
+                        (cause, self.has_returned(partition))
+                    }
+                    Standing::Even | Standing::WeReturn | Standing::ItReturns => {
+                        (Cause::Floor, ours.vector.includes(&floor.vector))
+                    }
                 };
                 if is_over {
                     continue;
@@ -257,8 +269,7 @@ impl Engine {
                     held: Vec::new(),
                     bytes: 0,
                     floor: None,
-                    returning,
-                    halves: returning && halves,
+                    cause,
                     withheld: Vec::new(),
                     announced: Timestamp::ZERO,
                     applying: 0,

@@ -96,9 +96,8 @@ impl Standings {
             // Both wait for others.
             (true, true) => Standing::Even,
             (true, false) => Standing::WeReturn,
-            (false, true) => Standing::ItReturns,
             (false, false) if first => Standing::WeReturn,
-            (false, false) => Standing::ItReturns,
+            (false, true | false) => Standing::ItReturns,
         }
     }
 }
