@@ -14,6 +14,7 @@
 
 mod alarm;
 mod applier;
+mod blocks;
 mod changes;
 mod check;
 mod data;

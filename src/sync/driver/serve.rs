@@ -90,27 +90,14 @@ fn read(snapshot: &Snapshot, request: Request) -> anyhow::Result<Message> {
         Request::Page(asked) => {
             let state = snapshot.state().partition(asked.partition);
             let page = snapshot.delta(asked.partition, &asked.base, asked.cursor, PAGE_BUDGET)?;
-            Message::Delta {
-                pull: asked.pull,
-                page: asked.page,
-                partition: asked.partition,
-                clock,
-                unclaimed: state.unclaimed > 0,
-                delta: page,
-            }
+            asked.answer(clock, state, page)
         }
         Request::State(asked) => {
             let state = snapshot.state().partition(asked.partition);
             let cursor = asked.cursor.as_ref();
-            let (partition, vector) = (asked.partition, &asked.vector);
+            let (partition, vector) = (asked.partition, asked.vector());
             let page = read_state(snapshot, partition, state, vector, cursor, LIST_BUDGET)?;
-            Message::State {
-                pull: asked.pull,
-                page: asked.page,
-                partition,
-                clock,
-                state: page,
-            }
+            asked.answer(clock, state, page)
         }
         Request::List(asked) => {
             let cursor = asked.cursor.as_ref();
