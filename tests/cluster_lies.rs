@@ -76,15 +76,15 @@ fn told_nothing() -> ToldFloor {
     }
 }
 
-fn pull(vector: VersionVector) -> Message {
+fn pull(vector: &VersionVector) -> Message {
     Message::Pull {
         pull: 1,
         page: 0,
         partition: id().partition(),
         unclaimed: false,
         fresh: false,
-        base: Outline::whole(&vector),
-        vector: Outline::whole(&vector),
+        base: Outline::whole(vector),
+        vector: Outline::whole(vector),
         terms: Terms::default(),
         open: false,
         cursor: None,
@@ -166,7 +166,7 @@ fn lies(eve: ReplicaId, ours: ReplicaId, now: Timestamp) -> Vec<(&'static str, M
             },
         ),
         // Somebody else may have our life: a new one begins, so this comes last.
-        ("a vector from nowhere", pull(vector(&[(ours, 1_000_000)]))),
+        ("a vector from nowhere", pull(&vector(&[(ours, 1_000_000)]))),
     ]
 }
 

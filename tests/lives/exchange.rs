@@ -83,11 +83,11 @@ impl Side {
 
     fn change<T>(&mut self, change: impl FnOnce(&mut Workspace<'_, MemoryRows>) -> T) -> T {
         let mut workspace = Workspace::new(&self.rows, self.held.0.clone());
-        let changed = change(&mut workspace);
+        let answer = change(&mut workspace);
         let (_, changes) = workspace.finish(1);
         self.rows.apply(changes.rows);
         self.held.0 = changes.state;
-        changed
+        answer
     }
 
     fn info(&self) -> PeerInfo {
