@@ -28,6 +28,7 @@ pub mod kv;
 mod message;
 mod offline_contact;
 mod offline_edit;
+mod outline;
 mod pages;
 mod partition;
 mod phone_digits;
@@ -70,6 +71,7 @@ pub use message::{
     PostedUnder,
 };
 pub use offline_edit::{Fate, LostTo, Meeting, OfflineEdit, kv_json};
+pub use outline::{HashedVector, InvalidOutline, MAX_LIKELY, MAX_RANGES, Outline, Table};
 pub use pages::{CellName, EntityState, ListingPage, StatePage};
 pub(crate) use partition::short_hash;
 pub use partition::{PartitionState, root_term, vector_term};

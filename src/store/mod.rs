@@ -15,6 +15,7 @@
 mod alarm;
 mod applier;
 mod batch;
+mod blocks;
 mod changes;
 mod check;
 mod clock_watch;

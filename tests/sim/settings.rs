@@ -74,6 +74,7 @@ impl Settings {
                 max_parked_records: rng.random_range(0..=64),
                 max_pushes_applying: rng.random_range(1..=64),
                 collect_period_ms: rng.random_range(100..=2_000),
+                max_told_whole: 2,
                 rules: Rules::default(),
             },
         }
@@ -100,7 +101,10 @@ impl Settings {
                 entities: 1,
                 bytes: 1_000_000,
             },
-            engine: EngineConfig::default(),
+            engine: EngineConfig {
+                max_told_whole: 0,
+                ..EngineConfig::default()
+            },
         }
     }
 }

@@ -422,15 +422,9 @@ impl World {
             Request::Page(request) => self.page(number, &request),
             Request::State(asked) => {
                 let state = node.state.partition(asked.partition);
-                let (vector, cursor) = (&asked.vector, asked.cursor.as_ref());
+                let (vector, cursor) = (asked.vector(), asked.cursor.as_ref());
                 let page = read_state(rows, asked.partition, state, vector, cursor, budget);
-                Message::State {
-                    pull: asked.pull,
-                    page: asked.page,
-                    partition: asked.partition,
-                    clock,
-                    state: page.expect(readable),
-                }
+                asked.answer(clock, state, page.expect(readable))
             }
             Request::List(asked) => {
                 let cursor = asked.cursor.as_ref();
@@ -461,7 +455,7 @@ impl World {
     fn page(&mut self, number: usize, request: &PullRequest) -> Message {
         let node = &self.nodes[number];
         let state = node.state.partition(request.partition);
-        let (unclaimed, clock) = (state.unclaimed > 0, node.state.clock());
+        let clock = node.state.clock();
         let mut page = read_delta(
             &node.rows,
             request.partition,
@@ -486,14 +480,8 @@ impl World {
         if self.fault == Some(Fault::HidesStamps) {
             page.stamp = 0;
         }
-        Message::Delta {
-            pull: request.pull,
-            page: request.page,
-            partition: request.partition,
-            clock,
-            unclaimed,
-            delta: page,
-        }
+        let state = self.nodes[number].state.partition(request.partition);
+        request.answer(clock, state, page)
     }
 
     fn compares(&mut self, number: usize, comparison: &Comparison) {

@@ -84,6 +84,15 @@ impl Default for Collecting {
     }
 }
 
+impl Collecting {
+    /// The members of the roster, as far as they are known.
+    pub(super) fn members(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.members
+            .iter()
+            .flat_map(|members| members.iter().copied())
+    }
+}
+
 impl Engine {
     /// Who belongs to the cluster, as the roster says, and whether this node is its only seed.
     pub(super) fn roster(

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use grapevine_crdt::{ReplicaId, VersionVector};
+use grapevine_crdt::ReplicaId;
 use rand::Rng;
 use uuid::Uuid;
 
 use super::{
     Command, Divergence, EngineConfig, Event, FetchRequest, ListRequest, Now, PeerStatus,
-    PullRequest, Request, StateRequest, Ticket, View,
+    PullRequest, Request, Ticket, View,
     collection::Collecting,
     divergence::Divergences,
     peer::{Peers, Want},
@@ -21,8 +21,8 @@ use super::{
     validate::{self, Violation},
 };
 use crate::{
-    model::{Op, Outcome, PartitionId, PartitionSummary, Root},
-    sync::Message,
+    model::{Cursor, HashedVector, Op, Outcome, Outline, PartitionId, PartitionSummary, Root},
+    sync::{Message, Terms},
 };
 
 /// The state of sync between this node and its peers.
@@ -57,10 +57,12 @@ impl Step<'_> {
 
 /// What a peer tells of itself when it asks for a page.
 struct Told {
-    vector: VersionVector,
+    vector: Outline,
+    base: Outline,
     open: bool,
     unclaimed: bool,
     fresh: bool,
+    terms: Terms,
 }
 
 /// Whose step a ticket names.
@@ -219,7 +221,7 @@ impl Engine {
         step: &Step<'_>,
         peer: ReplicaId,
         partition: PartitionId,
-        vector: VersionVector,
+        vector: HashedVector,
         unclaimed: bool,
     ) {
         let replaces = self.config.rules.replaces_reports;
@@ -318,21 +320,17 @@ impl Engine {
                 fresh,
                 base,
                 cursor,
+                terms,
             } => {
-                let request = PullRequest {
-                    pull,
-                    page,
-                    partition,
-                    base,
-                    cursor,
-                };
                 let told = Told {
                     vector,
+                    base,
                     open,
                     unclaimed,
                     fresh,
+                    terms,
                 };
-                self.serve(step, sender, request, told)?;
+                self.serve(step, sender, (pull, page, partition), cursor, &told)?;
             }
             Message::Delta {
                 pull,
@@ -352,23 +350,25 @@ impl Engine {
                 partition,
                 vector,
                 floor,
-            } => self.behind(step, sender, (pull, page, partition), vector, floor)?,
+            } => self.behind(step, sender, (pull, page, partition), &vector, &floor)?,
             Message::RejoinPull {
                 pull,
                 page,
                 partition,
                 vector,
                 cursor,
+                terms,
             } => {
-                let request = StateRequest {
-                    pull,
-                    page,
-                    partition,
-                    vector,
-                    cursor,
-                };
-                self.serve_state(step, sender, request)?;
+                let name = (pull, page, partition);
+                self.serve_state(step, sender, name, (&vector, terms), cursor)?;
             }
+            Message::Unknown {
+                pull,
+                page,
+                partition,
+                unclaimed,
+                table,
+            } => self.unknown(step, sender, (pull, page, partition), unclaimed, table)?,
             Message::State {
                 pull,
                 page,
@@ -506,27 +506,53 @@ impl Engine {
         &mut self,
         step: &mut Step<'_>,
         sender: ReplicaId,
-        request: PullRequest,
-        told: Told,
+        name: (u64, u32, PartitionId),
+        cursor: Option<Cursor>,
+        told: &Told,
     ) -> Result<(), Violation> {
-        let partition = request.partition;
-        validate::vector(partition, &told.vector, step.view)?;
-        if request.base.len() > validate::MAX_VECTOR_ENTRIES {
+        let (pull, page, partition) = name;
+        let whom = (sender, partition);
+        validate::outline(partition, &told.base)?;
+        let vector = self.understand(step.view, whom, &told.vector)?;
+        let ours = step.view.partition(partition);
+        let base = vector.as_ref().and_then(|vector| {
+            let base = told.base.resolve(vector);
+            base.or_else(|| told.base.resolve(&ours.hashed()))
+        });
+        let (Some(vector), Some(base)) = (vector, base) else {
+            self.tell_unknown(step, sender, name);
+            if ours.vector.is_empty()
+                && let Some(peer) = self.peers.up(sender)
+            {
+                peer.want(partition, Want::Told);
+            }
+            return Ok(());
+        };
+        validate::vector(partition, vector.vector(), step.view)?;
+        if base.vector().len() > validate::MAX_VECTOR_ENTRIES {
             return Err(Violation::LongVector(partition));
         }
         let Some(peer) = self.peers.up(sender) else {
             return Ok(());
         };
-        if request.page == 0 {
-            if !step.view.partition(partition).vector.includes(&told.vector) {
+        if !told.terms.seen {
+            if !ours.vector.includes(vector.vector()) {
                 peer.want(partition, Want::Told);
             } else if told.open {
                 peer.want(partition, Want::Open);
             }
         }
-        let fresh = told.fresh && told.vector.is_empty();
-        let lacks = Self::lacks_our_floor(step.view, partition, &told.vector);
-        self.told_vector(step, sender, partition, told.vector, told.unclaimed);
+        let request = PullRequest {
+            pull,
+            page,
+            partition,
+            base: base.into_vector(),
+            cursor,
+            telling: self.telling(step.view, whom, vector.clone(), told.terms),
+        };
+        let fresh = told.fresh && vector.vector().is_empty();
+        let lacks = Self::lacks_our_floor(step.view, partition, vector.vector());
+        self.told_vector(step, sender, partition, vector, told.unclaimed);
         let checks = self.config.rules.checks_floor_of_pulls;
         let apart = !self.exchanges(step.view, sender, partition);
         if !fresh && (apart || (lacks && checks)) {

@@ -6,14 +6,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
+use grapevine_crdt::{ReplicaId, Timestamp};
 use uuid::Uuid;
 
 use super::{
     Now, PeerStatus, View,
     report::{Report, Told},
 };
-use crate::model::{CommitRecord, Floor, PARTITIONS, PartitionId, PartitionSummary, Root};
+use crate::model::{
+    CommitRecord, Floor, HashedVector, PARTITIONS, PartitionId, PartitionSummary, Root,
+};
 
 /// How many peers are remembered after they went down; the one not heard of for longest goes first.
 pub const MAX_PEERS_REMEMBERED: usize = 1_024;
@@ -112,13 +114,13 @@ impl Peer {
     pub(super) fn told_vector(
         &mut self,
         partition: PartitionId,
-        mut vector: VersionVector,
+        mut vector: HashedVector,
         view: &dyn View,
         now: Now,
         unclaimed: bool,
     ) {
         let ours = view.partition(partition);
-        let told = if ours.vector == vector {
+        let told = if ours.vector == *vector.vector() {
             Told::Ours(ours)
         } else {
             // It is kept for each peer and partition, and compared again and again.
@@ -136,13 +138,13 @@ impl Peer {
     pub(super) fn told_as_well(
         &mut self,
         partition: PartitionId,
-        mut vector: VersionVector,
+        mut vector: HashedVector,
         view: &dyn View,
         now: Now,
         unclaimed: bool,
     ) {
-        if let Some(before) = self.report(partition).vector() {
-            vector.join(before);
+        if let Some(before) = self.report(partition).hashed() {
+            vector.join(&before);
         }
         self.told_vector(partition, vector, view, now, unclaimed);
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use grapevine_crdt::VersionVector;
 
-use crate::model::PartitionState;
+use crate::model::{HashedVector, PartitionState};
 
 /// How much of a partition a peer said that it holds.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub(super) enum Told {
     /// What we held at that moment.
     Ours(Arc<PartitionState>),
     /// This.
-    Vector(VersionVector),
+    Vector(HashedVector),
 }
 
 /// What a peer last told of a partition.
@@ -43,7 +43,15 @@ impl Report {
         match &self.told {
             Told::Nothing => None,
             Told::Ours(state) => Some(&state.vector),
-            Told::Vector(vector) => Some(vector),
+            Told::Vector(vector) => Some(vector.vector()),
+        }
+    }
+
+    pub(super) fn hashed(&self) -> Option<HashedVector> {
+        match &self.told {
+            Told::Nothing => None,
+            Told::Ours(state) => Some(state.hashed()),
+            Told::Vector(vector) => Some(vector.clone()),
         }
     }
 }

@@ -44,6 +44,8 @@ pub struct EngineConfig {
     pub max_pushes_applying: usize,
     /// How often what is deleted is looked through for what may go for good.
     pub collect_period_ms: u64,
+    /// Vectors of at most so many entries are told to peers whole; longer ones in outline.
+    pub max_told_whole: usize,
     /// What keeps collection and rejoin safe; all of it, but for simulations.
     pub rules: Rules,
 }
@@ -59,6 +61,7 @@ impl Default for EngineConfig {
             max_parked_records: 4_096,
             max_pushes_applying: 16_384,
             collect_period_ms: 5_000,
+            max_told_whole: 32,
             rules: Rules::default(),
         }
     }
