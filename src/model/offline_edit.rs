@@ -249,7 +249,13 @@ fn traced(
     decide: impl FnOnce() -> (Vec<FieldCell>, Fate),
 ) -> (Vec<FieldCell>, Fate) {
     if outside.entity.field(&trace).is_some() {
-        return (Vec::new(), Fate::AlreadyThere);
+        let removed = matches!(trace, FieldKey::Attribute(_)) && !outside.entity.is_visible();
+        let fate = if removed {
+            Fate::Gone
+        } else {
+            Fate::AlreadyThere
+        };
+        return (Vec::new(), fate);
     }
     let (mut cells, fate) = decide();
     if !cells.is_empty() {
