@@ -47,9 +47,9 @@ pub(super) async fn post(
     if let Some(body) = read_json(&parts.headers, body, state.limits.max_body_bytes).await? {
         only_fields(&body, &[])?;
     }
-    // What the session knows of either contact must be here before they are joined.
-    Session::of_read(&parts.headers, &state).await?;
-    let session = Session::of_writes(&parts.headers, &state).await?;
+    // What the session wrote to either must be here before they are joined.
+    let partitions = [id.partition(), other.partition()].into();
+    let session = Session::of_writes(&parts.headers, &state, &partitions).await?;
     let _alone = state
         .absorbing
         .acquire()

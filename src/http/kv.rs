@@ -85,7 +85,12 @@ pub(super) async fn put(
     let max_bytes = state.limits.max_body_bytes.min(MAX_VALUE_BYTES);
     let bytes = body::read(body, max_bytes).await?;
     let encoded = kv::encode(content_type(&parts.headers)?, &bytes)?;
-    let session = Session::of_write(&parts.headers, &state).await?;
+    // Whatever is there, a value replaces it; only a condition is about what is there.
+    let session = if conditions.is_empty() {
+        Session::of_blind_write(&parts.headers, &state).await?
+    } else {
+        Session::of_write(&parts.headers, &state, &id).await?
+    };
     let (dot, written) = state
         .store
         .write(
@@ -114,7 +119,12 @@ pub(super) async fn delete(
     let id = read_id(path)?;
     no_parameters(&request)?;
     let conditions = Conditions::read(request.headers())?;
-    let session = Session::of_write(request.headers(), &state).await?;
+    // Without a condition it is written even where what it deletes has not come yet.
+    let session = if conditions.is_empty() {
+        Session::of_blind_write(request.headers(), &state).await?
+    } else {
+        Session::of_write(request.headers(), &state, &id).await?
+    };
     let unseen = session.lacks(&state, id.partition());
     let ((), written) = state
         .store

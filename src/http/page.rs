@@ -1,7 +1,7 @@
 //! Lists: pages in the order of the keys, each with the cursor of the next.
 //!
-//! Three bounds end a page: the limit asked for, the bytes of the answer, and the entities looked at, so that
-//! a stretch of deleted things cannot keep a request busy. A page may so be short, even empty, and still
+//! Four bounds end a page: the limit asked for, the bytes of the answer, and the entities and the bytes of values
+//! looked at, so that neither a stretch of deleted things nor one of large values can keep a request busy. A page may so be short, even empty, and still
 //! have a next; only `next: null` ends a list.
 
 use std::ops::ControlFlow;
@@ -27,6 +27,9 @@ use crate::{
 pub const MAX_PAGE_LIMIT: usize = 1_000;
 /// The most entities, hidden ones included, that are looked at for one page.
 pub const MAX_SCANNED_PER_PAGE: usize = 20_000;
+/// The most bytes of stored values that are read for one page, whether it shows them or not; the entity that reaches
+/// it is the last.
+const MAX_READ_BYTES_PER_PAGE: usize = 64 * 1_024 * 1_024;
 /// How many items a page has if nothing else is asked for.
 const DEFAULT_PAGE_LIMIT: usize = 100;
 /// A page ends with the item that reaches this many bytes.
@@ -111,6 +114,7 @@ struct Page {
     json: Vec<u8>,
     items: usize,
     scanned: usize,
+    read_bytes: usize,
     last: Option<String>,
     more: bool,
     failure: Option<Problem>,
@@ -123,6 +127,7 @@ impl Page {
             json: b"{\"items\":[".to_vec(),
             items: 0,
             scanned: 0,
+            read_bytes: 0,
             last: None,
             more: false,
             failure: None,
@@ -130,11 +135,13 @@ impl Page {
     }
 
     fn visit(&mut self, id: &EntityId, entity: &Entity, show: &Show) -> ControlFlow<()> {
-        if self.scanned == MAX_SCANNED_PER_PAGE {
+        if self.scanned == MAX_SCANNED_PER_PAGE || self.read_bytes >= MAX_READ_BYTES_PER_PAGE {
             self.more = true;
             return ControlFlow::Break(());
         }
         self.scanned += 1;
+        let values = entity.cells().filter_map(|(_, cell)| cell.bytes());
+        self.read_bytes += values.map(<[u8]>::len).sum::<usize>();
         let full = self.items == self.limit || self.json.len() >= PAGE_BYTES;
         match show(id, entity) {
             Err(problem) => {
@@ -168,5 +175,34 @@ impl Page {
         self.json.extend(to_json(&next)?);
         self.json.push(b'}');
         Ok(self.json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grapevine_crdt::{Dot, ReplicaId, Seq, Timestamp};
+
+    use super::*;
+    use crate::model::kv;
+
+    #[test]
+    fn a_list_of_large_values_reads_no_more_of_them_than_its_bound() {
+        let dot = Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(1));
+        let value = kv::encode("text/plain", &vec![0; 8 * 1_024 * 1_024]).expect("it fits");
+        let mut entity = Entity::default();
+        entity.merge_cell(kv::put(value, dot, Timestamp::ZERO));
+        let mut page = Page::new(1_000);
+        let mut visited = 0;
+        loop {
+            let id = EntityId::new(Collection::Kv, format!("k{visited}")).expect("a key");
+            let show = |_: &EntityId, _: &Entity| Ok(Some(b"{}".to_vec()));
+            if page.visit(&id, &entity, &show).is_break() {
+                break;
+            }
+            visited += 1;
+        }
+        assert_eq!(visited, 8, "8 MiB each");
+        assert!(page.more);
+        assert_eq!(page.last.as_deref(), Some("k7"));
     }
 }

@@ -245,12 +245,17 @@ impl std::fmt::Debug for Node {
 
 /// Opening replays the journal, which may take seconds.
 async fn open_store(config: &NodeConfig, clock: Arc<dyn WallClock>) -> Result<Store, NodeError> {
-    let options = StoreOptions {
-        cache_bytes: config.cache_mib * 1024 * 1024,
-        ..StoreOptions::new(config.data.clone())
-    };
+    let options = store_options(config);
     let opened = spawn_blocking(move || Store::open(options, clock)).await;
     Ok(opened.unwrap_or(Err(StoreError::Closed))?)
+}
+
+fn store_options(config: &NodeConfig) -> StoreOptions {
+    StoreOptions {
+        cache_bytes: config.cache_mib * 1024 * 1024,
+        compact_at_start: config.compact_at_start,
+        ..StoreOptions::new(config.data.clone())
+    }
 }
 
 /// Enters this life into the roster, and strikes those of the same store before it.
@@ -274,5 +279,22 @@ fn driver_config(config: &NodeConfig, local: LocalPeer) -> DriverConfig {
         scrub_pause: (config.scrub_pause_ms > 0)
             .then(|| Duration::from_millis(config.scrub_pause_ms)),
         ..DriverConfig::new(local, config.max_clock_skew_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_of_the_storage_does_not_reach_it() {
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut config = NodeConfig::new("ann", "data".into(), free, free);
+        assert!(!store_options(&config).compact_at_start);
+        config.compact_at_start = true;
+        config.cache_mib = 8;
+        let options = store_options(&config);
+        assert!(options.compact_at_start);
+        assert_eq!(options.cache_bytes, 8 * 1024 * 1024);
     }
 }

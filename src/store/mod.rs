@@ -1,6 +1,6 @@
 //! The store: what a node holds, kept so that a crash loses nothing acknowledged.
 //!
-//! The *kernel* (`kernel`, `layout`, `delta`, `changes`, `whole`, `index`, `check`, `listing`) is pure: it decides what
+//! The *kernel* (`kernel`, `layout`, `delta`, `changes`, `whole`, `index`, `check`, `listing`, `clock_watch`) is pure: it decides what
 //! a write changes in rows,
 //! log, vectors and digests, over anything that can be read as [`Rows`]. The shell around it keeps the rows
 //! in redb (`writer`, `journal`, `overlay`, `applier`, `data`), publishes snapshots (`publication`, the only
@@ -16,6 +16,7 @@ mod alarm;
 mod applier;
 mod changes;
 mod check;
+mod clock_watch;
 mod data;
 mod delta;
 mod disk;
@@ -36,13 +37,15 @@ mod snapshot;
 mod state;
 mod stats;
 mod step;
+mod watched_clock;
 mod whole;
 mod writer;
 
 pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
 pub use changes::{ChangesError, ChangesPage, covers_floors, read_changes};
 pub use check::{Finding, Scrubbed, check_partition, check_search, scrub};
-pub use delta::{DeltaBudget, read_delta};
+pub use clock_watch::{CLOCK_LEAP_MS, ClockWatch, LEAPS_COUNTED_FOR_MS, MAX_LEAPS};
+pub use delta::{DeltaBudget, read_delta, read_sound_delta};
 pub use error::StoreError;
 pub use handle::{Store, WriteError};
 pub use index::indexed;

@@ -3,6 +3,7 @@
 mod changes;
 mod copies;
 mod crash;
+mod damage;
 mod faults;
 mod fixture;
 mod floors;
