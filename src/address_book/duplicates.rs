@@ -2,12 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use grapevine_crdt::Entity;
 use serde::{Deserialize, Serialize};
 
 use super::walk::{Budget, CONTACT_WORK, Looked, Taken, after_prefix, look, walk};
 use crate::{
-    model::{EntityId, IndexList, IndexRow},
+    model::{Contact, EntityId, IndexList, IndexRow},
     store::{Rows, StoreError},
 };
 
@@ -50,8 +49,8 @@ pub struct DuplicatePlace {
 pub struct DuplicateGroup {
     /// The number, the address or the name, as it is compared.
     pub value: String,
-    /// Who has it, in the order of the index: two at least, [`MAX_DUPLICATES_PER_GROUP`] at most.
-    pub contacts: Vec<(EntityId, Entity)>,
+    /// Who has it, and what they are called, in the order of the index: two at least, [`MAX_DUPLICATES_PER_GROUP`] at most.
+    pub contacts: Vec<(EntityId, String)>,
     /// Whether others have it too.
     pub more: bool,
 }
@@ -168,10 +167,13 @@ fn read_group<R: Rows + ?Sized>(
                 return Ok(ControlFlow::Break(()));
             }
             budget.spend(CONTACT_WORK);
-            let looked = look(rows, row.id)?.filter(|looked| has(looked, reason, value));
+            let looked = look(rows, row.id, budget)?.filter(|looked| has(looked, reason, value));
             group
                 .contacts
-                .extend(looked.map(|looked| (looked.id, looked.entity)));
+                .extend(looked.and_then(|Looked { id, entity, .. }| {
+                    let contact = Contact::read(id.key(), &entity)?;
+                    Some((id, contact.name))
+                }));
             Ok::<_, StoreError>(ControlFlow::Continue(()))
         },
     )?;

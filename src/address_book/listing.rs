@@ -33,7 +33,7 @@ pub fn list_by_name<R: Rows + ?Sized, E: From<StoreError>>(
         if !budget.spend(CONTACT_WORK) {
             return Ok(ControlFlow::Break(last.clone()));
         }
-        let looked = look(rows, row.id)?.filter(|looked| {
+        let looked = look(rows, row.id, &mut budget)?.filter(|looked| {
             looked.terms.name == row.name
                 && group.is_none_or(|group| looked.terms.groups.contains(group))
         });

@@ -216,7 +216,7 @@ impl<R: Rows + ?Sized> Leg<'_, R> {
                     if !budget.spend(CONTACT_WORK) {
                         return Ok(ControlFlow::Break(()));
                     }
-                    let looked = look(self.rows, row.id)?;
+                    let looked = look(self.rows, row.id, budget)?;
                     if let Some(looked) = looked.filter(|looked| self.shows(&place, looked, row))
                         && visit(&looked.id, &looked.entity)? == Taken::Full
                     {

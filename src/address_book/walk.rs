@@ -9,7 +9,8 @@ use crate::{
     store::{Rows, StoreError, Table, read_entity},
 };
 
-/// The most work of one page; a row of the index is one, a contact that is looked at [`CONTACT_WORK`].
+/// The most work of one page; a row of the index is one, a contact that is looked at [`CONTACT_WORK`] and one for each
+/// KiB of what it holds.
 pub const MAX_WORK_PER_PAGE: usize = 50_000;
 /// The work of looking at a contact.
 pub(super) const CONTACT_WORK: usize = 10;
@@ -47,8 +48,12 @@ pub(super) struct Looked {
     pub(super) terms: ContactTerms,
 }
 
-/// The contact that a row names, if it is visible.
-pub(super) fn look<R: Rows + ?Sized>(rows: &R, id: &str) -> Result<Option<Looked>, StoreError> {
+/// The contact that a row names, if it is visible. The page may exceed its work by the size of one.
+pub(super) fn look<R: Rows + ?Sized>(
+    rows: &R,
+    id: &str,
+    budget: &mut Budget,
+) -> Result<Option<Looked>, StoreError> {
     // What is no id names nothing.
     let Ok(id) = EntityId::new(Collection::Contacts, id) else {
         return Ok(None);
@@ -56,6 +61,8 @@ pub(super) fn look<R: Rows + ?Sized>(rows: &R, id: &str) -> Result<Option<Looked
     let Some(entity) = read_entity(rows, &id)? else {
         return Ok(None);
     };
+    let values = entity.cells().filter_map(|(_, cell)| cell.bytes());
+    budget.spend(values.map(<[u8]>::len).sum::<usize>() / 1_024);
     Ok(ContactTerms::of(&entity).map(|terms| Looked { id, entity, terms }))
 }
 

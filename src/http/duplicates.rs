@@ -21,7 +21,6 @@ use super::{
 use crate::{
     address_book::{DuplicateGroup, DuplicatePlace, Reason, list_duplicates},
     codec,
-    model::Contact,
     store::Snapshot,
 };
 
@@ -70,8 +69,7 @@ fn show(reason: Reason, group: &DuplicateGroup) -> Result<Vec<u8>, Problem> {
     let contacts: Vec<_> = group
         .contacts
         .iter()
-        .filter_map(|(id, entity)| Contact::read(id.key(), entity))
-        .map(|contact| json!({"id": contact.id, "name": contact.name}))
+        .map(|(id, name)| json!({"id": id.key(), "name": name}))
         .collect();
     to_json(&json!({
         "reason": reason,
