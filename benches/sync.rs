@@ -72,14 +72,8 @@ impl Held {
         let state = self.state.partition(request.partition);
         let (base, cursor) = (&request.base, request.cursor);
         let delta = read_delta(&self.rows, request.partition, state, base, cursor, PAGE);
-        Message::Delta {
-            pull: request.pull,
-            page: request.page,
-            partition: request.partition,
-            clock: self.state.clock(),
-            unclaimed: state.unclaimed > 0,
-            delta: delta.expect("rows in memory can be read"),
-        }
+        let delta = delta.expect("rows in memory can be read");
+        request.answer(self.state.clock(), state, delta)
     }
 }
 
