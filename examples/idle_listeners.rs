@@ -91,7 +91,9 @@ async fn deliver(listeners: &mut [TcpStream], post_to: &str) -> Outcome<Vec<Dura
         let mark = format!("message {number}.");
         let began = Instant::now();
         let post = client.post(format!("{post_to}/v1/topics/news/messages"));
-        let post = post.json(&json!({"author": "example", "body": mark})).send();
+        let post = post
+            .json(&json!({"author": "example", "body": mark}))
+            .send();
         let posted = tokio::spawn(post);
         for listener in &mut *listeners {
             wait_for(listener, mark.as_bytes()).await?;

@@ -88,6 +88,31 @@ const WRONG: &[Wrong] = &[
         ..FINE
     },
     Wrong {
+        args: &["--advertise-peer", "0.0.0.0:7901"],
+        message: &["`advertise_peer`", "`0.0.0.0:7901`", "not 0.0.0.0 or [::]"],
+        ..FINE
+    },
+    Wrong {
+        args: &["--advertise-http", "db.example:7801"],
+        message: &[
+            "`advertise_http`",
+            "`db.example:7801`",
+            "--advertise-http",
+            "an IP address",
+        ],
+        ..FINE
+    },
+    Wrong {
+        variables: &[("GRAPEVINE_COMPACT_AT_START", "yes")],
+        message: &["`compact_at_start`", "`yes`", "true or false"],
+        ..FINE
+    },
+    Wrong {
+        file: Some("compact_at_start = \"true\""),
+        message: &["`compact_at_start`", "`true`", "without quotes"],
+        ..FINE
+    },
+    Wrong {
         args: &["--log-format", "xml"],
         message: &["`log_format`", "`xml`", "human or json"],
         ..FINE
@@ -228,7 +253,7 @@ fn flags_win_over_environment_over_file_over_defaults() {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let file = file(
         directory.path(),
-        "name = \"file\"\ndata = \"file\"\ncache_mib = 10\npull_interval_ms = 110\nseeds = [\"file:1\"]",
+        "name = \"file\"\ndata = \"file\"\ncompact_at_start = true\nadvertise_peer = \"192.0.2.7:0\"\ncache_mib = 10\npull_interval_ms = 110\nseeds = [\"file:1\"]",
     );
     let environment = [
         ("GRAPEVINE_CACHE_MIB", "20"),
@@ -242,6 +267,9 @@ fn flags_win_over_environment_over_file_over_defaults() {
     assert_eq!(config.name, "file");
     assert_eq!(config.data, Path::new("flag"));
     assert_eq!(config.cache_mib, 20);
+    assert!(config.compact_at_start);
+    assert_eq!(config.advertise_peer, "192.0.2.7:0".parse().ok());
+    assert_eq!(config.advertise_http, None);
     assert_eq!(config.pull_interval_ms, 110);
     assert_eq!(config.seeds, ["one:1", "two:2"]);
     assert_eq!(config.gossip_interval_ms, 200);
@@ -265,7 +293,7 @@ fn every_setting_can_be_given_in_every_layer() {
     for setting in SETTINGS {
         let value = good_value(setting);
         let written = match setting.allowed {
-            Allowed::Number(_) => value.clone(),
+            Allowed::Number(_) | Allowed::Switch(_) => value.clone(),
             Allowed::Seeds | Allowed::Origins => format!("[\"{value}\"]"),
             _ => format!("\"{value}\""),
         };
@@ -355,7 +383,8 @@ fn good_value(setting: &Setting) -> String {
     match setting.allowed {
         Allowed::Name => "name".to_owned(),
         Allowed::Path => "path".to_owned(),
-        Allowed::Address => "[::1]:0".to_owned(),
+        Allowed::Address | Allowed::Reachable => "[::1]:0".to_owned(),
+        Allowed::Switch(_) => "true".to_owned(),
         Allowed::Seeds => "db.example:7901".to_owned(),
         Allowed::Origins => "https://example.org".to_owned(),
         Allowed::Number(number) => number.max.to_string(),

@@ -293,6 +293,37 @@ async fn a_node_that_starts_in_2100_poisons_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_machine_whose_time_leaps_writes_on_under_names_it_may_have_given_before() {
+    let site = Site::new();
+    let ann = site.start("ann", &[]).await;
+    let clock = MovedClock::moved_by(0);
+    let bob = start(site.config("bob", &[&ann]), &clock).await;
+    put(bob.store(), "before", b"value").await;
+    let mut lives = vec![bob.store().replica().expect("it wrote")];
+    // Nothing was written between: the very next write is under a new life.
+    for (leap_ms, key) in [(HOUR_MS, "ahead"), (0, "back")] {
+        clock.move_to(leap_ms);
+        let (status, _, problem) = client_put(&bob, key).await;
+        assert_eq!(status, StatusCode::NO_CONTENT, "{problem}");
+        let life = bob.store().replica().expect("it wrote");
+        assert!(!lives.contains(&life), "{life} goes on after {leap_ms} ms");
+        lives.push(life);
+    }
+    // What is less is an adjustment.
+    clock.move_to(1_000);
+    put(bob.store(), "adjusted", b"value").await;
+    assert_eq!(bob.store().replica(), lives.last().copied());
+    clock.move_to(0);
+    put(ann.store(), "of-ann", b"value").await;
+    sees_alive(&ann, &["ann", "bob"]).await;
+    let members = ann.cluster().members().await;
+    assert_eq!(members.len(), 2, "the lives before left the roster");
+    for node in [ann, bob] {
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_of_which_neither_can_know_stop_writing() {
     let site = Site::new();
     let ann = site.start("ann", &[]).await;

@@ -221,3 +221,30 @@ async fn what_cannot_be_started_is_told_with_its_setting_and_leaves_nothing_open
     let again = site.start("ann", &[]).await;
     again.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_listens_everywhere_is_reached_where_it_says() {
+    let site = Site::new();
+    let ann = site.start("ann", &[]).await;
+    let mut config = site.config("bob", &[&ann]);
+    config.http = "0.0.0.0:0".parse().expect("an address");
+    config.peer = config.http;
+    config.advertise_http = "127.0.0.2:0".parse().ok();
+    config.advertise_peer = "127.0.0.3:0".parse().ok();
+    let bob = start(config).await;
+    // He hears of Bob from Ann alone.
+    let cid = site.start("cid", &[&ann]).await;
+    for node in [&ann, &bob, &cid] {
+        let members = sees_alive(node, &["ann", "bob", "cid"]).await;
+        let http = format!("127.0.0.2:{}", bob.http_addr().port());
+        let peer = format!("127.0.0.3:{}", bob.peer_addr().port());
+        assert_eq!((&members[1].http, &members[1].peer), (&http, &peer));
+    }
+    put(bob.store(), "key", b"value").await;
+    all_equal(&[&ann, &bob, &cid]).await;
+    // Ann is away: what Cid writes reaches Bob by the address that he gave.
+    ann.shutdown().await;
+    put(cid.store(), "other", b"value").await;
+    eventually("the write", async || get(bob.store(), "other")).await;
+    close(vec![bob, cid]).await;
+}

@@ -1,19 +1,16 @@
 //! The danger: a peer stops reading, and what it does not take piles up in memory or slows the others down.
 
 mod nodes;
+mod peers;
 
-use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
-use grapevine::{
-    clock::SystemClock,
-    cluster::{Member, Roster},
-    store::{Store, StoreOptions},
-    sync::{
-        driver::{Driver, DriverConfig, LocalPeer},
-        transport::{Connection, Connector, LinkConfig, MemoryConnector, MemoryNetwork},
-    },
+use grapevine::sync::{
+    driver::DriverConfig,
+    transport::{Connection, Connector, LinkConfig, MemoryConnector, MemoryNetwork},
 };
 use nodes::{Site, eventually, get, put, put_many};
+use peers::{Peer, all_equal};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy, duplex, split},
     sync::watch,
@@ -74,72 +71,21 @@ impl Connector for Holding {
     }
 }
 
-struct Peer {
-    store: Store,
-    driver: Driver,
+/// Never gives up a peer that does not read.
+fn patient(config: &mut DriverConfig) {
+    config.link = LinkConfig {
+        silent_after: Duration::from_secs(600),
+        stalled_after: Duration::from_secs(600),
+        max_push_bytes: MAX_PUSH_BYTES,
+        ..LinkConfig::default()
+    };
 }
 
-impl Peer {
-    async fn start(
-        site: &Site,
-        network: &MemoryNetwork,
-        name: &str,
-        connector: impl Connector,
-    ) -> Self {
-        let options = StoreOptions::new(site.data(name));
-        let store = Store::open(options, Arc::new(SystemClock)).expect("it is free");
-        let member = Member {
-            name: name.to_owned(),
-            http: String::new(),
-            peer: name.to_owned(),
-            store_id: store.identity().store_id,
-        };
-        let entered = Roster::new(store.clone()).enter(&member).await;
-        entered.expect("it begins a life");
-        let local = LocalPeer {
-            cluster: "grapevine".to_owned(),
-            name: name.to_owned(),
-            http: String::new(),
-            peer: name.to_owned(),
-        };
-        let patient = LinkConfig {
-            silent_after: Duration::from_secs(600),
-            stalled_after: Duration::from_secs(600),
-            max_push_bytes: MAX_PUSH_BYTES,
-            ..LinkConfig::default()
-        };
-        let driver = Driver::start(
-            DriverConfig {
-                link: patient,
-                ..DriverConfig::new(local, 60_000)
-            },
-            store.clone(),
-            Arc::new(SystemClock),
-            network.listen(name).expect("nobody listens there"),
-            connector,
-        );
-        Self { store, driver }
-    }
-
-    async fn up(&self) -> usize {
-        let reports = self.driver.peers().await;
-        reports.iter().filter(|report| report.status.up).count()
-    }
-
-    /// How many bytes wait for the peer for which most wait.
-    async fn waiting_bytes(&self) -> usize {
-        let reports = self.driver.peers().await;
-        let waiting = reports.iter().map(|report| report.waiting_bytes);
-        waiting.max().unwrap_or_default()
-    }
-}
-
-async fn equal(one: &Peer, other: &Peer) {
-    let root = |peer: &Peer| peer.store.snapshot().state().root();
-    eventually("equal roots", async || {
-        (root(one) == root(other)).then_some(())
-    })
-    .await;
+/// How many bytes wait for the peer for which most wait.
+async fn waiting_bytes(peer: &Peer) -> usize {
+    let reports = peer.driver.peers().await;
+    let waiting = reports.iter().map(|report| report.waiting_bytes);
+    waiting.max().unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,13 +97,16 @@ async fn a_peer_that_stops_reading_takes_memory_or_holds_the_others_up() {
         slow: "eve".to_owned(),
         flows,
     };
-    let ann = Peer::start(&site, &network, "ann", holding).await;
-    let bob = Peer::start(&site, &network, "bob", network.connector()).await;
-    let eve = Peer::start(&site, &network, "eve", network.connector()).await;
-    let addresses = ["bob", "eve"].map(str::to_owned);
-    ann.driver.set_addresses(BTreeSet::from(addresses));
+    let ann = Peer::start(site.data("ann"), &network, "ann", holding, patient).await;
+    let start = |name| {
+        let connector = network.connector();
+        Peer::start(site.data(name), &network, name, connector, patient)
+    };
+    let bob = start("bob").await;
+    let eve = start("eve").await;
+    ann.knows(&["bob", "eve"]);
     eventually("both are up", async || (ann.up().await == 2).then_some(())).await;
-    equal(&ann, &eve).await;
+    all_equal(&[&ann, &eve]).await;
 
     flow.send_replace(false);
     let store = ann.store.clone();
@@ -167,13 +116,13 @@ async fn a_peer_that_stops_reading_takes_memory_or_holds_the_others_up() {
     });
     let mut most = 0;
     while !writing.is_finished() {
-        most = most.max(ann.waiting_bytes().await);
+        most = most.max(waiting_bytes(&ann).await);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     writing.await.expect("it wrote");
     // The one that reads has it all, while nothing reaches the other.
-    equal(&ann, &bob).await;
-    most = most.max(ann.waiting_bytes().await);
+    all_equal(&[&ann, &bob]).await;
+    most = most.max(waiting_bytes(&ann).await);
     assert!(get(&eve.store, &format!("key-{}", WRITES - 1)).is_none());
     let totals = ann.driver.totals().traffic;
     assert!(totals.fell_behind >= 1, "{totals:?}");
@@ -183,17 +132,16 @@ async fn a_peer_that_stops_reading_takes_memory_or_holds_the_others_up() {
     eprintln!("at most {most} bytes waited: {totals:?}");
 
     flow.send_replace(true);
-    equal(&ann, &eve).await;
+    all_equal(&[&ann, &eve]).await;
     // It is pushed to again, at the first write after it has asked.
     eventually("a push", async || {
         let before = ann.driver.totals().traffic.pushes_dropped;
         put(&ann.store, "again", b"value").await;
-        equal(&ann, &eve).await;
+        all_equal(&[&ann, &eve]).await;
         (ann.driver.totals().traffic.pushes_dropped == before).then_some(())
     })
     .await;
     for peer in [ann, bob, eve] {
-        peer.driver.shutdown().await;
-        peer.store.close().await;
+        peer.stop().await;
     }
 }

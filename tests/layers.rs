@@ -25,7 +25,7 @@ const LAYERS: [&[&str]; 8] = [
 const SHARED: [usize; 4] = [0, 1, 6, 7];
 
 /// What is pure: it is told the time, and handed its randomness.
-const PURE: [&str; 15] = [
+const PURE: [&str; 16] = [
     "model",
     "codec",
     "sync::messages",
@@ -37,6 +37,7 @@ const PURE: [&str; 15] = [
     "store::whole",
     "store::index",
     "store::check",
+    "store::clock_watch",
     "store::listing",
     "store::within",
     "store::rows",

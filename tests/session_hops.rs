@@ -1,5 +1,5 @@
 //! The danger: a client that is sent from node to node reads, on one that was cut off, what was there before
-//! its own last write.
+//! its own last write, or writes there upon less than it wrote.
 
 mod islands;
 
@@ -163,5 +163,102 @@ async fn what_an_edit_left_alone_is_seen_with_it() {
             }
             assert!(began.elapsed() < islands::DEADLINE, "it never comes");
         }
+    }
+}
+
+/// Ann, who has what the client wrote, and Bob, who is cut off from it.
+async fn cut_off(writes: &[(&str, &str, &str)]) -> (Archipelago, Client) {
+    let archipelago = Archipelago::start(&["ann", "bob"]).await;
+    archipelago.settle().await;
+    archipelago.isolate(0);
+    let mut client = Client::default();
+    for (method, path, body) in writes {
+        client
+            .write(&archipelago.islands[0], method, path, body)
+            .await;
+    }
+    (archipelago, client)
+}
+
+/// Does it where nothing of it has come, which is refused, and again once the network is whole.
+async fn refused_then_done(
+    archipelago: &Archipelago,
+    client: &mut Client,
+    (method, path, body): (&str, &str, &str),
+) {
+    let bob = &archipelago.islands[1];
+    let before = bob.root();
+    let write = |client: &Client| {
+        let request = bob.request(method, path).body(body.to_owned());
+        let token = client.token.as_ref().expect("it has written");
+        send(request.header("grapevine-token", token))
+    };
+    let problem = expect(write(client).await, 503).await;
+    assert_eq!(problem["type"], "urn:problem-type:grapevine:behind");
+    assert_eq!(bob.root(), before, "nothing is written");
+    archipelago.heal();
+    let began = std::time::Instant::now();
+    loop {
+        let done = write(client).await;
+        if done.status().is_success() {
+            client.token = Some(token(&done));
+            return;
+        }
+        expect(done, 503).await;
+        assert!(began.elapsed() < islands::DEADLINE, "it is never done");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_deleted_where_it_has_not_come_yet_stays_deleted() {
+    let (archipelago, mut client) = cut_off(&[
+        ("PUT", "/v1/contacts/ada", r#"{"name": "Ada"}"#),
+        ("PATCH", "/v1/contacts/ada", r#"{"note": "x"}"#),
+    ])
+    .await;
+    let delete = ("DELETE", "/v1/contacts/ada", "");
+    refused_then_done(&archipelago, &mut client, delete).await;
+    archipelago.settle().await;
+    for island in &archipelago.islands {
+        expect(send(island.request("GET", "/v1/contacts/ada")).await, 404).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_back_to_what_a_lagging_node_shows_is_not_dropped() {
+    let archipelago = Archipelago::start(&["ann", "bob"]).await;
+    let islands = &archipelago.islands;
+    let mut client = Client::default();
+    let old = r#"{"name": "Ada", "note": "old"}"#;
+    client
+        .write(&islands[0], "PUT", "/v1/contacts/ada", old)
+        .await;
+    archipelago.settle().await;
+    archipelago.isolate(0);
+    let new = r#"{"note": "new"}"#;
+    client
+        .write(&islands[0], "PATCH", "/v1/contacts/ada", new)
+        .await;
+    refused_then_done(&archipelago, &mut client, ("PUT", "/v1/contacts/ada", old)).await;
+    archipelago.settle().await;
+    for island in islands {
+        let ada = send(island.request("GET", "/v1/contacts/ada")).await;
+        assert_eq!(expect(ada, 200).await["note"], "old");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_forgets_what_its_session_counted_elsewhere() {
+    let (archipelago, mut client) = cut_off(&[
+        ("POST", "/v1/counters/visits/increment", r#"{"by": 7}"#),
+        ("POST", "/v1/counters/visits/increment", ""),
+    ])
+    .await;
+    let reset = ("POST", "/v1/counters/visits/reset", "");
+    refused_then_done(&archipelago, &mut client, reset).await;
+    archipelago.settle().await;
+    for island in &archipelago.islands {
+        let visits = send(island.request("GET", "/v1/counters/visits")).await;
+        assert_eq!(expect(visits, 200).await["value"], 0);
     }
 }

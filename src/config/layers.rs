@@ -87,7 +87,13 @@ impl Layers {
     pub fn node(&self) -> Result<NodeConfig, ConfigError> {
         let name = self.required("name")?;
         let data = PathBuf::from(self.required("data")?);
-        let mut config = NodeConfig::new(name, data, self.address("http")?, self.address("peer")?);
+        let address = |key| {
+            let address = self.address(key)?;
+            Ok::<_, ConfigError>(address.unwrap_or_else(|| default_address(key)))
+        };
+        let mut config = NodeConfig::new(name, data, address("http")?, address("peer")?);
+        config.advertise_http = self.address("advertise_http")?;
+        config.advertise_peer = self.address("advertise_peer")?;
         if let Some(cluster) = self.text("cluster") {
             cluster.clone_into(&mut config.cluster);
         }
@@ -100,13 +106,27 @@ impl Layers {
     /// `config` with the settings of [`Scope::Behaviour`] that somebody gave, checked as a whole.
     pub fn complete(&self, mut config: NodeConfig) -> Result<NodeConfig, ConfigError> {
         for setting in SETTINGS {
-            if let (Allowed::Number(number), Some(text)) = (setting.allowed, self.text(setting.key))
-            {
-                let value = text
-                    .trim()
-                    .parse()
-                    .map_err(|_| self.not_allowed(setting.key, text))?;
-                (number.set)(&mut config, value);
+            let Some(text) = self.text(setting.key) else {
+                continue;
+            };
+            let not_allowed = || self.not_allowed(setting.key, text);
+            match setting.allowed {
+                Allowed::Number(number) => {
+                    let value = text.trim().parse().map_err(|_| not_allowed())?;
+                    (number.set)(&mut config, value);
+                }
+                Allowed::Switch(switch) => {
+                    let value = text.trim().parse().map_err(|_| not_allowed())?;
+                    (switch.set)(&mut config, value);
+                }
+                Allowed::Name
+                | Allowed::Path
+                | Allowed::Address
+                | Allowed::Reachable
+                | Allowed::Seeds
+                | Allowed::Origins
+                | Allowed::Word(_)
+                | Allowed::Filter => {}
             }
         }
         if let Some(origins) = self.given.get("cors_origins") {
@@ -152,11 +172,12 @@ impl Layers {
             })
     }
 
-    fn address(&self, key: &'static str) -> Result<SocketAddr, ConfigError> {
+    fn address(&self, key: &'static str) -> Result<Option<SocketAddr>, ConfigError> {
         let Some(text) = self.text(key) else {
-            return Ok(default_address(key));
+            return Ok(None);
         };
-        text.parse().map_err(|_| self.not_allowed(key, text))
+        let address = text.parse().map_err(|_| self.not_allowed(key, text))?;
+        Ok(Some(address))
     }
 
     fn with_origin(&self, error: ConfigError) -> ConfigError {
@@ -190,7 +211,9 @@ impl Layers {
             Allowed::Name
             | Allowed::Path
             | Allowed::Address
+            | Allowed::Reachable
             | Allowed::Number(_)
+            | Allowed::Switch(_)
             | Allowed::Word(_)
             | Allowed::Filter => values,
         };
@@ -269,9 +292,15 @@ fn texts(allowed: Allowed, value: &toml::Value) -> Option<Vec<String>> {
             .iter()
             .map(|seed| seed.as_str().map(str::to_owned))
             .collect(),
-        (Allowed::Number(_) | Allowed::Seeds | Allowed::Origins, _) => None,
+        (Allowed::Switch(_), toml::Value::Boolean(switch)) => Some(vec![switch.to_string()]),
+        (Allowed::Number(_) | Allowed::Switch(_) | Allowed::Seeds | Allowed::Origins, _) => None,
         (
-            Allowed::Name | Allowed::Path | Allowed::Address | Allowed::Word(_) | Allowed::Filter,
+            Allowed::Name
+            | Allowed::Path
+            | Allowed::Address
+            | Allowed::Reachable
+            | Allowed::Word(_)
+            | Allowed::Filter,
             value,
         ) => value.as_str().map(|text| vec![text.to_owned()]),
     }
@@ -282,9 +311,13 @@ const fn toml_type(setting: &Setting) -> &'static str {
     match setting.allowed {
         Allowed::Number(_) => "a whole number",
         Allowed::Seeds | Allowed::Origins => "a list of strings",
-        Allowed::Name | Allowed::Path | Allowed::Address | Allowed::Word(_) | Allowed::Filter => {
-            "a string"
-        }
+        Allowed::Switch(_) => "true or false without quotes",
+        Allowed::Name
+        | Allowed::Path
+        | Allowed::Address
+        | Allowed::Reachable
+        | Allowed::Word(_)
+        | Allowed::Filter => "a string",
     }
 }
 

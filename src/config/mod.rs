@@ -19,5 +19,5 @@ pub use error::{ConfigError, Origin};
 pub use layers::Layers;
 pub use node_config::NodeConfig;
 pub use setting::{
-    Allowed, MAX_NAME_CHARS, MAX_ORIGINS, MAX_SEEDS, Number, SETTINGS, Scope, Setting,
+    Allowed, MAX_NAME_CHARS, MAX_ORIGINS, MAX_SEEDS, Number, SETTINGS, Scope, Setting, Switch,
 };

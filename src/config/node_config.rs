@@ -24,6 +24,10 @@ pub struct NodeConfig {
     pub http: SocketAddr,
     /// Where it listens for peers: TCP for sync, UDP on the same port for gossip. Port 0 takes a free one.
     pub peer: SocketAddr,
+    /// Where others reach its HTTP, if not where it listens. Port 0 is the one it listens on.
+    pub advertise_http: Option<SocketAddr>,
+    /// Where other nodes reach it, if not where it listens. Port 0 is the one it listens on.
+    pub advertise_peer: Option<SocketAddr>,
     /// Peer addresses (`host:port`, names allowed) through which it joins.
     pub seeds: Vec<String>,
     /// How often it gossips, in milliseconds: 50 to 60,000. Default 200.
@@ -38,6 +42,8 @@ pub struct NodeConfig {
     /// How long checking what is stored against its hashes rests after each partition, in milliseconds: 0 (it
     /// never checks) to 86,400,000. Default 60,000.
     pub scrub_pause_ms: u64,
+    /// Whether it gives free space back to the file system before it serves, if that pays. Default `false`.
+    pub compact_at_start: bool,
     /// How much memory the cache of the storage may take, in MiB: 8 to 65,536. Default 256.
     pub cache_mib: usize,
     /// The most bytes of an HTTP request body: 1,024 to 67,108,864. Default 8 MiB.
@@ -71,12 +77,15 @@ impl NodeConfig {
             data,
             http,
             peer,
+            advertise_http: None,
+            advertise_peer: None,
             seeds: Vec::new(),
             gossip_interval_ms: 0,
             pull_interval_ms: 0,
             max_clock_skew_ms: 0,
             max_offline_s: 0,
             scrub_pause_ms: 0,
+            compact_at_start: false,
             cache_mib: 0,
             max_body_bytes: 0,
             request_timeout_ms: 0,
@@ -115,6 +124,15 @@ impl NodeConfig {
         if self.http == self.peer && self.http.port() != 0 {
             return Err(ConfigError::Twice { address: self.http });
         }
+        let reachable = [
+            ("advertise_http", self.advertise_http),
+            ("advertise_peer", self.advertise_peer),
+        ];
+        for (key, address) in reachable {
+            if let Some(address) = address.filter(|address| address.ip().is_unspecified()) {
+                return Err(ConfigError::not_allowed(key, address.to_string()));
+            }
+        }
         if self.seeds.len() > MAX_SEEDS {
             let count = format!("{} seeds", self.seeds.len());
             return Err(ConfigError::not_allowed("seeds", count));
@@ -151,6 +169,8 @@ fn numbers() -> impl Iterator<Item = (&'static str, Number)> {
         Allowed::Name
         | Allowed::Path
         | Allowed::Address
+        | Allowed::Reachable
+        | Allowed::Switch(_)
         | Allowed::Seeds
         | Allowed::Origins
         | Allowed::Word(_)

@@ -30,6 +30,15 @@ pub struct Number {
     pub set: fn(&mut NodeConfig, u64),
 }
 
+/// A setting that is on or off.
+#[derive(Clone, Copy, Debug)]
+pub struct Switch {
+    /// Reads it.
+    pub get: fn(&NodeConfig) -> bool,
+    /// Writes it.
+    pub set: fn(&mut NodeConfig, bool),
+}
+
 /// The values that a setting may have.
 #[derive(Clone, Copy, Debug)]
 pub enum Allowed {
@@ -39,6 +48,10 @@ pub enum Allowed {
     Path,
     /// An IP address and a port; port 0 takes a free one.
     Address,
+    /// An IP address that others can reach, and a port; port 0 is the one that is listened on.
+    Reachable,
+    /// `true` or `false`.
+    Switch(Switch),
     /// Up to [`MAX_SEEDS`] of `host:port`, the host an IP address or a DNS name, the port 1 to 65,535.
     Seeds,
     /// Up to [`MAX_ORIGINS`] origins of web pages, such as `https://example.org`, or `*` for all.
@@ -62,6 +75,10 @@ impl fmt::Display for Allowed {
             Self::Address => f.write_str(
                 "an IP address and a port from 0 to 65535, as in 127.0.0.1:7801 or [::1]:7801 (port 0 takes a free one)",
             ),
+            Self::Reachable => f.write_str(
+                "an IP address, not 0.0.0.0 or [::], and a port from 0 to 65535, as in 192.0.2.7:7901 (port 0 is the one it listens on)",
+            ),
+            Self::Switch(_) => f.write_str("true or false"),
             Self::Seeds => write!(
                 f,
                 "up to {MAX_SEEDS} of host:port, the host an IP address or a DNS name, the port from 1 to 65535"
@@ -130,6 +147,7 @@ impl Setting {
         let (about, allowed, variable) = (self.about, self.allowed, self.variable());
         let default = match (self.allowed, self.default) {
             (Allowed::Number(number), _) => format!("; default {}", number.default),
+            (Allowed::Switch(_), _) => "; default false".to_owned(),
             (_, Some(default)) => format!("; default {default}"),
             (_, None) => String::new(),
         };
@@ -201,6 +219,20 @@ pub const SETTINGS: &[Setting] = &[
         "Where it listens for peers, TCP and UDP on the same port",
         Allowed::Address,
         Some("127.0.0.1:7901"),
+    ),
+    identity(
+        ["advertise_http", "advertise-http"],
+        "ADDR",
+        "Where others reach its HTTP, if not where it listens",
+        Allowed::Reachable,
+        Some("where it listens; on 0.0.0.0 the address from which its first seed is reached"),
+    ),
+    identity(
+        ["advertise_peer", "advertise-peer"],
+        "ADDR",
+        "Where other nodes reach it, TCP and UDP on the same port, if not where it listens",
+        Allowed::Reachable,
+        Some("where it listens; on 0.0.0.0 the address from which its first seed is reached"),
     ),
     identity(
         ["seeds", "seed"],
@@ -393,6 +425,18 @@ pub const SETTINGS: &[Setting] = &[
         allowed: Allowed::Origins,
         scope: Scope::Behaviour,
         default: Some("none"),
+    },
+    Setting {
+        key: "compact_at_start",
+        flag: "compact-at-start",
+        value_name: "BOOL",
+        about: "Whether it gives free space back to the file system before it serves, if more than half of data.redb is free",
+        allowed: Allowed::Switch(Switch {
+            get: |config| config.compact_at_start,
+            set: |config, value| config.compact_at_start = value,
+        }),
+        scope: Scope::Behaviour,
+        default: None,
     },
     Setting {
         key: "log_format",

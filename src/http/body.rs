@@ -10,6 +10,7 @@ use axum::{
 use serde::Serialize;
 
 use super::{
+    json::{self, Unreadable},
     problem::{Problem, ProblemKind},
     room::NoRoom,
 };
@@ -119,9 +120,14 @@ pub(super) async fn read_json(
             .about("Content-Type"));
         }
     }
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| Problem::malformed("body", format!("the body is not JSON: {error}")))
+    json::read(&bytes).map(Some).map_err(|error| match error {
+        Unreadable::Syntax(error) => {
+            Problem::malformed("body", format!("the body is not JSON: {error}"))
+        }
+        Unreadable::Twice(member) => {
+            Problem::invalid(&member, format!("{member} is there twice in one object"))
+        }
+    })
 }
 
 /// As [`read_json`]; there must be a body.

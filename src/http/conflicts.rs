@@ -111,7 +111,7 @@ async fn settle(
         only_fields(&body, &[])?;
     }
     let key = id.key().to_owned();
-    let session = Session::of_write(&parts.headers, &state).await?;
+    let session = Session::of_write(&parts.headers, &state, &id).await?;
     let edit = tracked(id.clone(), move |edit| {
         contacts::check(&conditions, &key, edit.entity)?;
         if !edit.entity.is_visible() {

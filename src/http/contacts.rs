@@ -59,7 +59,11 @@ pub(super) async fn create(
     let id = entity_id(uuid.hyphenated().to_string())?;
     let request_hash = key.map(|_| blake3::hash(json.to_string().as_bytes()));
     let key = id.key().to_owned();
-    let session = Session::of_write(&parts.headers, &state).await?;
+    // Nobody can have seen a contact that is made only now; one under an `Idempotency-Key` may have been made before.
+    let session = match &request_hash {
+        None => Session::of_blind_write(&parts.headers, &state).await?,
+        Some(_) => Session::of_write(&parts.headers, &state, &id).await?,
+    };
     let (contact, written) = state
         .store
         .write(
@@ -133,7 +137,7 @@ pub(super) async fn put(
     let json = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let draft = ContactDraft::from_json(Some(id.key()), &json)?;
     let key = id.key().to_owned();
-    let session = Session::of_write(&parts.headers, &state).await?;
+    let session = Session::of_write(&parts.headers, &state, &id).await?;
     let ((contact, change), written) = state
         .store
         .write(
@@ -164,7 +168,7 @@ pub(super) async fn patch(
     let conditions = Conditions::read(&parts.headers)?;
     let json = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let key = id.key().to_owned();
-    let session = Session::of_write(&parts.headers, &state).await?;
+    let session = Session::of_write(&parts.headers, &state, &id).await?;
     let (contact, written) = state
         .store
         .write(
@@ -193,7 +197,7 @@ pub(super) async fn delete(
     Parameters::read(request.uri(), &[])?;
     let conditions = Conditions::read(request.headers())?;
     let key = id.key().to_owned();
-    let session = Session::of_write(request.headers(), &state).await?;
+    let session = Session::of_write(request.headers(), &state, &id).await?;
     let ((), written) = state
         .store
         .write(

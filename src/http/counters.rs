@@ -136,7 +136,8 @@ async fn count(
     let body = read_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let by = body.as_ref().map_or(Ok(1), read_by)?;
     let name = id.key().to_owned();
-    let session = Session::of_write(&parts.headers, &state).await?;
+    // A count is added to whatever is there, and a keyed one counts once wherever it comes.
+    let session = Session::of_blind_write(&parts.headers, &state).await?;
     let (counter, written) = state
         .store
         .write(
@@ -170,7 +171,7 @@ pub(super) async fn reset(
         only_fields(&body, &[])?;
     }
     let name = id.key().to_owned();
-    let session = Session::of_write(&parts.headers, &state).await?;
+    let session = Session::of_write(&parts.headers, &state, &id).await?;
     let (counter, written) = state
         .store
         .write(
@@ -195,7 +196,7 @@ pub(super) async fn delete(
     Parameters::read(request.uri(), &[])?;
     let conditions = Conditions::read(request.headers())?;
     let name = id.key().to_owned();
-    let session = Session::of_write(request.headers(), &state).await?;
+    let session = Session::of_write(request.headers(), &state, &id).await?;
     let ((), written) = state
         .store
         .write(

@@ -82,7 +82,11 @@ pub(super) async fn import(
         .await
         .map_err(|error| Problem::internal(&error))??;
     let stray_lines = file.stray_lines;
-    let session = Session::of_writes(&parts.headers, &state).await?;
+    let cards = file.cards.iter().flatten();
+    let partitions = cards
+        .map(|card| entity_id(card.id.clone()).map(|id| id.partition()))
+        .collect::<Result<_, _>>()?;
+    let session = Session::of_writes(&parts.headers, &state, &partitions).await?;
     let (cards, written) = take_all(&state.store, file).await?;
     let count = |status| cards.iter().filter(|card| card.status == status).count();
     let report = Report {

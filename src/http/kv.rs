@@ -103,7 +103,12 @@ pub(super) async fn put(
     let now_ms = state.clock.unix_ms();
     let expires_ms = ttl_s.map(|seconds| now_ms.saturating_add(seconds.saturating_mul(1_000)));
     let encoded = kv::encode(content_type(&parts.headers)?, &bytes, expires_ms)?;
-    let session = Session::of_write(&parts.headers, &state).await?;
+    // Whatever is there, a value replaces it; only a condition is about what is there.
+    let session = if conditions.is_empty() {
+        Session::of_blind_write(&parts.headers, &state).await?
+    } else {
+        Session::of_write(&parts.headers, &state, &id).await?
+    };
     let (dot, written) = state
         .store
         .write(
@@ -132,7 +137,12 @@ pub(super) async fn delete(
     let id = read_id(path)?;
     no_parameters(&request)?;
     let conditions = Conditions::read(request.headers())?;
-    let session = Session::of_write(request.headers(), &state).await?;
+    // Without a condition it is written even where what it deletes has not come yet.
+    let session = if conditions.is_empty() {
+        Session::of_blind_write(request.headers(), &state).await?
+    } else {
+        Session::of_write(request.headers(), &state, &id).await?
+    };
     let unseen = session.lacks(&state, id.partition());
     let now_ms = state.clock.unix_ms();
     let ((), written) = state

@@ -147,7 +147,7 @@ async fn bring_in(
     }
     let waited = wait_for(state, &client.seen, concerns).await;
     waited.map_err(about_token)?;
-    let session = Session::of_writes(headers, state).await?;
+    let session = Session::of_writes(headers, state, &partitions).await?;
     let client = Arc::new(client);
     let (mut results, mut all_written) = (BTreeMap::new(), Vec::new());
     let mut under_way: JoinSet<Brought> = JoinSet::new();

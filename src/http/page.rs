@@ -1,7 +1,7 @@
 //! Lists: pages in the order of the keys, each with the cursor of the next.
 //!
-//! Three bounds end a page: the limit asked for, the bytes of the answer, and the entities looked at, so that
-//! a stretch of deleted things cannot keep a request busy. A page may so be short, even empty, and still
+//! Four bounds end a page: the limit asked for, the bytes of the answer, and the entities and the bytes of values
+//! looked at, so that neither a stretch of deleted things nor one of large values can keep a request busy. A page may so be short, even empty, and still
 //! have a next; only `next: null` ends a list.
 
 use std::ops::ControlFlow;
@@ -27,6 +27,9 @@ use crate::{
 pub const MAX_PAGE_LIMIT: usize = 1_000;
 /// The most entities, hidden ones included, that are looked at for one page.
 pub const MAX_SCANNED_PER_PAGE: usize = 20_000;
+/// The most bytes of stored values that are read for one page, whether it shows them or not; the entity that reaches
+/// it is the last.
+const MAX_READ_BYTES_PER_PAGE: usize = 64 * 1_024 * 1_024;
 /// How many items a page has if nothing else is asked for.
 const DEFAULT_PAGE_LIMIT: usize = 100;
 /// A page ends with the item that reaches this many bytes.
@@ -94,6 +97,7 @@ where
         };
         let mut page = Page::new(request.limit);
         snapshot.list(&listing, &mut |id, entity| {
+            page.count(&entity);
             page.take(id.key(), || show(&id, &entity))
         })?;
         page.finish(ListKind::Entities(request.collection))
@@ -111,6 +115,9 @@ pub(super) struct Page {
     json: Vec<u8>,
     items: usize,
     scanned: usize,
+    read_bytes: usize,
+    /// What was read for the entity that is taken next.
+    read_next: usize,
     last: Option<String>,
     more: bool,
     failure: Option<Problem>,
@@ -123,10 +130,18 @@ impl Page {
             json: b"{\"items\":[".to_vec(),
             items: 0,
             scanned: 0,
+            read_bytes: 0,
+            read_next: 0,
             last: None,
             more: false,
             failure: None,
         }
+    }
+
+    /// Counts what was read of an entity, shown or not: the one that reaches the bound is the last.
+    pub(super) fn count(&mut self, entity: &Entity) {
+        let values = entity.cells().filter_map(|(_, cell)| cell.bytes());
+        self.read_next += values.map(<[u8]>::len).sum::<usize>();
     }
 
     /// Takes the JSON of what is at `place`, or nothing if it is hidden, if there is room for it.
@@ -135,11 +150,12 @@ impl Page {
         place: &str,
         show: impl FnOnce() -> Result<Option<Vec<u8>>, Problem>,
     ) -> ControlFlow<()> {
-        if self.scanned == MAX_SCANNED_PER_PAGE {
+        if self.scanned == MAX_SCANNED_PER_PAGE || self.read_bytes >= MAX_READ_BYTES_PER_PAGE {
             self.more = true;
             return ControlFlow::Break(());
         }
         self.scanned += 1;
+        self.read_bytes += core::mem::take(&mut self.read_next);
         let full = self.items == self.limit || self.json.len() >= PAGE_BYTES;
         match show() {
             Err(problem) => {
@@ -174,5 +190,34 @@ impl Page {
         self.json.extend(to_json(&next)?);
         self.json.push(b'}');
         Ok(self.json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grapevine_crdt::{Dot, ReplicaId, Seq, Timestamp};
+
+    use super::*;
+    use crate::model::kv;
+
+    #[test]
+    fn a_list_of_large_values_reads_no_more_of_them_than_its_bound() {
+        let dot = Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(1));
+        let value = kv::encode("text/plain", &vec![0; 8 * 1_024 * 1_024], None).expect("it fits");
+        let mut entity = Entity::default();
+        entity.merge_cell(kv::put(value, dot, Timestamp::ZERO));
+        let mut page = Page::new(1_000);
+        let mut visited = 0;
+        loop {
+            let id = EntityId::new(Collection::Kv, format!("k{visited}")).expect("a key");
+            page.count(&entity);
+            if page.take(id.key(), || Ok(Some(b"{}".to_vec()))).is_break() {
+                break;
+            }
+            visited += 1;
+        }
+        assert_eq!(visited, 8, "8 MiB each");
+        assert!(page.more);
+        assert_eq!(page.last.as_deref(), Some("k7"));
     }
 }

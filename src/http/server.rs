@@ -14,6 +14,7 @@ use axum::{
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{sleep, timeout},
@@ -27,6 +28,7 @@ use super::{
     cluster::MAX_CONVERGENCE_WAIT,
     cors::Cors,
     counters::MAX_COUNTER_WAIT,
+    paced::Paced,
     problem::{Problem, ProblemKind},
     room::{MAX_BODIES_BYTES, Rooms},
     router,
@@ -41,6 +43,8 @@ const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_HEADER_BYTES: usize = 32 * 1_024;
 /// The most bytes that a connection buffers in each direction.
 const MAX_BUFFER_BYTES: usize = 128 * 1_024;
+/// How long a client may take for each 64 KiB of its answer, once it does not take them at once.
+const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 /// How long a shutdown waits for the requests under way.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// How long to wait after the listener failed, for example for want of file descriptors.
@@ -123,7 +127,20 @@ async fn connection(stream: TcpStream, answering: Answering, closing: Cancellati
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection delays small answers");
     }
-    let service = service_fn(move |request| answer(answering.clone(), request));
+    let answer = move |request| answer(answering.clone(), request);
+    serve_connection(stream, answer, closing, TAKEN_WITHIN).await;
+}
+
+async fn serve_connection<S, A, F>(
+    stream: S,
+    answer: A,
+    closing: CancellationToken,
+    taken_within: Duration,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Result<Response<Body>, Infallible>>,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // A client that closes its sending side after a request still waits for the answer.
@@ -131,7 +148,10 @@ async fn connection(stream: TcpStream, answering: Answering, closing: Cancellati
         .header_read_timeout(HEADER_READ_TIMEOUT)
         .max_header_size(MAX_HEADER_BYTES)
         .max_buf_size(MAX_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(
+            TokioIo::new(Paced::new(stream, taken_within)),
+            service_fn(answer),
+        )
         .with_upgrades();
     tokio::pin!(connection);
     let ended = tokio::select! {
@@ -214,4 +234,26 @@ async fn answer_in_time(
         )
         .into_response())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_its_answer_keeps_it_in_memory() {
+        let (near, mut far) = tokio::io::duplex(1_024);
+        let large = |_| async { Ok(Response::new(Body::from(vec![1; 1 << 20]))) };
+        let within = Duration::from_millis(100);
+        let serving = serve_connection(near, large, CancellationToken::new(), within);
+        let served = tokio::spawn(serving);
+        let request = b"GET /v1/kv/large HTTP/1.1\r\nhost: here\r\n\r\n";
+        far.write_all(request).await.expect("it is heard");
+        timeout(Duration::from_secs(30), served)
+            .await
+            .expect("it is given up")
+            .expect("no panic");
+    }
 }

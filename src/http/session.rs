@@ -1,14 +1,16 @@
 //! Sessions: a client that sends back the token of its last write sees that write on every node.
 //!
 //! A read with a token is answered once this node's vectors cover it; until then it waits a little, asks the
-//! peers, and in the end refuses (503). A read without a token costs nothing here.
+//! peers, and in the end refuses (503). So does a write that is decided from what is there (a deletion covers only what its
+//! node has seen, an edit writes only what differs), but only for the partition of its entity. Without a token nothing
+//! waits and nothing costs anything here.
 //!
 //! A token is bounded. Where a write would make it too long, what every member is known to hold is dropped from
 //! it: no node is left that could show less. If that is not enough the write is refused *before* anything is
 //! written, for a token from which something else is missing would break its promise in silence.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -34,7 +36,7 @@ const HEADER: &str = "grapevine-token";
 /// As the problem names it.
 const FIELD: &str = "Grapevine-Token";
 /// The most requests that wait at once for writes of their sessions.
-const MAX_WAITING_READS: usize = 256;
+const MAX_WAITING_REQUESTS: usize = 256;
 /// How often peers are asked while somebody waits.
 const ASK_PERIOD: Duration = Duration::from_millis(50);
 
@@ -48,7 +50,7 @@ pub(super) struct Waiting {
 impl Default for Waiting {
     fn default() -> Self {
         Self {
-            places: Semaphore::new(MAX_WAITING_READS),
+            places: Semaphore::new(MAX_WAITING_REQUESTS),
             asked: Mutex::default(),
         }
     }
@@ -139,35 +141,72 @@ impl Session {
     pub(super) fn lacks(&self, state: &HttpState, partition: PartitionId) -> bool {
         self.token.as_ref().is_some_and(|token| {
             let snapshot = state.store.snapshot();
-            !token.covered_in(partition, &snapshot.state().partition(partition).vector)
+            token.lacking_in(partition, &snapshot.state().partition(partition).vector) > 0
         })
     }
 
-    /// The session of a write to one entity.
-    pub(super) async fn of_write(headers: &HeaderMap, state: &HttpState) -> Result<Self, Problem> {
-        Self::with_room(headers, state, 1).await
-    }
-
-    /// The session of writes to any number of entities.
-    pub(super) async fn of_writes(headers: &HeaderMap, state: &HttpState) -> Result<Self, Problem> {
-        Self::with_room(headers, state, PARTITIONS).await
-    }
-
-    /// A session whose token has room for a write in each of `partitions` partitions.
-    async fn with_room(
+    /// The session of a write to one entity that says the same whatever is there: it needs to have seen nothing.
+    pub(super) async fn of_blind_write(
         headers: &HeaderMap,
         state: &HttpState,
-        partitions: usize,
     ) -> Result<Self, Problem> {
-        let mut session = Self::read(headers)?;
-        let Some(token) = &mut session.token else {
-            return Ok(session);
+        Self::read(headers)?.with_room(state, 1).await
+    }
+
+    /// The session of a write that is decided from what `id` is, which may be written once this returns: then
+    /// this node holds what the session wrote to it.
+    pub(super) async fn of_write(
+        headers: &HeaderMap,
+        state: &HttpState,
+        id: &EntityId,
+    ) -> Result<Self, Problem> {
+        let session = Self::read(headers)?;
+        session
+            .wait_for(state, std::iter::once(id.partition()))
+            .await?;
+        session.with_room(state, 1).await
+    }
+
+    /// As [`Self::of_write`], for any number of entities of these partitions.
+    pub(super) async fn of_writes(
+        headers: &HeaderMap,
+        state: &HttpState,
+        partitions: &BTreeSet<PartitionId>,
+    ) -> Result<Self, Problem> {
+        let session = Self::read(headers)?;
+        session.wait_for(state, partitions.iter().copied()).await?;
+        session.with_room(state, PARTITIONS).await
+    }
+
+    /// Waits until this node holds what the session wrote in these partitions.
+    async fn wait_for(
+        &self,
+        state: &HttpState,
+        partitions: impl Iterator<Item = PartitionId> + Clone,
+    ) -> Result<(), Problem> {
+        let Some(token) = &self.token else {
+            return Ok(());
+        };
+        let lacking = |snapshot: &Snapshot| {
+            let held = snapshot.state();
+            partitions
+                .clone()
+                .map(|partition| token.lacking_in(partition, &held.partition(partition).vector))
+                .fold(0, u64::saturating_add)
+        };
+        state.waiting.until(state, lacking).await
+    }
+
+    /// The session, if its token has room for a write in each of `partitions` partitions.
+    async fn with_room(mut self, state: &HttpState, partitions: usize) -> Result<Self, Problem> {
+        let Some(token) = &mut self.token else {
+            return Ok(self);
         };
         let has_room = |token: &SessionToken| {
             token.weight() + SessionToken::growth(partitions) <= MAX_SESSION_TOKEN_BYTES
         };
         if has_room(token) {
-            return Ok(session);
+            return Ok(self);
         }
         // The order matters: what the members told later covers at least this.
         let snapshot = state.store.snapshot();
@@ -180,7 +219,7 @@ impl Session {
             token.forget(|partition| &snapshot.state().partition(partition).vector);
         }
         if has_room(token) {
-            return Ok(session);
+            return Ok(self);
         }
         Err(Problem::new(
             ProblemKind::TokenFull,

@@ -83,7 +83,12 @@ pub(super) async fn put(
     let conditions = Conditions::read(&parts.headers)?;
     let body = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let value = read_value(&body)?;
-    let session = Session::of_write(&parts.headers, &state).await?;
+    // A tally only rises, whatever is there; only a condition is about what is there.
+    let session = if conditions.is_empty() {
+        Session::of_blind_write(&parts.headers, &state).await?
+    } else {
+        Session::of_write(&parts.headers, &state, &id).await?
+    };
     let edit = tracked(id.clone(), move |edit| {
         check(&conditions, edit.entity, &writer)?;
         Tally::raise(edit.entity, &writer, value, edit.dot).map_err(|error| {

@@ -136,8 +136,8 @@ pub(super) async fn put(
     let conditions = Conditions::read(&parts.headers)?;
     let body = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let retention = read_retention(&body, state.limits.retention)?;
-    let session = Session::of_write(&parts.headers, &state).await?;
     let id = topic.settings_id();
+    let session = Session::of_write(&parts.headers, &state, &id).await?;
     let edited = topic.clone();
     let ((), written) = state
         .store

@@ -21,9 +21,9 @@ use super::{
 };
 
 /// The scalar fields, in the order in which they are shown.
-pub(super) const SCALARS: [&str; 6] =
-    [NAME, "organization", "title", "birthday", "address", "note"];
+pub(super) const SCALARS: [&str; 6] = [NAME, ORGANIZATION, "title", "birthday", "address", "note"];
 pub(super) const NAME: &str = "name";
+pub(super) const ORGANIZATION: &str = "organization";
 pub(super) const CREATED: &str = "created";
 pub(super) const TOUCHED: &str = "touched";
 pub(super) const SOURCE: &str = "source";

@@ -26,7 +26,7 @@ pub const MAX_GROUP_CHARS: usize = 128;
 pub const MAX_ELEMENT_ID_CHARS: usize = 64;
 
 /// Paths below `/v1/contacts/` that are not contacts.
-const RESERVED_IDS: [&str; 2] = ["import", "export"];
+const RESERVED_IDS: [&str; 3] = ["import", "export", "duplicates"];
 
 /// Why a contact cannot be as it was asked for. No state changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -12,13 +12,16 @@ mod contact_conflict_laws;
 mod contact_draft;
 pub mod contact_edit;
 mod contact_element;
+pub mod contact_index;
 mod contact_kept;
 #[cfg(test)]
 mod contact_laws;
+mod contact_query;
 mod contact_rules;
 mod contact_trim;
 mod counter;
 mod floor;
+mod fold;
 mod instant;
 pub mod kv;
 mod message;
@@ -26,6 +29,7 @@ mod offline_contact;
 mod offline_edit;
 mod pages;
 mod partition;
+mod phone_digits;
 mod rejoin;
 mod replication;
 mod session_token;
@@ -43,9 +47,13 @@ pub use contact_conflict::{Conflict, Settlement, Version};
 pub use contact_draft::ContactDraft;
 pub use contact_edit::{Change, Creation, WriteStamp};
 pub use contact_element::ElementDraft;
+pub use contact_index::{
+    ContactTerms, IndexList, IndexRow, index_rows, index_version, indexed_entity, is_indexed,
+};
 pub use contact_kept::{
     KeptProperty, MAX_KEPT_BYTES, MAX_KEPT_PROPERTIES, MAX_KEPT_PROPERTY_BYTES,
 };
+pub use contact_query::{ContactQuery, InvalidQuery, MAX_QUERY_BYTES, MAX_QUERY_WORDS};
 pub use contact_rules::{
     InvalidContact, MAX_ADDRESS_CHARS, MAX_CONTACT_ID_CHARS, MAX_ELEMENT_ID_CHARS, MAX_ELEMENTS,
     MAX_EMAIL_CHARS, MAX_GROUP_CHARS, MAX_LABEL_CHARS, MAX_LINE_CHARS, MAX_NAME_CHARS,

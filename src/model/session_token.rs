@@ -71,16 +71,16 @@ impl SessionToken {
     /// How many writes that it stands for are missing where `vector` tells what was taken in.
     pub fn lacking<'a>(&self, vector: impl Fn(PartitionId) -> &'a VersionVector) -> u64 {
         self.writes
-            .iter()
-            .map(|(partition, wanted)| vector(*partition).lag_behind(wanted))
+            .keys()
+            .map(|partition| self.lacking_in(*partition, vector(*partition)))
             .fold(0, u64::saturating_add)
     }
 
-    /// Whether all that it stands for in this partition has been taken in, as `vector` tells.
+    /// How many writes to this partition that it stands for are missing where `vector` tells what was taken in.
     #[must_use]
-    pub fn covered_in(&self, partition: PartitionId, vector: &VersionVector) -> bool {
+    pub fn lacking_in(&self, partition: PartitionId, vector: &VersionVector) -> u64 {
         let wanted = self.writes.get(&partition);
-        wanted.is_none_or(|wanted| vector.lag_behind(wanted) == 0)
+        wanted.map_or(0, |wanted| vector.lag_behind(wanted))
     }
 
     /// Drops what `vector` covers: nobody needs to be asked for it who covers as much.

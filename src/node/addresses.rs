@@ -54,11 +54,16 @@ impl Addresses {
         };
         let http_addr = local(&http, "http", config.http)?;
         let peer_addr = local(&peer, "peer", config.peer)?;
-        let peer_advertised = advertised(peer_addr, &config.seeds).await?;
-        let http_advertised = if http_addr.ip().is_unspecified() {
-            SocketAddr::new(peer_advertised.ip(), http_addr.port())
-        } else {
-            http_addr
+        let peer_advertised = match config.advertise_peer {
+            Some(wanted) => with_port(wanted, peer_addr),
+            None => advertised(peer_addr, &config.seeds).await?,
+        };
+        let http_advertised = match config.advertise_http {
+            Some(wanted) => with_port(wanted, http_addr),
+            None if http_addr.ip().is_unspecified() => {
+                SocketAddr::new(peer_advertised.ip(), http_addr.port())
+            }
+            None => http_addr,
         };
         Ok(Self {
             http,
@@ -69,6 +74,14 @@ impl Addresses {
             http_advertised,
             peer_advertised,
         })
+    }
+}
+
+/// `wanted`, with the port of `bound` if it names none.
+const fn with_port(wanted: SocketAddr, bound: SocketAddr) -> SocketAddr {
+    match wanted.port() {
+        0 => SocketAddr::new(wanted.ip(), bound.port()),
+        _ => wanted,
     }
 }
 
@@ -182,6 +195,22 @@ mod tests {
             matches!(error, NodeError::AddressInUse { what: "peer", .. }),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_to_be_advertised_is_and_its_port_0_is_the_one_that_is_bound() {
+        let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let mut config = config(everywhere, everywhere);
+        config.advertise_peer = Some(SocketAddr::from(([192, 0, 2, 7], 17_901)));
+        config.advertise_http = Some(SocketAddr::from(([192, 0, 2, 8], 0)));
+        let bound = Addresses::bind(&config).await.expect("ports are free");
+        assert_eq!(Some(bound.peer_advertised), config.advertise_peer);
+        let http = SocketAddr::from(([192, 0, 2, 8], bound.http_addr.port()));
+        assert_eq!(bound.http_advertised, http);
+        config.advertise_http = None;
+        let bound = Addresses::bind(&config).await.expect("ports are free");
+        let http = SocketAddr::from(([192, 0, 2, 7], bound.http_addr.port()));
+        assert_eq!(bound.http_advertised, http, "where peers reach it");
     }
 
     #[tokio::test]

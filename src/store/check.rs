@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use grapevine_crdt::{Dot, Timestamp};
 
 use super::{Rows, State, StoreError, Table, kernel, layout};
-use crate::model::{EntityId, PartitionId};
+use crate::model::{EntityId, PartitionId, index_rows};
 
 /// What is wrong with a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +130,63 @@ fn check_entity<R: Rows + ?Sized>(
             let (name, not) = (table.name(), if belongs { "not " } else { "" });
             find(format!("{id} is {not}in the index {name}"));
         }
+    }
+    Ok(())
+}
+
+/// Checks the index of what entities are found by against all entities; calls `find` for each entity for which it lacks
+/// something, and once for rows that belong to nothing.
+pub fn check_search<R: Rows + ?Sized>(
+    rows: &R,
+    find: &mut dyn FnMut(Finding),
+) -> Result<(), StoreError> {
+    let mut there: u64 = 0;
+    let mut failed = None;
+    rows.scan(Table::Entities, &[], false, &[], &mut |key, row| {
+        // What cannot be read is told of elsewhere.
+        let (Ok(id), Ok(stored)) = (layout::parse_entity_key(key), layout::decode_entity(row))
+        else {
+            return ControlFlow::Continue(());
+        };
+        let mut lacking = 0;
+        for row in index_rows(&id, &stored.entity) {
+            match rows.get(Table::Search, &row) {
+                Ok(Some(_)) => there += 1,
+                Ok(None) => lacking += 1,
+                Err(error) => failed = Some(error),
+            }
+        }
+        if lacking > 0 {
+            find(Finding {
+                partition: Some(id.partition()),
+                what: format!(
+                    "{lacking} rows of {id} are not in the index {}",
+                    Table::Search.name()
+                ),
+            });
+        }
+        if failed.is_some() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let mut count: u64 = 0;
+    rows.scan(Table::Search, &[], false, &[], &mut |_, _| {
+        count += 1;
+        ControlFlow::Continue(())
+    })?;
+    if count > there {
+        find(Finding {
+            partition: None,
+            what: format!(
+                "{} rows of {} belong to nothing that is held",
+                count - there,
+                Table::Search.name()
+            ),
+        });
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! Invariant: rows, vectors, digests, clock and mark of one batch are written in one transaction, so the
 //! mark is never ahead of the rows nor behind them.
 
-use std::{ops::Bound, path::Path, sync::Arc};
+use std::{collections::BTreeSet, ops::Bound, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use grapevine_crdt::{ReplicaId, Seq, Timestamp, VersionVector};
@@ -17,9 +17,13 @@ use uuid::Uuid;
 use super::{
     PartitionState, State, StoreError, Table,
     alarm::{Alarm, FileNumber},
+    layout,
     overlay::Generation,
 };
-use crate::{codec, model::PartitionId};
+use crate::{
+    codec,
+    model::{PartitionId, index_rows, index_version, is_indexed},
+};
 
 type Bytewise = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type OpenForWrite<'a> = redb::Table<'a, &'static [u8], &'static [u8]>;
@@ -34,6 +38,10 @@ const LEAST: ReplicaId = ReplicaId::from_bytes([0; 16]);
 const GREATEST: ReplicaId = ReplicaId::from_bytes([0xFF; 16]);
 const IDENTITY: &str = "identity";
 const MARK: &str = "mark";
+/// What the rows of the index were made by; not there while it is being made.
+const SEARCH: &str = "search";
+/// How many rows of the index are made in one transaction.
+const SEARCH_BATCH_ROWS: usize = 64_000;
 const FORMAT: u8 = 1;
 
 /// How far `data.redb` is.
@@ -84,7 +92,9 @@ impl Data {
             number,
         };
         let transaction = data.begin()?;
+        let mut lacks_search = true;
         for table in transaction.list_tables().map_err(StoreError::storage)? {
+            lacks_search &= table.name() != Table::Search.name();
             let known = Table::ALL.iter().any(|known| known.name() == table.name())
                 || [
                     VECTORS.name(),
@@ -125,6 +135,12 @@ impl Data {
             };
             put_meta(&transaction, IDENTITY, &identity)?;
             put_meta(&transaction, MARK, &mark)?;
+            put_meta(&transaction, SEARCH, &index_version())?;
+            transaction.commit().map_err(StoreError::storage)?;
+        } else if lacks_search {
+            transaction
+                .open_table(definition(Table::Search))
+                .map_err(StoreError::storage)?;
             transaction.commit().map_err(StoreError::storage)?;
         } else {
             transaction.abort().map_err(StoreError::storage)?;
@@ -155,6 +171,81 @@ impl Data {
         let mark: Mark = self.meta(MARK)?;
         let transaction = self.begin()?;
         put_meta(&transaction, MARK, &mark)?;
+        transaction.commit().map_err(StoreError::storage)
+    }
+
+    /// Whether the index of what entities are found by is there as this version makes it.
+    pub(super) fn has_current_search(&self) -> Result<bool, StoreError> {
+        let transaction = self.database.begin_read().map_err(StoreError::storage)?;
+        let meta = transaction.open_table(META).map_err(StoreError::storage)?;
+        let row = meta.get(SEARCH).map_err(StoreError::storage)?;
+        let found: Option<Vec<u8>> = row.map(|row| decode(META_NAME, row.value())).transpose()?;
+        Ok(found == Some(index_version()))
+    }
+
+    /// Makes the index of what entities are found by anew from the entities, unless it is there. Many transactions,
+    /// so that it takes bounded memory; cut short, the next start begins again.
+    pub(super) fn make_search(&self) -> Result<(), StoreError> {
+        if self.has_current_search()? {
+            return Ok(());
+        }
+        tracing::info!("making the index of contacts");
+        let transaction = self.begin()?;
+        transaction
+            .delete_table(definition(Table::Search))
+            .map_err(StoreError::storage)?;
+        transaction
+            .open_table(definition(Table::Search))
+            .map_err(StoreError::storage)?;
+        {
+            let mut meta = transaction.open_table(META).map_err(StoreError::storage)?;
+            meta.remove(SEARCH).map_err(StoreError::storage)?;
+        }
+        transaction.commit().map_err(StoreError::storage)?;
+        let transaction = self.database.begin_read().map_err(StoreError::storage)?;
+        let entities = transaction
+            .open_table(definition(Table::Entities))
+            .map_err(StoreError::storage)?;
+        let mut batch = BTreeSet::new();
+        let mut contacts: u64 = 0;
+        for row in entities.iter().map_err(StoreError::storage)? {
+            let (key, value) = row.map_err(StoreError::storage)?;
+            // What cannot be read is found by nothing until it is repaired.
+            let Ok(id) = layout::parse_entity_key(key.value()) else {
+                continue;
+            };
+            if !is_indexed(&id) {
+                continue;
+            }
+            if let Ok(stored) = layout::decode_entity(value.value()) {
+                batch.extend(index_rows(&id, &stored.entity));
+                contacts += 1;
+            }
+            if batch.len() >= SEARCH_BATCH_ROWS {
+                self.put_search(core::mem::take(&mut batch), false)?;
+                tracing::info!(contacts, "making the index of contacts");
+            }
+        }
+        self.put_search(batch, true)?;
+        tracing::info!(contacts, "made the index of contacts");
+        Ok(())
+    }
+
+    fn put_search(&self, rows: BTreeSet<Bytes>, is_whole: bool) -> Result<(), StoreError> {
+        let transaction = self.begin()?;
+        {
+            let mut table = transaction
+                .open_table(definition(Table::Search))
+                .map_err(StoreError::storage)?;
+            for key in rows {
+                table
+                    .insert(key.as_ref(), layout::index_value().as_ref())
+                    .map_err(StoreError::storage)?;
+            }
+        }
+        if is_whole {
+            put_meta(&transaction, SEARCH, &index_version())?;
+        }
         transaction.commit().map_err(StoreError::storage)
     }
 
@@ -253,6 +344,7 @@ impl Data {
                 open(Table::Log)?,
                 open(Table::Garbage)?,
                 open(Table::Conflicts)?,
+                open(Table::Search)?,
             ],
             alarm: self.alarm.clone(),
             number: self.number,

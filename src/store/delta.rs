@@ -10,9 +10,9 @@ use grapevine_crdt::{Dot, Seq, VersionVector};
 
 use super::{
     Rows, StoreError, Table,
-    layout::{self, parse_log_key, parse_log_value},
+    layout::{self, StoredEntity, parse_log_key, parse_log_value},
 };
-use crate::model::{Cursor, DeltaPage, EntityCells, Floor, PartitionId, PartitionState};
+use crate::model::{Cursor, DeltaPage, EntityCells, EntityId, Floor, PartitionId, PartitionState};
 
 /// The bounds of one page. An entity is never split, so a page may exceed them by one entity.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,45 @@ pub fn read_delta<R: Rows + ?Sized>(
     base: &VersionVector,
     cursor: Option<Cursor>,
     budget: DeltaBudget,
+) -> Result<DeltaPage, StoreError> {
+    let decode = &mut |_: &EntityId, row: &[u8]| layout::decode_entity(row).map(Some);
+    read_with(rows, partition, state, base, cursor, budget, decode)
+}
+
+/// As [`read_delta`], for who takes in what it is sent: without the entities whose rows are damaged, which are added
+/// to `damaged` unless a recount has said so already. Their cells would take the place of sound ones, or keep the
+/// whole partition from the reader; left out, the digests tell that they are missing once they are recounted, and
+/// they are repaired from who holds them.
+pub fn read_sound_delta<R: Rows + ?Sized>(
+    rows: &R,
+    partition: PartitionId,
+    state: &PartitionState,
+    base: &VersionVector,
+    cursor: Option<Cursor>,
+    budget: DeltaBudget,
+    damaged: &mut Vec<EntityId>,
+) -> Result<DeltaPage, StoreError> {
+    let decode = &mut |id: &EntityId, row: &[u8]| {
+        let sound = layout::decode_sound(id, row)?;
+        if sound.is_none() && layout::stored_hash(row) != 0 {
+            damaged.push(id.clone());
+        }
+        Ok(sound)
+    };
+    read_with(rows, partition, state, base, cursor, budget, decode)
+}
+
+/// What a row holds; `None` if it is to be left out.
+type Decode<'a> = dyn FnMut(&EntityId, &[u8]) -> Result<Option<StoredEntity>, StoreError> + 'a;
+
+fn read_with<R: Rows + ?Sized>(
+    rows: &R,
+    partition: PartitionId,
+    state: &PartitionState,
+    base: &VersionVector,
+    cursor: Option<Cursor>,
+    budget: DeltaBudget,
+    decode: &mut Decode<'_>,
 ) -> Result<DeltaPage, StoreError> {
     let mut page = DeltaPage {
         entities: Vec::new(),
@@ -64,7 +103,11 @@ pub fn read_delta<R: Rows + ?Sized>(
             page.next = before.map(Cursor);
             return Ok(page);
         }
-        let cells = layout::decode_entity(&row)?.entity.delta(base);
+        let Some(stored) = decode(&id, &row)? else {
+            sent.insert(id);
+            continue;
+        };
+        let cells = stored.entity.delta(base);
         bytes += row.len();
         page.entities.push(EntityCells {
             id: id.clone(),
@@ -82,7 +125,7 @@ fn next_uncovered<R: Rows + ?Sized>(
     partition: PartitionId,
     base: &VersionVector,
     position: Option<Dot>,
-) -> Result<Option<(Dot, crate::model::EntityId)>, StoreError> {
+) -> Result<Option<(Dot, EntityId)>, StoreError> {
     let end = layout::partition_end(partition);
     let mut from = position.map_or_else(
         || vec![partition.get()],

@@ -17,6 +17,7 @@ use super::{
     publication::Publication,
     recovery::{Files, Opener, Recovered},
     step::{GiveUpLife, Life, LocalWrite, PeerStep, Step},
+    watched_clock::WatchedClock,
     writer::{Job, OpenStorage, Storage, Writer},
 };
 use crate::{
@@ -49,6 +50,7 @@ struct Inner {
     queue: mpsc::Sender<Job>,
     queue_wait: Duration,
     publication: Arc<Publication>,
+    clock: Arc<WatchedClock>,
     closed: watch::Receiver<bool>,
 }
 
@@ -84,10 +86,11 @@ impl Store {
         let publication = Arc::new(Publication::new(held, limits));
         let applier = Applier::start(publication.clone(), data, base, alarm)?;
         let (closed, is_closed) = watch::channel(false);
+        let clock = Arc::new(WatchedClock::new(clock));
         Writer {
             queue: receiver,
             publication: publication.clone(),
-            clock,
+            clock: clock.clone(),
             opener,
             storage: Storage::Open(OpenStorage::new(journal, applier)),
             life: Life::default(),
@@ -102,6 +105,7 @@ impl Store {
                 queue,
                 queue_wait,
                 publication,
+                clock,
                 closed: is_closed,
             }),
         })
@@ -198,6 +202,13 @@ impl Store {
     /// last was given up a moment ago, or if the writer's queue is full: who asks will ask again.
     pub fn begin_new_life(&self) {
         let _full = self.inner.queue.try_send(Job::Step(Box::new(GiveUpLife)));
+    }
+
+    /// Looks whether the time of day leapt against the monotonic clock, as it does when the machine was put back to an
+    /// earlier moment; if so, the next write begins a new life. Every write looks as well. To be called often, so that
+    /// a clock that drifts is told from one that leaps.
+    pub fn watch_clock(&self) {
+        self.inner.clock.look();
     }
 
     /// What group commits write locally from now on. At most `capacity` commits wait; what exceeds that is

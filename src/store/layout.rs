@@ -123,6 +123,16 @@ pub(super) fn decode_entity(bytes: &[u8]) -> Result<StoredEntity, StoreError> {
     })
 }
 
+/// As [`decode_entity`]; `None` if the row is damaged: it cannot be read, or its cells are not those that its hash
+/// was made from.
+pub(super) fn decode_sound(id: &EntityId, row: &[u8]) -> Result<Option<StoredEntity>, StoreError> {
+    let Ok(stored) = decode_entity(row) else {
+        return Ok(None);
+    };
+    let hash = entity_hash(id, &stored.entity)?;
+    Ok((stored.hash == hash).then_some(stored))
+}
+
 /// The hash in an entity's row, read without its cells; 0 if the row is too short to have one.
 pub(super) fn stored_hash(row: &[u8]) -> u128 {
     row.get(1..=HASH_BYTES)

@@ -43,26 +43,34 @@ pub fn list_conflicting<R: Rows + ?Sized>(
     )
 }
 
+/// A row of at most so many bytes is kept from when its key was found; another is read again when its turn comes, so
+/// that the rows of all partitions are never held at once.
+const MAX_HEAD_BYTES: usize = 4 * 1_024;
+
 /// Calls `visit` for each entity held, hidden ones too, in the order of their keys, until it breaks.
 ///
-/// Cost: one seek per partition, and one per entity visited.
+/// Cost: one seek per partition, and one per entity visited, two if it is large.
 pub fn list_entities<R: Rows + ?Sized>(
     rows: &R,
     listing: &Listing<'_>,
     visit: &mut dyn FnMut(EntityId, Entity) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
-    list_rows(
-        rows,
-        Table::Entities,
-        listing,
-        &mut |id, _partition, row| Ok(visit(id, layout::decode_entity(row)?.entity)),
-    )
+    list_rows(rows, Table::Entities, listing, &mut |id, partition, row| {
+        let read;
+        let row = if let Some(row) = row {
+            row
+        } else {
+            read = rows.get(Table::Entities, &layout::entity_key(partition, &id))?;
+            read.as_deref().unwrap_or_default()
+        };
+        Ok(visit(id, layout::decode_entity(row)?.entity))
+    })
 }
 
 type VisitRow<'a> =
-    dyn FnMut(EntityId, PartitionId, &[u8]) -> Result<ControlFlow<()>, StoreError> + 'a;
+    dyn FnMut(EntityId, PartitionId, Option<&[u8]>) -> Result<ControlFlow<()>, StoreError> + 'a;
 
-/// The rows of a table whose keys are those of entities, in the order of the entities' keys.
+/// The rows of a table, but large ones, whose keys are those of entities, in the order of the entities' keys.
 fn list_rows<R: Rows + ?Sized>(
     rows: &R,
     table: Table,
@@ -87,14 +95,14 @@ fn list_rows<R: Rows + ?Sized>(
     while let Some(Reverse((id, partition, row))) = heads.pop() {
         let from = layout::entity_key(partition, &id);
         push_next(rows, table, listing, partition, &from, true, &mut heads)?;
-        if visit(id, partition, &row)?.is_break() {
+        if visit(id, partition, row.as_deref())?.is_break() {
             break;
         }
     }
     Ok(())
 }
 
-type Heads = BinaryHeap<Reverse<(EntityId, PartitionId, Bytes)>>;
+type Heads = BinaryHeap<Reverse<(EntityId, PartitionId, Option<Bytes>)>>;
 
 fn push_next<R: Rows + ?Sized>(
     rows: &R,
@@ -108,7 +116,8 @@ fn push_next<R: Rows + ?Sized>(
     let mut head = None;
     let end = layout::partition_end(partition);
     rows.scan(table, from, exclusive, &end, &mut |key, row| {
-        head = Some((layout::parse_entity_key(key), Bytes::copy_from_slice(row)));
+        let row = (row.len() <= MAX_HEAD_BYTES).then(|| Bytes::copy_from_slice(row));
+        head = Some((layout::parse_entity_key(key), row));
         ControlFlow::Break(())
     })?;
     if let Some((id, row)) = head {

@@ -1,8 +1,7 @@
 //! The store: what a node holds, kept so that a crash loses nothing acknowledged.
 //!
-//! The *kernel* (`kernel`, `layout`, `delta`, `changes`, `whole`, `index`, `check`, `listing`, `within`) is pure: it decides what
-//! a write changes in rows,
-//! log, vectors and digests, over anything that can be read as [`Rows`]. The shell around it keeps the rows
+//! The *kernel* (`kernel`, `layout`, `delta`, `changes`, `whole`, `index`, `check`, `listing`, `within`, `clock_watch`) is
+//! pure: it decides what a write changes in rows, log, vectors and digests, over anything that can be read as [`Rows`]. The shell around it keeps the rows
 //! in redb (`writer`, `journal`, `overlay`, `applier`, `data`), publishes snapshots (`publication`, the only
 //! place that does) and reads everything back (`recovery`). The simulation runs the same
 //! kernel over rows in memory.
@@ -17,6 +16,7 @@ mod applier;
 mod batch;
 mod changes;
 mod check;
+mod clock_watch;
 mod commit;
 mod data;
 mod delta;
@@ -38,6 +38,7 @@ mod snapshot;
 mod state;
 mod stats;
 mod step;
+mod watched_clock;
 mod whole;
 mod within;
 mod writer;
@@ -45,9 +46,10 @@ mod writer;
 pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
 pub use batch::BatchWriter;
 pub use changes::{ChangesError, ChangesPage, covers_floors, read_changes};
-pub use check::{Finding, Scrubbed, check_partition, scrub};
+pub use check::{Finding, Scrubbed, check_partition, check_search, scrub};
+pub use clock_watch::{CLOCK_LEAP_MS, ClockWatch, LEAPS_COUNTED_FOR_MS, MAX_LEAPS};
 pub use commit::Commit;
-pub use delta::{DeltaBudget, read_delta};
+pub use delta::{DeltaBudget, read_delta, read_sound_delta};
 pub use error::StoreError;
 pub use handle::{Store, WriteError};
 pub use index::indexed;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     Finding, Rows, Snapshot, State, StoreError, StoreOptions, Table, Workspace,
     alarm::Alarm,
-    check_partition,
+    check_partition, check_search,
     data::{Data, Mark},
     disk::FileSystem,
     journal::JournalRow,
@@ -89,6 +89,10 @@ pub fn verify(
     for partition in PartitionId::all() {
         progress(partition);
         entities += check_partition(&snapshot, snapshot.state(), partition, find)?;
+    }
+    // An index of another version is made anew by the next start.
+    if data.has_current_search()? {
+        check_search(&snapshot, find)?;
     }
     Ok(entities)
 }

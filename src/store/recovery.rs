@@ -157,6 +157,7 @@ impl Opener {
     pub(super) fn recover(&self, files: &Files) -> Result<Recovered, StoreError> {
         let limits = self.options.batch();
         let Files { journal, data } = files;
+        data.make_search()?;
         let (mut mark, mut base) = data.load()?;
         let mut applied = mark.number;
         let mut view = data.view()?;

@@ -20,11 +20,21 @@ pub enum Table {
     Garbage,
     /// (partition, collection, key): the entities of which some attribute remembers a value that lost unseen.
     Conflicts,
+    /// What visible entities are found and sorted by: the rows that the model tells of each ([`index_rows`]).
+    ///
+    /// [`index_rows`]: crate::model::index_rows
+    Search,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 4] = [Self::Entities, Self::Log, Self::Garbage, Self::Conflicts];
+    pub const ALL: [Self; 5] = [
+        Self::Entities,
+        Self::Log,
+        Self::Garbage,
+        Self::Conflicts,
+        Self::Search,
+    ];
 
     /// Its place in an array with one entry a table.
     pub(super) const fn index(self) -> usize {
@@ -33,6 +43,7 @@ impl Table {
             Self::Log => 1,
             Self::Garbage => 2,
             Self::Conflicts => 3,
+            Self::Search => 4,
         }
     }
 
@@ -44,6 +55,7 @@ impl Table {
             Self::Log => "log_v1",
             Self::Garbage => "garbage_v1",
             Self::Conflicts => "conflicts_v1",
+            Self::Search => "search_v1",
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{
     list_conflicting, list_entities,
     overlay::{Fresh, Generation, Word},
     publication::Frozen,
-    read_delta, read_entity,
+    read_delta, read_entity, read_sound_delta,
 };
 use crate::model::{Collection, Cursor, DeltaPage, EntityId, PartitionId};
 
@@ -89,6 +89,19 @@ impl Snapshot {
     ) -> Result<DeltaPage, StoreError> {
         let state = self.state.partition(partition);
         read_delta(self, partition, state, base, cursor, budget)
+    }
+
+    /// As [`Self::delta`], without what is damaged, which is added to `damaged`.
+    pub fn sound_delta(
+        &self,
+        partition: PartitionId,
+        base: &VersionVector,
+        cursor: Option<Cursor>,
+        budget: DeltaBudget,
+        damaged: &mut Vec<EntityId>,
+    ) -> Result<DeltaPage, StoreError> {
+        let state = self.state.partition(partition);
+        read_sound_delta(self, partition, state, base, cursor, budget, damaged)
     }
 
     /// The newest word of the overlay on a row.

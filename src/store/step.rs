@@ -17,6 +17,8 @@ use crate::model::{Claim, EntityId, Op};
 #[derive(Debug, Default)]
 pub(super) struct Life {
     replica: Option<ReplicaId>,
+    /// Whether nothing more may be written under it.
+    ends: bool,
     /// When the life before this one was given up because of a peer's claim.
     given_up_at: Option<Instant>,
 }
@@ -27,9 +29,19 @@ const SHORTEST_LIFE: Duration = Duration::from_secs(10);
 impl Life {
     /// The replica of this life, which begins now if it has not yet.
     pub(super) fn begin(&mut self) -> ReplicaId {
+        if self.ends {
+            self.ends = false;
+            self.replica = None;
+        }
         *self
             .replica
             .get_or_insert_with(|| ReplicaId::from_bytes(*Uuid::now_v7().as_bytes()))
+    }
+
+    /// Lets the next write begin another life. Until then this one is told to peers: who has nothing to write, or
+    /// must not because of its clock, still has to introduce itself.
+    pub(super) const fn end_at_next_write(&mut self) {
+        self.ends = self.replica.is_some();
     }
 
     /// Ends this life because a peer claims writes of it that it did not make; not if the last was ended so
@@ -41,6 +53,7 @@ impl Life {
             .is_some_and(|before| now.duration_since(before) < SHORTEST_LIFE);
         if !too_soon {
             self.replica = None;
+            self.ends = false;
             self.given_up_at = Some(now);
         }
         !too_soon

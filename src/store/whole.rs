@@ -46,9 +46,15 @@ pub fn read_state<R: Rows + ?Sized>(
             page.next = page.entities.last().map(|last| last.id.clone());
             return Ok(ControlFlow::Break(()));
         }
-        let entity = layout::decode_entity(row)?.entity;
-        let names = CellName::all(&entity);
-        let cells = entity.delta(vector);
+        let stored = layout::decode_entity(row)?;
+        let names = CellName::all(&stored.entity);
+        // What is damaged is named, or its sound cells would be dropped as collected; its own cells stay here.
+        let sound = stored.hash == entity_hash(&id, &stored.entity)?;
+        let cells = if sound {
+            stored.entity.delta(vector)
+        } else {
+            Vec::new()
+        };
         bytes += id.key().len() + names.len() * DOT_BYTES;
         bytes += if cells.is_empty() { 0 } else { row.len() };
         page.entities.push(EntityState { id, names, cells });
@@ -102,12 +108,9 @@ pub fn read_entities<R: Rows + ?Sized>(
         if answered > 0 && (bytes + row.len() > budget.bytes || answered >= budget.entities) {
             return Ok((answered, entities));
         }
-        let Ok(stored) = layout::decode_entity(&row) else {
+        let Some(stored) = layout::decode_sound(id, &row)? else {
             continue;
         };
-        if stored.hash != entity_hash(id, &stored.entity)? {
-            continue;
-        }
         bytes += row.len();
         entities.push(EntityCells {
             id: id.clone(),
@@ -145,13 +148,7 @@ pub fn compare_listing<R: Rows + ?Sized>(
 /// The hash of a row; `None` if it is damaged: it cannot be read, or its cells are not those that the hash was
 /// made from.
 fn sound_hash(id: &EntityId, row: &[u8]) -> Result<Option<u128>, StoreError> {
-    match layout::decode_entity(row) {
-        Ok(stored) => {
-            let hash = entity_hash(id, &stored.entity)?;
-            Ok((stored.hash == hash).then_some(hash))
-        }
-        Err(_damaged) => Ok(None),
-    }
+    Ok(layout::decode_sound(id, row)?.map(|stored| stored.hash))
 }
 
 type Visit<'a> = dyn FnMut(EntityId, &[u8]) -> Result<ControlFlow<()>, StoreError> + 'a;

@@ -30,11 +30,9 @@ use super::{
     recovery::{Files, Opener, Recovered},
     stats::Counters,
     step::{Life, Step},
+    watched_clock::WatchedClock,
 };
-use crate::{
-    clock::WallClock,
-    model::{Claim, CommitRecord, EntityId, PartitionId, Root},
-};
+use crate::model::{Claim, CommitRecord, EntityId, PartitionId, Root};
 
 /// The most steps of one group.
 const MAX_GROUP_STEPS: usize = 4_096;
@@ -60,7 +58,7 @@ pub(super) enum Job {
 pub(super) struct Writer {
     pub(super) queue: mpsc::Receiver<Job>,
     pub(super) publication: Arc<Publication>,
-    pub(super) clock: Arc<dyn WallClock>,
+    pub(super) clock: Arc<WatchedClock>,
     pub(super) opener: Opener,
     pub(super) storage: Storage,
     pub(super) life: Life,
@@ -137,7 +135,14 @@ impl Writer {
         }
         let snapshot = self.publication.snapshot();
         let mut workspace = Workspace::new(&*snapshot, snapshot.state().clone());
-        let now = self.clock.unix_ms();
+        let (now, leapt) = self.clock.unix_ms();
+        if leapt {
+            tracing::warn!(
+                "the time of day leapt: this machine slept, its clock was set, or it was put back to a snapshot; \
+                 the next write begins a new life"
+            );
+            self.life.end_at_next_write();
+        }
         let mut steps: Vec<Box<dyn Step>> = Vec::new();
         let mut local = Vec::new();
         let mut next = Some(first);

@@ -240,3 +240,43 @@ async fn a_list_of_operations_is_read_as_a_merge_patch() {
         .body(r#"{"title":"x"}"#);
     expect_problem(send(patch).await, 415, Some("Content-Type")).await;
 }
+
+#[tokio::test]
+async fn a_member_that_is_there_twice_is_taken_as_its_last() {
+    let server = TestServer::start().await;
+    for (method, path, body, member) in [
+        (
+            "POST",
+            "/v1/counters/visits/increment",
+            r#"{"by": 1, "by": 100}"#,
+            "by",
+        ),
+        (
+            "PUT",
+            "/v1/contacts/ada",
+            r#"{"name": "Ada", "phones": [{"number": "1", "number": "2"}]}"#,
+            "number",
+        ),
+        (
+            "PATCH",
+            "/v1/contacts/ada",
+            r#"{"note": null, "note": "x"}"#,
+            "note",
+        ),
+        (
+            "POST",
+            "/v1/merge",
+            r#"{"now": 0, "edits": [], "edits": []}"#,
+            "edits",
+        ),
+    ] {
+        let request = server
+            .request(method, path)
+            .header("content-type", "application/json");
+        expect_problem(send(request.body(body)).await, 422, Some(member)).await;
+    }
+    assert_eq!(
+        expect(server.get("/v1/counters/visits").await, 200).await["value"],
+        0
+    );
+}

@@ -2,7 +2,7 @@ use std::{sync::atomic::Ordering, time::Instant};
 
 use grapevine::{
     cluster::MemberStatus,
-    model::{MAX_SESSION_TOKEN_BYTES, PartitionId, SessionToken},
+    model::{Collection, EntityId, MAX_SESSION_TOKEN_BYTES, PartitionId, SessionToken},
 };
 use grapevine_crdt::{Dot, ReplicaId, Seq};
 use reqwest::Response;
@@ -223,4 +223,105 @@ async fn a_full_token_is_emptied_of_what_every_member_holds_or_the_write_is_refu
     );
     assert_ne!(left, ours);
     expect(server.get("/v1/kv").await, 200).await;
+}
+
+/// Writes that are decided from what is there.
+fn decided(server: &TestServer) -> Vec<reqwest::RequestBuilder> {
+    let contact = json!({ "name": "Grace" });
+    let conflict = "/v1/contacts/ada/conflicts/5f0c";
+    vec![
+        server.request("PUT", "/v1/contacts/ada").json(&contact),
+        server.request("PATCH", "/v1/contacts/ada").json(&contact),
+        server.request("DELETE", "/v1/contacts/ada"),
+        server
+            .request("POST", "/v1/contacts")
+            .header("idempotency-key", "k")
+            .json(&contact),
+        server.request("POST", &format!("{conflict}/choose")),
+        server.request("POST", &format!("{conflict}/dismiss")),
+        server.request("POST", "/v1/counters/visits/reset"),
+        server.request("DELETE", "/v1/counters/visits"),
+        server
+            .request("PUT", "/v1/counters/visits/tallies/kiosk")
+            .header("if-none-match", "*")
+            .json(&json!({ "value": 3 })),
+        server
+            .request("PUT", "/v1/kv/a")
+            .header("if-none-match", "*")
+            .body("1"),
+        server
+            .request("DELETE", "/v1/kv/a")
+            .header("if-match", "\"other\""),
+        server
+            .request("POST", "/v1/contacts/import")
+            .header("content-type", "text/vcard")
+            .body("BEGIN:VCARD\r\nVERSION:4.0\r\nFN:Ada\r\nEND:VCARD\r\n"),
+        server.request("POST", "/v1/merge").json(&json!({
+            "now": 0,
+            "edits": [{
+                "id": "01990000-0000-7000-8000-000000000000", "at": 0, "collection": "kv",
+                "key": "old", "op": "delete",
+            }],
+        })),
+    ]
+}
+
+/// Writes that say the same whatever is there.
+fn blind(server: &TestServer) -> Vec<reqwest::RequestBuilder> {
+    vec![
+        server.request("PUT", "/v1/kv/b").body("1"),
+        server.request("DELETE", "/v1/kv/b"),
+        server
+            .request("POST", "/v1/contacts")
+            .json(&json!({ "name": "Ada" })),
+        server.request("POST", "/v1/counters/sold/increment"),
+        server
+            .request("POST", "/v1/counters/sold/decrement")
+            .header("idempotency-key", "k"),
+        server
+            .request("PUT", "/v1/counters/sold/tallies/kiosk")
+            .json(&json!({ "value": 3 })),
+    ]
+}
+
+#[tokio::test]
+async fn a_write_upon_what_never_came_is_refused_unmade_and_only_if_it_depends_on_that() {
+    let server = TestServer::start().await;
+    let contact = json!({ "name": "Ada" });
+    server.json("PUT", "/v1/contacts/ada", &contact).await;
+    send(server.request("POST", "/v1/counters/visits/increment")).await;
+    let before = server.store.snapshot().state().root();
+    let behind = unheard_of(1, 256).to_text();
+    for write in decided(&server) {
+        let refused = send(write.header(HEADER, &behind)).await;
+        assert!(refused.headers().contains_key("retry-after"), "{refused:?}");
+        let problem = expect_problem(refused, 503, Some("Grapevine-Token")).await;
+        assert_eq!(problem["type"], "urn:problem-type:grapevine:behind");
+    }
+    assert_eq!(server.store.snapshot().state().root(), before);
+    assert!(server.cluster.peers_asked.load(Ordering::SeqCst) > 0);
+    for write in blind(&server) {
+        let done = send(write.header(HEADER, &behind)).await;
+        assert!(done.status().is_success(), "{done:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_waits_for_nothing_but_its_own_partition_and_without_a_token_for_nothing() {
+    let server = TestServer::start().await;
+    let ada = EntityId::new(Collection::Contacts, "ada".to_owned()).expect("an id");
+    let mut elsewhere = SessionToken::default();
+    let unheard_of = Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(1));
+    for partition in PartitionId::all().filter(|partition| *partition != ada.partition()) {
+        elsewhere.insert(partition, unheard_of);
+    }
+    let put = server.request("PUT", "/v1/contacts/ada");
+    let put = put.header(HEADER, elsewhere.to_text());
+    let put = send(put.json(&json!({ "name": "Ada" }))).await;
+    assert_eq!(put.status().as_u16(), 201);
+    for write in decided(&server).into_iter().chain(blind(&server)) {
+        let done = send(write).await;
+        assert_ne!(done.status().as_u16(), 503, "{done:?}");
+    }
+    assert_eq!(server.cluster.peers_asked.load(Ordering::SeqCst), 0);
 }

@@ -2,30 +2,30 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+#[path = "../peers/mod.rs"]
+mod peers;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use grapevine::{
-    clock::SystemClock,
-    cluster::{ClusterView, ForgetError, Health, Member, MemberStatus, NodeStatus, Roster},
+    cluster::{ClusterView, ForgetError, Health, MemberStatus, NodeStatus},
     http::{HttpLimits, HttpState, serve},
     model::Root,
-    store::{Store, StoreOptions},
+    store::Store,
     sync::{
-        driver::{Driver, DriverConfig, LocalPeer},
+        driver::Driver,
         transport::{Connection, Connector, MemoryConnector, MemoryNetwork},
     },
 };
+use peers::{Peer, all_equal, cuttable};
 use reqwest::{Method, RequestBuilder, Response};
-use tokio::{
-    io::{copy_bidirectional, duplex, join, split},
-    net::TcpListener,
-};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// How long a test waits for what must come.
@@ -66,23 +66,7 @@ impl Connector for CuttableConnector {
             }
             cables.links.entry(pair).or_default().clone()
         };
-        let Connection {
-            reading,
-            writing,
-            remote,
-        } = self.inner.connect(address).await?;
-        let (near, mut far) = duplex(1024);
-        tokio::spawn(async move {
-            let mut inner = join(reading, writing);
-            link.run_until_cancelled(copy_bidirectional(&mut far, &mut inner))
-                .await;
-        });
-        let (reading, writing) = split(near);
-        Ok(Connection {
-            reading: Box::new(reading),
-            writing: Box::new(writing),
-            remote,
-        })
+        Ok(cuttable(self.inner.connect(address).await?, link))
     }
 }
 
@@ -131,7 +115,7 @@ impl ClusterView for Neighbours {
 pub(crate) struct Island {
     pub(crate) name: String,
     pub(crate) store: Store,
-    driver: Driver,
+    peer: Peer,
     address: SocketAddr,
     client: reqwest::Client,
     _stop: tokio::sync::oneshot::Sender<()>,
@@ -144,37 +128,14 @@ impl Island {
         cables: &Arc<Mutex<Cables>>,
         name: &str,
     ) -> Self {
-        let options = StoreOptions::new(directory.path().join(name));
-        let store = Store::open(options, Arc::new(SystemClock)).expect("it is free");
-        let member = Member {
+        let connector = CuttableConnector {
             name: name.to_owned(),
-            http: String::new(),
-            peer: name.to_owned(),
-            store_id: store.identity().store_id,
+            inner: network.connector(),
+            cables: cables.clone(),
         };
-        let entered = Roster::new(store.clone()).enter(&member).await;
-        entered.expect("it begins a life");
-        let local = LocalPeer {
-            cluster: "grapevine".to_owned(),
-            name: name.to_owned(),
-            http: String::new(),
-            peer: name.to_owned(),
-        };
-        let driver = Driver::start(
-            DriverConfig {
-                min_redial_period: Duration::from_millis(1),
-                max_redial_period: Duration::from_millis(20),
-                ..DriverConfig::new(local, 60_000)
-            },
-            store.clone(),
-            Arc::new(SystemClock),
-            network.listen(name).expect("nobody listens there"),
-            CuttableConnector {
-                name: name.to_owned(),
-                inner: network.connector(),
-                cables: cables.clone(),
-            },
-        );
+        let data = directory.path().join(name);
+        let peer = Peer::start(data, network, name, connector, |_| {}).await;
+        let store = peer.store.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
         let limits = HttpLimits {
@@ -185,7 +146,7 @@ impl Island {
         };
         let cluster = Arc::new(Neighbours {
             store: store.clone(),
-            driver: driver.clone(),
+            driver: peer.driver.clone(),
         });
         let state = HttpState::new(store.clone(), cluster, limits);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -195,7 +156,7 @@ impl Island {
         Self {
             name: name.to_owned(),
             store,
-            driver,
+            peer,
             address,
             client: reqwest::Client::builder()
                 .no_proxy()
@@ -212,7 +173,7 @@ impl Island {
     }
 
     pub(crate) fn root(&self) -> Root {
-        self.store.snapshot().state().root()
+        self.peer.root()
     }
 }
 
@@ -235,7 +196,7 @@ impl Archipelago {
         for island in &islands {
             let others = names.iter().filter(|name| **name != island.name);
             let others = others.map(|name| (*name).to_owned()).collect();
-            island.driver.set_addresses(others);
+            island.peer.driver.set_addresses(others);
         }
         Self {
             islands,
@@ -268,15 +229,8 @@ impl Archipelago {
 
     /// Waits until all hold the same.
     pub(crate) async fn settle(&self) {
-        let began = Instant::now();
-        loop {
-            let first = self.islands[0].root();
-            if self.islands.iter().all(|island| island.root() == first) {
-                return;
-            }
-            assert!(began.elapsed() < DEADLINE, "they never agree");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let peers: Vec<&Peer> = self.islands.iter().map(|island| &island.peer).collect();
+        all_equal(&peers).await;
     }
 }
 

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::{Answer, Call, Entry, State};
 
-/// Refusals that a healthy node may answer with while the network is not. `not-found` is that of an edit of a
-/// contact that has not come yet.
-const EXPECTED: [&str; 4] = ["behind", "overloaded", "token-full", "not-found"];
+/// Refusals that a healthy node may answer with while the network is not.
+const EXPECTED: [&str; 3] = ["behind", "overloaded", "token-full"];
 
 /// How much has been counted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

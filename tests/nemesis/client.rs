@@ -62,8 +62,6 @@ pub(crate) struct Client {
     /// The generation of each key-value and each contact, and whether it is there.
     keys: [(usize, bool); ENTITIES],
     contacts: [(usize, bool); ENTITIES],
-    /// Whether the contact has been removed before.
-    removed: [bool; ENTITIES],
     idempotent: usize,
     node: usize,
 }
@@ -93,7 +91,6 @@ impl Client {
             written: 0,
             keys: [(0, false); ENTITIES],
             contacts: [(0, false); ENTITIES],
-            removed: [false; ENTITIES],
             idempotent: 0,
             node: number % NODES,
         }
@@ -179,14 +176,6 @@ impl Client {
         let there = self.contacts[which].1;
         let removes = there && self.rng.random_bool(0.15);
         let patches = there && !removes && self.rng.random_bool(0.7);
-        // A removal covers what the node has seen, and an edit of what was removed writes again, as the node shows
-        // it, what the removal would hide. Either must have seen what we wrote.
-        if removes || patches && self.removed[which] {
-            let read = self.call(Call::Read(path.clone())).await;
-            if !matches!(read, Answer::Shown(Some(_))) {
-                return;
-            }
-        }
         let call = if removes {
             Call::Remove(path)
         } else if patches {
@@ -202,14 +191,12 @@ impl Client {
         match self.call(call.clone()).await {
             Answer::Done => {
                 self.contacts[which].1 = !removes;
-                self.removed[which] |= removes;
             }
             Answer::Indeterminate(_) => {
                 if !removes {
                     self.again(call).await;
                 }
                 self.contacts[which] = (self.contacts[which].0 + 1, false);
-                self.removed[which] = false;
             }
             Answer::Refused(_) | Answer::Shown(_) | Answer::Counted(_) => {}
         }
@@ -270,7 +257,6 @@ impl Client {
             for (generation, there) in self.keys.iter_mut().chain(&mut self.contacts) {
                 (*generation, *there) = (*generation + 1, false);
             }
-            self.removed = [false; ENTITIES];
         }
         tokio::time::sleep(pause).await;
         answer

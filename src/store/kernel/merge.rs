@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use grapevine_crdt::{Dot, Entity, FieldCell, ReplicaId, Seq, VersionVector};
+use grapevine_crdt::{Dot, Entity, Field, FieldCell, ReplicaId, Seq, VersionVector};
 
 use super::{Workspace, replace::Old};
 use crate::{
@@ -120,7 +120,8 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
     }
 
     /// Takes one cell in; says whether that changed anything. Of two that differ and have one name the
-    /// greater stays, wherever they meet, and it is counted: no honest writers make such.
+    /// greater stays, wherever they meet, and it is counted: no honest writers make such. The lesser goes only if
+    /// the greater is held then: one that clears its own write would leave nothing.
     fn take(&mut self, entity: &mut Entity, incoming: &FieldCell) -> bool {
         let FieldCell { field, cell } = incoming;
         let clash = entity.field(field).and_then(|held| {
@@ -132,7 +133,15 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
             if held > cell {
                 return false;
             }
-            entity.retain(|key, held| key != field || held.dot != cell.dot);
+            let mut greater = entity.clone();
+            greater.retain(|key, held| key != field || held.dot != cell.dot);
+            greater.merge_cell(incoming.clone());
+            let holds = |held: &Field| held.cells().any(|held| held == cell);
+            if !greater.field(field).is_some_and(holds) {
+                return false;
+            }
+            *entity = greater;
+            return true;
         }
         entity.merge_cell(incoming.clone())
     }

@@ -2,14 +2,16 @@
 //!
 //! Law: repair only adds. What is sound here stays.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use grapevine_crdt::{Dot, Entity, FieldCell};
 
 use super::{Workspace, replace::Old};
 use crate::{
-    model::{EntityCells, EntityId, PartitionId, PartitionState},
+    model::{
+        EntityCells, EntityId, PartitionId, PartitionState, index_rows, indexed_entity, is_indexed,
+    },
     store::{
         Rows, StoreError, Table,
         layout::{self, StoredEntity},
@@ -24,6 +26,14 @@ enum Found {
     Damaged(Entity),
 }
 
+/// What the indexes of a partition say of some entities, whether it is the truth or not.
+struct Traces {
+    /// The dots of entities, by what the log says of an entity.
+    logged: BTreeMap<Bytes, BTreeSet<Dot>>,
+    /// The rows of the index of what entities are found by.
+    found_by: BTreeMap<EntityId, BTreeSet<Bytes>>,
+}
+
 impl<R: Rows + ?Sized> Workspace<'_, R> {
     /// Merges cells whether the vector covers them or not; says whether anything changed. Where our own row is
     /// damaged it is made anew from theirs and from those of ours that the log knows.
@@ -34,16 +44,22 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
         entities: &[EntityCells],
     ) -> Result<bool, StoreError> {
         let mut changed = false;
-        let mut damaged = false;
-        for EntityCells { id, cells } in entities {
-            let held = match self.find(partition, id)? {
+        let mut damaged = Vec::new();
+        for entity in entities {
+            match self.find(partition, &entity.id)? {
                 Found::Sound(stored) => {
-                    changed |= self.merge(partition, state, id, cells.iter(), stored)?;
-                    continue;
+                    let cells = entity.cells.iter();
+                    changed |= self.merge(partition, state, &entity.id, cells, stored)?;
                 }
-                Found::Damaged(held) => held,
-            };
-            let old = self.old(partition, id)?;
+                Found::Damaged(held) => damaged.push((entity, held)),
+            }
+        }
+        if damaged.is_empty() {
+            return Ok(changed);
+        }
+        let traces = self.traces(partition, damaged.iter().map(|(entity, _)| &entity.id))?;
+        for (EntityCells { id, cells }, held) in damaged {
+            let old = self.old(partition, id, &traces)?;
             let mut entity = Entity::default();
             for cell in cells {
                 entity.merge_cell(cell.clone());
@@ -60,12 +76,9 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
                 }
             }
             self.replace(partition, state, id, &old, &entity)?;
-            damaged = true;
         }
-        if damaged {
-            self.sum_up(partition, state)?;
-        }
-        Ok(changed | damaged)
+        self.sum_up(partition, state)?;
+        Ok(true)
     }
 
     /// Makes log and index rows of entities anew from the cells held; says whether anything changed. A row whose
@@ -79,6 +92,7 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
     ) -> Result<bool, StoreError> {
         let before = state.clone();
         let mut changed = false;
+        let traces = self.traces(partition, entities.iter().map(|entity| &entity.id))?;
         for EntityCells { id, .. } in entities {
             let entity = match self.find(partition, id)? {
                 Found::Sound(stored) => stored.entity,
@@ -92,11 +106,12 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
                     continue;
                 }
             };
-            let old = self.old(partition, id)?;
+            let old = self.old(partition, id, &traces)?;
             let right = old.hash == layout::entity_hash(id, &entity)?
                 && old.dots == entity.dots()
                 && old.is_garbage == super::replace::is_garbage(id, &entity)
-                && old.has_conflicts == entity.has_conflicts();
+                && old.has_conflicts == entity.has_conflicts()
+                && old.found_by == index_rows(id, &entity);
             if !right {
                 self.replace(partition, state, id, &old, &entity)?;
                 changed = true;
@@ -120,24 +135,63 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
         })
     }
 
-    /// What the tables say of an entity, whether it is the truth or not. Reads the whole log of the partition.
-    fn old(&self, partition: PartitionId, id: &EntityId) -> Result<Old, StoreError> {
-        let key = layout::entity_key(partition, id);
-        let row = self.get(Table::Entities, &key)?;
-        let mut dots = BTreeSet::<Dot>::new();
-        let value = layout::log_value(id);
+    /// Reads the whole log of the partition, and the whole index of contacts if one of these is in it, once for all.
+    fn traces<'i>(
+        &self,
+        partition: PartitionId,
+        ids: impl Iterator<Item = &'i EntityId>,
+    ) -> Result<Traces, StoreError> {
+        let mut logged = BTreeMap::new();
+        let mut found_by = BTreeMap::new();
+        for id in ids {
+            logged.insert(layout::log_value(id), BTreeSet::new());
+            if is_indexed(id) {
+                found_by.insert(id.clone(), BTreeSet::new());
+            }
+        }
         self.for_each(Table::Log, partition, &mut |key, row| {
-            if row == value
+            if let Some(dots) = logged.get_mut(row)
                 && let Ok(dot) = layout::parse_log_key(key)
             {
                 dots.insert(dot);
             }
         })?;
+        if !found_by.is_empty() {
+            self.for_each_between(Table::Search, &[], &[], &mut |key, _| {
+                if let Some(id) = indexed_entity(key)
+                    && let Some(rows) = found_by.get_mut(&id)
+                {
+                    rows.insert(Bytes::copy_from_slice(key));
+                }
+            })?;
+        }
+        Ok(Traces { logged, found_by })
+    }
+
+    /// What the tables say of an entity, whether it is the truth or not.
+    fn old(
+        &self,
+        partition: PartitionId,
+        id: &EntityId,
+        traces: &Traces,
+    ) -> Result<Old, StoreError> {
+        let key = layout::entity_key(partition, id);
+        let row = self.get(Table::Entities, &key)?;
+        let value = layout::log_value(id);
+        let mut dots = BTreeSet::new();
+        for dot in traces.logged.get(&value).into_iter().flatten() {
+            // Another entity of this step may have taken the row over.
+            let row = self.get(Table::Log, &layout::log_key(partition, *dot))?;
+            if row.as_ref() == Some(&value) {
+                dots.insert(*dot);
+            }
+        }
         Ok(Old {
             hash: row.as_deref().map_or(0, layout::stored_hash),
             dots,
             is_garbage: self.get(Table::Garbage, &key)?.is_some(),
             has_conflicts: self.get(Table::Conflicts, &key)?.is_some(),
+            found_by: traces.found_by.get(id).cloned().unwrap_or_default(),
         })
     }
 

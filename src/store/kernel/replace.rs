@@ -7,7 +7,7 @@ use grapevine_crdt::{Dot, Entity};
 
 use super::Workspace;
 use crate::{
-    model::{Collection, EntityId, PartitionId, PartitionState},
+    model::{Collection, EntityId, PartitionId, PartitionState, index_rows},
     store::{
         Rows, StoreError, Table,
         layout::{self, StoredEntity},
@@ -23,6 +23,8 @@ pub(super) struct Old {
     pub(super) dots: BTreeSet<Dot>,
     pub(super) is_garbage: bool,
     pub(super) has_conflicts: bool,
+    /// Its rows in the index of what entities are found by.
+    pub(super) found_by: BTreeSet<Bytes>,
 }
 
 impl Old {
@@ -33,6 +35,7 @@ impl Old {
             dots: stored.entity.dots(),
             is_garbage: is_garbage(id, &stored.entity),
             has_conflicts: stored.entity.has_conflicts(),
+            found_by: index_rows(id, &stored.entity),
         }
     }
 }
@@ -78,6 +81,13 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
         if conflicts != old.has_conflicts {
             self.put(Table::Conflicts, key.clone(), index_value(conflicts));
         }
+        let found_by = index_rows(id, entity);
+        for row in old.found_by.difference(&found_by) {
+            self.put(Table::Search, row.clone(), None);
+        }
+        for row in found_by.difference(&old.found_by) {
+            self.put(Table::Search, row.clone(), index_value(true));
+        }
         let hash = layout::entity_hash(id, entity)?;
         state.digest = state.digest.wrapping_sub(old.hash).wrapping_add(hash);
         if entity.is_empty() {
@@ -118,18 +128,27 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
         partition: PartitionId,
         visit: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<(), StoreError> {
-        let dirty = &self.dirty[table.index()];
-        let from = [partition.get()];
         let end = layout::partition_end(partition);
-        self.rows
-            .scan(table, &from, false, &end, &mut |key, value| {
-                if !dirty.contains_key(key) {
-                    visit(key, value);
-                }
-                ControlFlow::Continue(())
-            })?;
-        for (key, value) in dirty.range(Bytes::copy_from_slice(&from)..) {
-            if key.first() != Some(&partition.get()) {
+        self.for_each_between(table, &[partition.get()], &end, visit)
+    }
+
+    /// As [`Self::for_each`], for the rows from `from` on and before `end`; an empty one is no end.
+    pub(super) fn for_each_between(
+        &self,
+        table: Table,
+        from: &[u8],
+        end: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<(), StoreError> {
+        let dirty = &self.dirty[table.index()];
+        self.rows.scan(table, from, false, end, &mut |key, value| {
+            if !dirty.contains_key(key) {
+                visit(key, value);
+            }
+            ControlFlow::Continue(())
+        })?;
+        for (key, value) in dirty.range(Bytes::copy_from_slice(from)..) {
+            if !end.is_empty() && key.as_ref() >= end {
                 break;
             }
             if let Some(value) = value {

@@ -11,11 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use grapevine_crdt::{CausalContext, Cell, Entity, FieldCell, FieldKey, Rank, Timestamp, Value};
 
 use crate::{
     clock::WallClock,
-    model::{Collection, EntityId, PartitionId},
+    model::{Collection, EntityId, PartitionId, index_rows},
     store::{
         Edit, Rows, Snapshot, State, Store, StoreError, StoreOptions, Table, WriteError,
         entity_hash, layout, vector_term,
@@ -141,6 +142,7 @@ pub(super) fn check_state<R: Rows>(held: &R, state: &State) {
     let mut log = BTreeMap::new();
     let (mut garbage, mut garbage_held) = (BTreeSet::new(), BTreeSet::new());
     let (mut conflicts, mut conflicts_held) = (BTreeSet::new(), BTreeSet::new());
+    let (mut found_by, mut found_by_held) = (BTreeSet::new(), BTreeSet::new());
     let mut garbage_count = BTreeMap::<PartitionId, u64>::new();
     let mut dots = BTreeMap::new();
     let mut digests = BTreeMap::<PartitionId, u128>::new();
@@ -161,6 +163,7 @@ pub(super) fn check_state<R: Rows>(held: &R, state: &State) {
                     garbage_held.insert(key.clone());
                     *garbage_count.entry(partition).or_default() += 1;
                 }
+                found_by_held.extend(index_rows(&id, &stored.entity));
                 if stored.entity.has_conflicts() {
                     conflicts_held.insert(key.clone());
                 }
@@ -182,11 +185,16 @@ pub(super) fn check_state<R: Rows>(held: &R, state: &State) {
                 assert_eq!(value, layout::index_value());
                 conflicts.insert(key);
             }
+            Table::Search => {
+                assert_eq!(value, layout::index_value());
+                found_by.insert(Bytes::from(key));
+            }
         }
     }
     assert_eq!(log, dots, "the log has exactly the dots held");
     assert_eq!(garbage, garbage_held, "the index of garbage");
     assert_eq!(conflicts, conflicts_held, "the index of conflicts");
+    assert_eq!(found_by, found_by_held, "what entities are found by");
     let mut fresh = State::default();
     for (id, partition) in state.partitions() {
         let digest = digests.remove(&id).unwrap_or_default();

@@ -22,7 +22,7 @@ use crate::{
 };
 
 const PARTITION: PartitionId = PartitionId::new(3);
-const NAMES: [&str; 3] = ["name", "note", "title"];
+const NAMES: [&str; 3] = ["name", "organization", "groups/crew"];
 /// Nodes 0 and 1 are one half, 2 and 3 the other.
 const NODES: usize = 4;
 
@@ -440,7 +440,7 @@ fn put(edit: &Edit<'_>, values: &BTreeMap<usize, u8>, value: u64) -> Vec<FieldCe
         let held = edit.entity.field(&FieldKey::Attribute((*name).to_owned()));
         match values.get(&place) {
             Some(chosen) if chosen % 3 > 0 || place == 0 => {
-                cells.extend(map.set(name, &value.to_be_bytes(), edit.dot, edit.time));
+                cells.extend(map.set(name, format!("n{value}").as_bytes(), edit.dot, edit.time));
             }
             Some(_) if held.is_some() => cells.extend(map.unset(name, edit.dot, edit.time)),
             None if held.is_some() && !visible => {

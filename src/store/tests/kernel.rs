@@ -283,10 +283,10 @@ fn cells(edit: &Edit<'_>, kind: Kind) -> Vec<FieldCell> {
             },
         }],
         Kind::Attribute(value) => {
-            let mut cells = map.set("a", &[value], edit.dot, edit.time);
+            let mut cells = map.set("name", &[b'a' + value % 8], edit.dot, edit.time);
             // Two cells of one write share its dot.
             if value % 2 == 0 {
-                cells.extend(map.unset("b", edit.dot, edit.time));
+                cells.extend(map.unset("organization", edit.dot, edit.time));
             }
             cells
         }

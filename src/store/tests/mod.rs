@@ -3,6 +3,7 @@
 mod changes;
 mod copies;
 mod crash;
+mod damage;
 mod faults;
 mod fixture;
 mod floors;
@@ -14,3 +15,4 @@ mod model;
 mod offline;
 mod readers;
 mod restart;
+mod search;

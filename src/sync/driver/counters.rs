@@ -17,6 +17,7 @@ pub(super) struct Counters {
     pub(super) steps_failed: Count,
     pub(super) collections: Count,
     pub(super) damaged: Count,
+    pub(super) tasks_dropped: Count,
 }
 
 /// One number that only rises.
@@ -58,8 +59,10 @@ pub struct DriverTotals {
     pub steps_failed: u64,
     /// Steps that collected something of what was deleted.
     pub collections: u64,
-    /// Entities whose rows the scrub found damaged.
+    /// Entities whose rows were found damaged, by the scrub or as a peer was to be sent them.
     pub damaged: u64,
+    /// Work on the store for which there was no room, and that was put off.
+    pub tasks_dropped: u64,
 }
 
 impl Counters {
@@ -77,6 +80,7 @@ impl Counters {
             steps_failed: self.steps_failed.get(),
             collections: self.collections.get(),
             damaged: self.damaged.get(),
+            tasks_dropped: self.tasks_dropped.get(),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
     probed::Probed,
     serve::Asked,
     shared::{Inbound, Room, Shared},
-    tasks::{Done, Task},
+    tasks::{Desk, Done, Task},
 };
 use crate::{
     model::{CommitRecord, PartitionId, PartitionState, PartitionSummary, Root},
@@ -73,7 +73,7 @@ pub(super) struct EventLoop {
     pub(super) backlog: VecDeque<Step>,
     pub(super) requests: mpsc::Sender<Asked>,
     /// Work of the engine that reads the store for itself.
-    pub(super) tasks: mpsc::Sender<Task>,
+    pub(super) tasks: Desk,
     /// What was asked of each peer that is up, and what it told.
     pub(super) probed: BTreeMap<ReplicaId, Probed>,
     /// Numbers the times that peers came up.
@@ -154,11 +154,15 @@ impl EventLoop {
             self.peers.break_off_outdated(replica);
         }
         self.watch_clock();
+        for done in self.tasks.take_put_off() {
+            self.step(done.into_event(), None);
+        }
         self.step(Event::Tick, None);
     }
 
     /// Clocks were compared when links came up. If ours has moved since, they are compared again.
     fn watch_clock(&mut self) {
+        self.shared.store.watch_clock();
         let now = self.shared.now();
         let tolerated_ms = (self.shared.config.max_clock_skew_ms / 6).max(LEAST_MOVE_MS);
         let base_ms = base_ms(now);
@@ -380,10 +384,12 @@ impl EventLoop {
         }
     }
 
-    /// The engine commands one of each kind at a time, so there is always room.
-    fn hand_on(&self, task: Task) {
-        let handed_on = self.tasks.try_send(task);
-        debug_assert!(handed_on.is_ok(), "there is room for one of each kind");
+    /// There is room, unless repairs that were given up wait in great number.
+    fn hand_on(&mut self, task: Task) {
+        if !self.tasks.hand_on(task) {
+            self.shared.counters.tasks_dropped.increment();
+            self.warn("too much work on the store waits; some of it is put off");
+        }
     }
 
     /// Steps stay in order: none passes those that wait.

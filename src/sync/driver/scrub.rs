@@ -62,8 +62,8 @@ async fn scrub_partition(shared: &Arc<Shared>, partition: PartitionId) -> Result
     Ok(())
 }
 
-/// From then on the digest lacks them.
-async fn recount(
+/// Counts what is damaged, and has it recounted: from then on the digest lacks it.
+pub(super) async fn recount(
     shared: &Arc<Shared>,
     partition: PartitionId,
     damaged: Vec<EntityId>,

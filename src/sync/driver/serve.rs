@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc},
+};
 use tokio_util::task::TaskTracker;
 
-use super::shared::Shared;
+use super::{scrub, shared::Shared};
 use crate::{
+    model::{EntityId, PartitionId},
     store::{DeltaBudget, Snapshot, read_entities, read_listing, read_state},
     sync::{
         Message,
@@ -55,41 +59,70 @@ async fn serve(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Asked>, tasks: T
         };
         let shared = Arc::clone(&shared);
         tasks.spawn_blocking(move || {
-            answer(&shared, request);
+            let damaged = answer(&shared, request);
             drop(reader);
+            if let Some((partition, damaged)) = damaged {
+                let recounted = scrub::recount(&shared, partition, damaged);
+                if let Err(error) = Handle::current().block_on(recounted) {
+                    warn(
+                        &shared,
+                        &format!("what is damaged was not recounted: {error}"),
+                    );
+                }
+            }
         });
     }
 }
 
-fn answer(shared: &Shared, asked: Asked) {
+/// Yields what was found to be damaged on the way.
+fn answer(shared: &Shared, asked: Asked) -> Option<(PartitionId, Vec<EntityId>)> {
     let Asked { request, sender } = asked;
-    match read_page(shared, request) {
+    let mut damaged = Vec::new();
+    match read_page(shared, request, &mut damaged) {
         Ok(frame) => {
             shared.counters.pages_served.increment();
             sender.reply(frame);
         }
         Err(error) => {
             shared.counters.pages_dropped.increment();
-            let warning = format!("a page for a peer could not be made: {error}");
-            if shared.warnings.is_due(&warning) {
-                tracing::warn!("{warning}");
-            }
+            warn(
+                shared,
+                &format!("a page for a peer could not be made: {error}"),
+            );
         }
+    }
+    let partition = damaged.first()?.partition();
+    Some((partition, damaged))
+}
+
+fn warn(shared: &Shared, warning: &str) {
+    if shared.warnings.is_due(warning) {
+        tracing::warn!("{warning}");
     }
 }
 
-fn read_page(shared: &Shared, request: Request) -> anyhow::Result<Frame> {
+fn read_page(
+    shared: &Shared,
+    request: Request,
+    damaged: &mut Vec<EntityId>,
+) -> anyhow::Result<Frame> {
     let snapshot = shared.store.snapshot();
-    let message = read(&snapshot, request)?;
+    let message = read(&snapshot, request, damaged)?;
     Ok(Frame::encode(&message)?)
 }
 
-fn read(snapshot: &Snapshot, request: Request) -> anyhow::Result<Message> {
+fn read(
+    snapshot: &Snapshot,
+    request: Request,
+    damaged: &mut Vec<EntityId>,
+) -> anyhow::Result<Message> {
     let clock = snapshot.state().clock();
     Ok(match request {
         Request::Page(asked) => {
             let state = snapshot.state().partition(asked.partition);
-            let page = snapshot.delta(asked.partition, &asked.base, asked.cursor, PAGE_BUDGET)?;
+            let (partition, cursor) = (asked.partition, asked.cursor);
+            let page =
+                snapshot.sound_delta(partition, &asked.base, cursor, PAGE_BUDGET, damaged)?;
             Message::Delta {
                 pull: asked.pull,
                 page: asked.page,

@@ -33,6 +33,33 @@ pub(super) enum Task {
     Compare(Comparison),
 }
 
+/// Where work is handed on, and what becomes of that for which there was no room.
+#[derive(Debug)]
+pub(super) struct Desk {
+    tasks: mpsc::Sender<Task>,
+    put_off: Vec<Done>,
+}
+
+impl Desk {
+    /// Hands `task` on; says whether there was room. If not, [`Self::take_put_off`] tells the engine that it is
+    /// over and has not helped, which begins it again when it is due.
+    pub(super) fn hand_on(&mut self, task: Task) -> bool {
+        let Err(refused) = self.tasks.try_send(task) else {
+            return true;
+        };
+        self.put_off.push(match refused.into_inner() {
+            Task::Collect { partition, .. } => Done::Collected(partition, false),
+            Task::Compare(comparison) => Done::Compared(comparison.repair, Vec::new()),
+        });
+        false
+    }
+
+    /// What was put off since this was last asked.
+    pub(super) fn take_put_off(&mut self) -> Vec<Done> {
+        std::mem::take(&mut self.put_off)
+    }
+}
+
 /// What was done.
 #[derive(Debug)]
 pub(super) enum Done {
@@ -50,14 +77,12 @@ impl Done {
 }
 
 /// Starts the task that does it.
-pub(super) fn start(
-    shared: &Arc<Shared>,
-    tracker: &TaskTracker,
-) -> (mpsc::Sender<Task>, mpsc::Receiver<Done>) {
+pub(super) fn start(shared: &Arc<Shared>, tracker: &TaskTracker) -> (Desk, mpsc::Receiver<Done>) {
     let (tasks, waiting) = mpsc::channel(MAX_TASKS_WAITING);
     let (done, results) = mpsc::channel(MAX_TASKS_WAITING);
     tracker.spawn(run(Arc::clone(shared), waiting, done));
-    (tasks, results)
+    let put_off = Vec::new();
+    (Desk { tasks, put_off }, results)
 }
 
 async fn run(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Task>, done: mpsc::Sender<Done>) {
@@ -158,5 +183,40 @@ async fn compare(shared: &Arc<Shared>, comparison: Comparison) -> Result<Done, (
 fn warn(shared: &Shared, warning: &str) {
     if shared.warnings.is_due(warning) {
         tracing::warn!("{warning}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_for_which_there_is_no_room_is_told_to_be_over_and_not_lost_in_silence() {
+        let (tasks, mut waiting) = mpsc::channel(1);
+        let put_off = Vec::new();
+        let mut desk = Desk { tasks, put_off };
+        let partition = PartitionId::new(3);
+        let collect = || Task::Collect {
+            partition,
+            stable: VersionVector::default(),
+        };
+        let compare = || {
+            Task::Compare(Comparison {
+                repair: 7,
+                partition,
+                after: None,
+                upto: None,
+                theirs: Vec::new(),
+            })
+        };
+        assert!(desk.hand_on(collect()));
+        assert!(!desk.hand_on(collect()));
+        assert!(!desk.hand_on(compare()));
+        let put_off = desk.take_put_off();
+        assert!(matches!(put_off[0], Done::Collected(of, false) if of == partition));
+        assert!(matches!(&put_off[1], Done::Compared(7, ids) if ids.is_empty()));
+        assert!(desk.take_put_off().is_empty());
+        waiting.try_recv().expect("the first was handed on");
+        assert!(desk.hand_on(compare()));
     }
 }

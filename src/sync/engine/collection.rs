@@ -168,9 +168,13 @@ impl Engine {
         self.collecting.blocked = blocked;
     }
 
-    /// Whether cells of the partition are on their way to the writer that were read before what is stable now.
+    /// Whether cells of the partition are on their way to the writer that were read before what is stable now: the
+    /// driver hands a collection to the writer by another way than what peers sent, and may overtake it.
     fn is_busy(&self, partition: PartitionId) -> bool {
-        self.pulls.of_partition(partition) || self.rejoin_of(partition)
+        self.pulls.of_partition(partition)
+            || self.rejoin_of(partition)
+            || self.repair_of(partition)
+            || self.is_bringing_older(partition)
     }
 
     /// What every member has taken in, all of which we have taken in too; `None` if somebody is in the way.

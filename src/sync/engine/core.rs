@@ -74,7 +74,7 @@ pub(super) enum Purpose {
     /// The end of the rejoin with this id.
     Rejoin(u64, PartitionId),
     /// What the repair with this id fetched.
-    Repair(u64),
+    Repair(u64, PartitionId),
 }
 
 impl Purpose {
@@ -86,7 +86,21 @@ impl Purpose {
             | Self::Push(_, of)
             | Self::StatePage(_, of)
             | Self::Rejoin(_, of) => of == partition,
-            Self::Repair(_) => false,
+            // It merges what is covered, and so brings nothing of a vector that is to be taken in whole.
+            Self::Repair(..) => false,
+        }
+    }
+
+    /// Whether it may bring cells of `partition` that were read before something became stable. A push never does:
+    /// what it holds and we lack, its writer wrote knowing all that it had told it held.
+    fn brings_older(self, partition: PartitionId) -> bool {
+        match self {
+            Self::Page(_, of)
+            | Self::Claim(_, of)
+            | Self::StatePage(_, of)
+            | Self::Rejoin(_, of)
+            | Self::Repair(_, of) => of == partition,
+            Self::Push(..) => false,
         }
     }
 }
@@ -179,6 +193,15 @@ impl Engine {
             .open
             .values()
             .any(|purpose| purpose.brings(partition))
+    }
+
+    /// Whether cells of the partition wait for the writer that were read before something became stable, also
+    /// those of transfers that were given up since.
+    pub(super) fn is_bringing_older(&self, partition: PartitionId) -> bool {
+        self.tickets
+            .open
+            .values()
+            .any(|purpose| purpose.brings_older(partition))
     }
 
     /// A peer tells what it holds of a partition.
@@ -507,7 +530,7 @@ impl Engine {
                 self.met_by(partition);
                 self.end_rejoin(step, rejoin);
             }
-            Some(Purpose::Repair(repair)) => self.repaired(step, repair),
+            Some(Purpose::Repair(repair, _)) => self.repaired(step, repair),
             Some(Purpose::Push(peer, partition)) => {
                 push::applied(self, peer, partition, outcome);
             }
@@ -522,7 +545,7 @@ impl Engine {
             Some(Purpose::StatePage(rejoin, _) | Purpose::Rejoin(rejoin, _)) => {
                 self.fail_rejoin(step.now, rejoin);
             }
-            Some(Purpose::Repair(repair)) => self.end_repair(step, repair),
+            Some(Purpose::Repair(repair, _)) => self.end_repair(step, repair),
             Some(Purpose::Push(peer, _)) => push::failed(self, peer),
             None => {}
         }

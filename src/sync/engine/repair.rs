@@ -244,7 +244,7 @@ impl Engine {
             entities,
             claim: Claim::Repair,
         };
-        self.apply(step, Purpose::Repair(id), op, announced);
+        self.apply(step, Purpose::Repair(id, partition), op, announced);
         Ok(())
     }
 
@@ -281,6 +281,11 @@ impl Engine {
             peer.recheck = true;
             self.recheck(step);
         }
+    }
+
+    pub(super) fn repair_of(&self, partition: PartitionId) -> bool {
+        let repairing = self.repairing.as_ref();
+        repairing.is_some_and(|repairing| repairing.partition == partition)
     }
 
     pub(super) fn forget_repair(&mut self, peer: ReplicaId) {

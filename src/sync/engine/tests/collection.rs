@@ -181,3 +181,25 @@ fn what_the_store_refused_is_tried_again() {
     bench.step(Event::Collected(partition(), false));
     assert_eq!(bench.round(), collect(&[(US, 5)]));
 }
+
+#[test]
+fn a_collection_does_not_overtake_what_a_transfer_that_was_given_up_has_left_on_its_way() {
+    let mut bench = met();
+    bench.hear(ANN, summaries(&[(US, 5), (BOB, 1)]));
+    let told = [(US, 5), (BOB, 1)];
+    let page = delta(0, written(BOB, 1), &told, 5, Some(cursor(BOB, 1)));
+    let commands = bench.hear(ANN, page);
+    let ticket = commands.iter().find_map(|command| match command {
+        Command::Apply { ticket, .. } => Some(*ticket),
+        _ => None,
+    });
+    bench.step(Event::PeerDown(ANN));
+    bench.step(Event::PeerUp(info(ANN)));
+    bench.hold(&[(US, 5), (BOB, 1)]);
+    bench.tells(ANN, &[(US, 5), (BOB, 1)]);
+    bench.tells(BOB, &[(US, 5), (BOB, 1)]);
+    assert_eq!(bench.round(), []);
+    let ticket = ticket.expect("the page is on its way");
+    bench.step(Event::Applied(ticket, Outcome::Covered));
+    assert_eq!(bench.round(), collect(&[(US, 5), (BOB, 1)]));
+}
