@@ -10,8 +10,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tokio::{fs::File, task::spawn_blocking};
 
-use super::node_client::NodeClient;
-use crate::bundle;
+use super::{output::Output, progress};
+use crate::{
+    bundle,
+    client::{Client, ClientError, ClientOptions},
+};
 
 /// Carries data between nodes that share no network.
 ///
@@ -27,18 +30,31 @@ pub(super) struct Bundle {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Prints the token that stands for everything a node holds
+    #[command(after_help = "Example:\n  grapevine bundle token --node http://ship:7801")]
     Token(Token),
     /// Writes what a node holds, or what it holds since a token, into a file
+    #[command(
+        after_help = "Example:\n  grapevine bundle export --node http://home:7801 --since TOKEN -o for-the-ship"
+    )]
     Export(Export),
     /// Takes a file into a node
+    #[command(
+        after_help = "Example:\n  grapevine bundle import for-the-ship --node http://ship:7801"
+    )]
     Import(Import),
 }
 
 #[derive(Debug, Args)]
 struct Node {
-    /// Where the node serves HTTP
+    /// Where the node serves HTTP: one, for a token tells what one node holds
     #[arg(long, default_value = "http://127.0.0.1:7801", value_name = "URL")]
     node: String,
+}
+
+impl Node {
+    fn client(&self) -> Result<Client, ClientError> {
+        ClientOptions::default().node(&self.node)?.connect()
+    }
 }
 
 #[derive(Debug, Args)]
@@ -73,11 +89,8 @@ impl Bundle {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         match self.action {
             Action::Token(token) => {
-                let answer = NodeClient::new(&token.node.node)?
-                    .get("/v1/bundle/token")
-                    .await?;
-                let token = answer["token"].as_str();
-                println!("{}", token.context("the node told no token")?);
+                let token = token.node.client()?.bundles().token().await?;
+                print(&token)?;
             }
             Action::Export(wanted) => wanted.run().await?,
             Action::Import(wanted) => wanted.run().await?,
@@ -89,18 +102,24 @@ impl Bundle {
 impl Export {
     /// Writes beside the file and puts it in place only when it is whole.
     async fn run(self) -> anyhow::Result<()> {
-        let node = NodeClient::new(&self.node.node)?;
+        let node = self.node.client()?;
         let mut partial = self.output.clone().into_os_string();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
         let mut file = File::create(&partial)
             .await
             .with_context(|| format!("{} cannot be written", partial.display()))?;
-        let wanted = json!({ "since": self.since });
-        let written = node.download("/v1/bundle/export", &wanted, &mut file).await;
+        let bar = progress::growing("exporting");
+        let written = node
+            .bundles()
+            .export(self.since.as_deref(), &mut file, |bytes| {
+                bar.set_position(bytes);
+            })
+            .await;
+        bar.finish_and_clear();
         let verified = match written {
             Ok(()) => verify(&partial).await,
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         };
         let verified = match verified {
             Ok(verified) => verified,
@@ -111,23 +130,25 @@ impl Export {
         };
         fs::rename(&partial, &self.output)
             .with_context(|| format!("{} cannot be written", self.output.display()))?;
-        println!(
-            "{}",
-            json!({ "partitions": verified.partitions, "entities": verified.entities })
-        );
-        Ok(())
+        let told = json!({ "partitions": verified.partitions, "entities": verified.entities });
+        print(&told.to_string())
     }
 }
 
 impl Import {
     /// A file that is not whole is not even sent.
     async fn run(self) -> anyhow::Result<()> {
-        let node = NodeClient::new(&self.node.node)?;
+        let node = self.node.client()?;
         verify(&self.file).await?;
-        let answer = node.upload("/v1/bundle", &self.file).await?;
-        println!("{answer}");
-        Ok(())
+        let answer = node.bundles().import(&self.file).await?;
+        print(&answer.to_string())
     }
+}
+
+fn print(line: &str) -> anyhow::Result<()> {
+    let mut output = Output::new(false);
+    output.line(line)?;
+    output.flush()
 }
 
 async fn verify(path: &Path) -> anyhow::Result<bundle::Imported> {

@@ -12,7 +12,9 @@ use crate::store;
 /// A file never shrinks by itself: what was deleted leaves room for what is written next. Compacting moves what
 /// is held to the front of the file. If it is cut short, the store is as it was.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 done, 1 it failed, 2 the store cannot be opened.")]
+#[command(
+    after_help = "Example:\n  grapevine compact --data /var/lib/grapevine\n\nExit codes: 0 done, 1 it failed, 2 the store cannot be opened."
+)]
 pub(super) struct Compact {
     #[command(flatten)]
     store: ClosedStore,

@@ -30,6 +30,7 @@ const JOIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The nodes listen on loopback, each with its own data directory, and join through the first. Ctrl-C closes
 /// them; the next run goes on with the same data.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  grapevine dev --nodes 3")]
 pub(super) struct Dev {
     /// How many nodes
     #[arg(long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=16))]

@@ -23,7 +23,9 @@ const LATEST_AHEAD_MS: u64 = 10 * 60 * 1_000;
 ///
 /// It cannot mend what other nodes have already taken in: from there such an edit comes back with its old time.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 done, 1 it failed, 2 the store cannot be opened.")]
+#[command(
+    after_help = "Example:\n  grapevine mend-clock --data /var/lib/grapevine\n\nExit codes: 0 done, 1 it failed, 2 the store cannot be opened."
+)]
 pub(super) struct MendClock {
     #[command(flatten)]
     store: ClosedStore,

@@ -15,6 +15,9 @@ use crate::{config::NodeConfig, logging::Logging, node::Node};
 /// settings file, the default. When the node serves, one line of JSON on standard output tells where:
 /// {"ready":true,"name":...,"http":...,"peer":...}. Ctrl-C or SIGTERM closes it.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  grapevine serve --name ship --data /var/lib/grapevine --http 0.0.0.0:7801 --peer 10.0.0.5:7901 --seed home.example:7901"
+)]
 pub(super) struct Serve {
     #[command(flatten)]
     settings: SettingFlags<true>,

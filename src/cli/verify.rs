@@ -15,7 +15,9 @@ use crate::{model::PARTITIONS, store};
 /// Every row is read: the hash of each entity, the log and the indexes, the digests, counts and vectors, and
 /// the chain of the journal are computed anew and compared. What is wrong is told in plain words, a line each.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 sound, 1 something is wrong, 2 the store cannot be opened.")]
+#[command(
+    after_help = "Example:\n  grapevine verify --data /var/lib/grapevine\n\nExit codes: 0 sound, 1 something is wrong, 2 the store cannot be opened."
+)]
 pub(super) struct Verify {
     #[command(flatten)]
     store: ClosedStore,

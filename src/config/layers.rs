@@ -23,6 +23,9 @@ const PREFIX: &str = "GRAPEVINE_";
 /// The variable that names the settings file.
 const FILE_VARIABLE: &str = "GRAPEVINE_CONFIG";
 
+/// What commands that ask nodes are told by: no setting of a node.
+const CLIENT_VARIABLE: &str = "GRAPEVINE_NODE";
+
 /// One value, or several for a list, and who gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Given {
@@ -54,7 +57,7 @@ impl Layers {
             layers.file(path)?;
         }
         for (name, value) in variables {
-            if name != FILE_VARIABLE {
+            if name != FILE_VARIABLE && name != CLIENT_VARIABLE {
                 layers.variable(name, &value)?;
             }
         }

@@ -418,15 +418,6 @@ pub const SETTINGS: &[Setting] = &[
         },
     ),
     Setting {
-        key: "cors_origins",
-        flag: "cors-origin",
-        value_name: "ORIGIN",
-        about: "Web pages that may ask this node from a browser; repeat the flag, or part them by commas",
-        allowed: Allowed::Origins,
-        scope: Scope::Behaviour,
-        default: Some("none"),
-    },
-    Setting {
         key: "compact_at_start",
         flag: "compact-at-start",
         value_name: "BOOL",
@@ -437,6 +428,15 @@ pub const SETTINGS: &[Setting] = &[
         }),
         scope: Scope::Behaviour,
         default: None,
+    },
+    Setting {
+        key: "cors_origins",
+        flag: "cors-origin",
+        value_name: "ORIGIN",
+        about: "Web pages that may ask this node from a browser; repeat the flag, or part them by commas",
+        allowed: Allowed::Origins,
+        scope: Scope::Behaviour,
+        default: Some("none"),
     },
     Setting {
         key: "log_format",

@@ -15,7 +15,6 @@ use super::{
     body::{empty, json_bytes, require_json, to_json},
     conditions::{Conditions, ETag},
     idempotency,
-    page::{self, PageRequest},
     problem::{Problem, ProblemKind, invalid_key, path_text},
     query::Parameters,
     session::{Session, tracked},
@@ -29,20 +28,6 @@ use crate::{
 };
 
 type IdPath = Result<Path<String>, PathRejection>;
-
-pub(super) async fn list(
-    State(state): State<Arc<HttpState>>,
-    request: Request,
-) -> Result<Response, Problem> {
-    Session::of_read(request.headers(), &state).await?;
-    let request = PageRequest::read(request.uri(), Collection::Contacts, false)?;
-    page::answer(&state.store, request, |id, entity| {
-        Contact::read(id.key(), entity)
-            .map(|contact| to_json(&contact))
-            .transpose()
-    })
-    .await
-}
 
 pub(super) async fn create(
     State(state): State<Arc<HttpState>>,

@@ -20,6 +20,10 @@ pub(super) enum ListKind {
     Conflicts,
     /// The topics.
     Topics,
+    /// Contacts, in the order of their names or as a query finds them.
+    Contacts,
+    /// Contacts that may be one.
+    Duplicates,
 }
 
 impl ListKind {
@@ -31,6 +35,8 @@ impl ListKind {
             Self::ContactConflicts => 0xf1,
             Self::Conflicts => 0xf2,
             Self::Topics => 0xf3,
+            Self::Contacts => 0xf4,
+            Self::Duplicates => 0xf5,
         }
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! It must not know peers, how the store keeps anything, or how cells merge.
 
+mod absorb;
 mod batch;
 mod body;
 mod bundle;
@@ -15,16 +16,19 @@ mod changes;
 mod cluster;
 mod conditions;
 mod conflicts;
+mod contact_list;
 mod contacts;
 mod cors;
 mod counters;
 mod cursor;
+mod duplicates;
 mod events;
 mod feed;
 mod frame;
 mod health;
 mod idempotency;
 mod import;
+mod items;
 mod json;
 mod kv;
 mod listener;

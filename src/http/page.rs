@@ -97,8 +97,9 @@ where
         };
         let mut page = Page::new(request.limit);
         snapshot.list(&listing, &mut |id, entity| {
+            let flow = page.take(id.key(), || show(&id, &entity));
             page.count(&entity);
-            page.take(id.key(), || show(&id, &entity))
+            flow
         })?;
         page.finish(ListKind::Entities(request.collection))
     };
@@ -116,8 +117,6 @@ pub(super) struct Page {
     items: usize,
     scanned: usize,
     read_bytes: usize,
-    /// What was read for the entity that is taken next.
-    read_next: usize,
     last: Option<String>,
     more: bool,
     failure: Option<Problem>,
@@ -131,17 +130,10 @@ impl Page {
             items: 0,
             scanned: 0,
             read_bytes: 0,
-            read_next: 0,
             last: None,
             more: false,
             failure: None,
         }
-    }
-
-    /// Counts what was read of an entity, shown or not: the one that reaches the bound is the last.
-    pub(super) fn count(&mut self, entity: &Entity) {
-        let values = entity.cells().filter_map(|(_, cell)| cell.bytes());
-        self.read_next += values.map(<[u8]>::len).sum::<usize>();
     }
 
     /// Takes the JSON of what is at `place`, or nothing if it is hidden, if there is room for it.
@@ -155,7 +147,6 @@ impl Page {
             return ControlFlow::Break(());
         }
         self.scanned += 1;
-        self.read_bytes += core::mem::take(&mut self.read_next);
         let full = self.items == self.limit || self.json.len() >= PAGE_BYTES;
         match show() {
             Err(problem) => {
@@ -177,6 +168,12 @@ impl Page {
         }
         self.last = Some(place.to_owned());
         ControlFlow::Continue(())
+    }
+
+    /// Counts what was read for an item, shown or not.
+    fn count(&mut self, entity: &Entity) {
+        let values = entity.cells().filter_map(|(_, cell)| cell.bytes());
+        self.read_bytes += values.map(<[u8]>::len).sum::<usize>();
     }
 
     /// The JSON of the page, with the cursor of the next.
@@ -210,10 +207,10 @@ mod tests {
         let mut visited = 0;
         loop {
             let id = EntityId::new(Collection::Kv, format!("k{visited}")).expect("a key");
-            page.count(&entity);
             if page.take(id.key(), || Ok(Some(b"{}".to_vec()))).is_break() {
                 break;
             }
+            page.count(&entity);
             visited += 1;
         }
         assert_eq!(visited, 8, "8 MiB each");

@@ -9,8 +9,8 @@ use axum::{
 };
 
 use super::{
-    HttpState, batch, bundle, changes, cluster, conflicts, contacts, counters, health, import, kv,
-    merge,
+    HttpState, absorb, batch, bundle, changes, cluster, conflicts, contact_list, contacts,
+    counters, duplicates, health, import, kv, merge,
     problem::{Problem, ProblemKind},
     tallies, topic_settings, topics, watch,
 };
@@ -23,8 +23,12 @@ pub fn router(state: HttpState) -> Router {
             get(kv::get).put(kv::put).delete(kv::delete),
         )
         .route("/v1/kv", get(kv::list))
-        .route("/v1/contacts", get(contacts::list).post(contacts::create))
+        .route(
+            "/v1/contacts",
+            get(contact_list::list).post(contacts::create),
+        )
         .route("/v1/contacts/import", post(import::import))
+        .route("/v1/contacts/duplicates", get(duplicates::list))
         .route(
             "/v1/contacts/{id}",
             get(contacts::get)
@@ -33,6 +37,7 @@ pub fn router(state: HttpState) -> Router {
                 .delete(contacts::delete),
         )
         .route("/v1/conflicts", get(conflicts::list_all))
+        .route("/v1/contacts/{id}/absorb/{other}", post(absorb::post))
         .route("/v1/contacts/{id}/conflicts", get(conflicts::list))
         .route(
             "/v1/contacts/{id}/conflicts/{conflict}/choose",

@@ -71,6 +71,8 @@ pub struct HttpState {
     pub(super) spool: PathBuf,
     /// One bundle is taken in at a time.
     pub(super) importing: Arc<Semaphore>,
+    /// One contact absorbs another at a time: of two that absorb each other, one must stay.
+    pub(super) absorbing: Arc<Semaphore>,
     /// The time of day.
     pub(super) clock: Arc<dyn WallClock>,
     /// The reads that wait for other nodes' writes.
@@ -95,6 +97,7 @@ impl HttpState {
             limits,
             spool: env::temp_dir(),
             importing: Arc::new(Semaphore::new(1)),
+            absorbing: Arc::new(Semaphore::new(1)),
             clock: Arc::new(SystemClock),
             waiting: Arc::default(),
             message_times: Arc::default(),

@@ -6,6 +6,7 @@
 mod address;
 mod changes_token;
 mod contact;
+mod contact_absorb;
 pub mod contact_conflict;
 #[cfg(test)]
 mod contact_conflict_laws;
@@ -27,6 +28,7 @@ pub mod kv;
 mod message;
 mod offline_contact;
 mod offline_edit;
+mod outline;
 mod pages;
 mod partition;
 mod phone_digits;
@@ -43,6 +45,7 @@ mod vcard_property;
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
 pub use changes_token::{ChangesToken, MAX_CHANGES_TOKEN_BYTES, Pass, Resume};
 pub use contact::{Contact, Email, Phone};
+pub use contact_absorb::{MAX_ABSORBED, absorb, has_absorbed};
 pub use contact_conflict::{Conflict, Settlement, Version};
 pub use contact_draft::ContactDraft;
 pub use contact_edit::{Change, Creation, WriteStamp};
@@ -67,7 +70,8 @@ pub use message::{
     InvalidMessage, MAX_AUTHOR_BYTES, MAX_MESSAGE_BYTES, Message, MessageDraft, MessageId,
     PostedUnder,
 };
-pub use offline_edit::{Fate, LostTo, OfflineEdit, kv_json};
+pub use offline_edit::{Fate, LostTo, Meeting, OfflineEdit, kv_json};
+pub use outline::{HashedVector, InvalidOutline, MAX_LIKELY, MAX_RANGES, Outline, Table};
 pub use pages::{CellName, EntityState, ListingPage, StatePage};
 pub(crate) use partition::short_hash;
 pub use partition::{PartitionState, root_term, vector_term};

@@ -68,6 +68,13 @@ impl SessionToken {
         vector.advance(dot.replica, dot.seq);
     }
 
+    /// Adds the writes of another session.
+    pub fn join(&mut self, other: &Self) {
+        for (partition, vector) in &other.writes {
+            self.writes.entry(*partition).or_default().join(vector);
+        }
+    }
+
     /// How many writes that it stands for are missing where `vector` tells what was taken in.
     pub fn lacking<'a>(&self, vector: impl Fn(PartitionId) -> &'a VersionVector) -> u64 {
         self.writes

@@ -294,7 +294,7 @@ fn store_options(config: &NodeConfig) -> StoreOptions {
 /// Enters this life into the roster, and strikes those of the same store before it.
 async fn enter(roster: &Roster, member: &Member) -> Result<ReplicaId, NodeError> {
     let replica = roster.enter(member).await?;
-    for (earlier, entry) in read_roster(roster).await? {
+    for (earlier, entry) in read_roster(roster).await?.members {
         if entry.store_id == member.store_id && earlier != replica {
             roster.strike(earlier).await?;
         }

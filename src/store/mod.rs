@@ -1,7 +1,8 @@
 //! The store: what a node holds, kept so that a crash loses nothing acknowledged.
 //!
-//! The *kernel* (`kernel`, `layout`, `delta`, `changes`, `whole`, `index`, `check`, `listing`, `within`, `clock_watch`) is
-//! pure: it decides what a write changes in rows, log, vectors and digests, over anything that can be read as [`Rows`]. The shell around it keeps the rows
+//! The *kernel* (`kernel`, `layout`, `delta`, `changes`, `whole`, `index`, `check`, `listing`, `within`, `clock_watch`) is pure: it decides what
+//! a write changes in rows,
+//! log, vectors and digests, over anything that can be read as [`Rows`]. The shell around it keeps the rows
 //! in redb (`writer`, `journal`, `overlay`, `applier`, `data`), publishes snapshots (`publication`, the only
 //! place that does) and reads everything back (`recovery`). The simulation runs the same
 //! kernel over rows in memory.
@@ -14,6 +15,7 @@
 mod alarm;
 mod applier;
 mod batch;
+mod blocks;
 mod changes;
 mod check;
 mod clock_watch;

@@ -3,6 +3,7 @@
 #[path = "../support/events.rs"]
 mod events;
 
+mod address_book;
 mod batch;
 mod burst;
 mod cluster;

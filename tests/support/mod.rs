@@ -11,6 +11,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod local;
 pub mod process;
 pub mod program;
 pub mod proxy;

@@ -1,0 +1,249 @@
+//! `grapevine contacts`: the address book.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{
+    contact_fields::{Add, Edit},
+    contact_import,
+    listed::{self, Most},
+    nodes::NodeArgs,
+    output::{Output, rendered, shown, table},
+};
+use crate::client::{Client, Conflict, Contact, List};
+
+/// Looks up and keeps contacts.
+#[derive(Debug, Args)]
+pub(super) struct Contacts {
+    #[command(flatten)]
+    nodes: NodeArgs,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lists contacts
+    #[command(after_help = "Example:\n  grapevine contacts list --limit 20")]
+    List(Most),
+    /// Shows a contact
+    #[command(after_help = "Example:\n  grapevine contacts show ada")]
+    Show(Id),
+    /// Makes a contact, and says its id
+    #[command(
+        after_help = "Examples:\n  grapevine contacts add \"Ada Byron\" --title Analyst --phone \"work=+44 20 7946 0000\" --group friends\n  \
+            echo '{\"name\": \"Grace\"}' | grapevine contacts add --from -"
+    )]
+    Add(Add),
+    /// Changes what is said of a contact, and leaves the rest as it is
+    #[command(
+        after_help = "Examples:\n  grapevine contacts edit ada --title Countess --note \"\"\n  \
+            grapevine contacts edit ada --phone \"home=+44 20 7946 0001\" --remove-phone \"+44 20 7946 0000\""
+    )]
+    Edit(Edit),
+    /// Removes contacts
+    #[command(after_help = "Example:\n  grapevine contacts rm ada bob")]
+    Rm {
+        /// Their ids
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+    /// Takes the vCards of a file in; the same file again changes nothing
+    ///
+    /// A large file is sent in pieces of whole cards. Exit code 1 says that some card was rejected.
+    #[command(after_help = "Example:\n  grapevine contacts import friends.vcf")]
+    Import {
+        /// The file; `-` is standard input
+        file: PathBuf,
+        /// The charset of cards that declare none, if it is not UTF-8
+        #[arg(long)]
+        charset: Option<String>,
+    },
+    /// Lists what lost a merge without having been seen
+    #[command(
+        after_help = "Examples:\n  grapevine contacts conflicts\n  grapevine contacts conflicts ada"
+    )]
+    Conflicts {
+        /// Of one contact
+        id: Option<String>,
+        #[command(flatten)]
+        most: Most,
+    },
+    /// Shows the value of a conflict from now on
+    #[command(after_help = "Example:\n  grapevine contacts choose ada 5f0c")]
+    Choose(Settle),
+    /// Goes on showing what is shown in place of a conflict
+    #[command(after_help = "Example:\n  grapevine contacts dismiss ada 5f0c")]
+    Dismiss(Settle),
+}
+
+#[derive(Debug, Args)]
+struct Id {
+    /// Its id
+    id: String,
+}
+
+#[derive(Debug, Args)]
+struct Settle {
+    /// The id of the contact
+    id: String,
+    /// The id of the conflict, as `contacts conflicts` tells it
+    conflict: String,
+}
+
+impl Contacts {
+    /// Runs to its end.
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let client = self.nodes.client()?;
+        let mut output = self.nodes.output();
+        match self.action {
+            Action::List(most) => print(&mut output, client.contacts().list(), &most).await?,
+            Action::Show(Id { id }) => {
+                let contact = client.contacts().get(&id).await?.value;
+                output.answer(&contact, described)?;
+            }
+            Action::Add(add) => {
+                let contact = add.run(&client).await?;
+                output.answer(&contact, |contact| contact.id.clone())?;
+            }
+            Action::Edit(edit) => {
+                let contact = edit.run(&client).await?;
+                output.answer(&contact, described)?;
+            }
+            Action::Rm { ids } => remove(&client, &mut output, &ids).await?,
+            Action::Import { file, charset } => {
+                contact_import::run(&client, &mut output, &file, charset.as_deref()).await?;
+            }
+            Action::Conflicts { id, most } => {
+                let list = match &id {
+                    Some(id) => client.contacts().conflicts_of(id),
+                    None => client.contacts().conflicts(),
+                };
+                conflicts(&mut output, list, &most).await?;
+            }
+            Action::Choose(settle) => {
+                let contacts = client.contacts();
+                let contact = contacts.choose(&settle.id, &settle.conflict).await?;
+                output.answer(&contact, described)?;
+            }
+            Action::Dismiss(settle) => {
+                let contacts = client.contacts();
+                let contact = contacts.dismiss(&settle.id, &settle.conflict).await?;
+                output.answer(&contact, described)?;
+            }
+        }
+        output.flush()
+    }
+}
+
+async fn remove(client: &Client, output: &mut Output, ids: &[String]) -> anyhow::Result<()> {
+    for id in ids {
+        client.contacts().delete(id).await?;
+        if output.is_json() {
+            output.json_line(&json!({ "id": id, "deleted": true }))?;
+        }
+    }
+    Ok(())
+}
+
+/// A list of contacts; people get of each what tells it from others.
+async fn print(output: &mut Output, contacts: List<Contact>, most: &Most) -> anyhow::Result<()> {
+    let header = ["ID", "NAME", "ORGANIZATION", "PHONE", "E-MAIL", "CONFLICTS"];
+    listed::print(output, contacts, most, header, |contact| {
+        let fields = &contact.fields;
+        let or_dash = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), shown);
+        let phone = fields.phones.first().map(|phone| phone.number.as_str());
+        let email = fields.emails.first().map(|email| email.address.as_str());
+        [
+            shown(&contact.id),
+            shown(&fields.name),
+            or_dash(fields.organization.as_deref()),
+            or_dash(phone),
+            or_dash(email),
+            contact.conflicts.to_string(),
+        ]
+    })
+    .await
+}
+
+async fn conflicts(
+    output: &mut Output,
+    conflicts: List<Conflict>,
+    most: &Most,
+) -> anyhow::Result<()> {
+    let header = ["CONTACT", "CONFLICT", "FIELD", "LOST", "SHOWN", "BY", "AT"];
+    listed::print(output, conflicts, most, header, |conflict| {
+        let field = match &conflict.element {
+            Some(element) => format!("{}/{element}", conflict.field),
+            None => conflict.field.clone(),
+        };
+        let text = |value: &serde_json::Value| match value {
+            serde_json::Value::Null => "-".to_owned(),
+            serde_json::Value::String(text) => shown(text),
+            other => shown(&other.to_string()),
+        };
+        let current = conflict.more.get("shown").map(|current| &current["value"]);
+        [
+            shown(&conflict.contact),
+            conflict.id.clone(),
+            shown(&field),
+            text(&conflict.value),
+            current.map_or_else(|| "-".to_owned(), text),
+            conflict
+                .node
+                .as_deref()
+                .map_or_else(|| "-".to_owned(), shown),
+            conflict.at.clone(),
+        ]
+    })
+    .await
+}
+
+/// A contact as people read it: what is there, a line each.
+fn described(contact: &Contact) -> String {
+    let fields = &contact.fields;
+    let mut rows: Vec<(&str, String)> = vec![("name", shown(&fields.name))];
+    let labelled = |text: &str, label: Option<&str>| match label {
+        Some(label) => format!("{} ({})", shown(text), shown(label)),
+        None => shown(text),
+    };
+    for phone in &fields.phones {
+        rows.push(("phone", labelled(&phone.number, phone.label.as_deref())));
+    }
+    for email in &fields.emails {
+        rows.push(("e-mail", labelled(&email.address, email.label.as_deref())));
+    }
+    for (name, value) in [
+        ("organization", &fields.organization),
+        ("title", &fields.title),
+        ("birthday", &fields.birthday),
+        ("address", &fields.address),
+        ("note", &fields.note),
+    ] {
+        let lines = |value: &str| value.lines().map(shown).collect::<Vec<_>>().join("\n");
+        rows.extend(value.as_deref().map(|value| (name, lines(value))));
+    }
+    if !fields.groups.is_empty() {
+        rows.push(("groups", shown(&fields.groups.join(", "))));
+    }
+    if contact.revived {
+        let why = "yes: it was removed, and edited by somebody who did not know";
+        rows.push(("revived", why.to_owned()));
+    }
+    if contact.conflicts > 0 {
+        let how = format!(
+            "{} (grapevine contacts conflicts {})",
+            contact.conflicts,
+            shown(&contact.id)
+        );
+        rows.push(("conflicts", how));
+    }
+    rows.push(("updated", contact.updated_at.clone()));
+    let mut table = table(["id", contact.id.as_str()]);
+    for (name, value) in rows {
+        table.add_row([name.to_owned(), value]);
+    }
+    rendered(&table)
+}

@@ -1,0 +1,30 @@
+//! Progress of long work, on standard error and only on a terminal.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+const BYTES: &str = "{msg} [{bar:30}] {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
+const GROWING: &str = "{msg} {bytes}, {bytes_per_sec}";
+
+/// So many bytes of `total`.
+pub(super) fn bytes(what: &'static str, total: u64) -> ProgressBar {
+    styled(ProgressBar::new(total), BYTES).with_message(what)
+}
+
+/// Bytes of which nobody knows how many there will be.
+pub(super) fn growing(what: &'static str) -> ProgressBar {
+    styled(ProgressBar::no_length(), GROWING).with_message(what)
+}
+
+fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("the template is well formed");
+    bar.with_style(style)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_templates_are_well_formed() {
+        super::bytes("testing", 1).finish_and_clear();
+        super::growing("testing").finish_and_clear();
+    }
+}

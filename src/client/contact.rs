@@ -1,0 +1,159 @@
+//! A contact, as it is read and as it is written.
+
+use serde::{Deserialize, Serialize};
+
+/// A phone of a contact.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phone {
+    /// Unique in the contact; the node gives one if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What it is for.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// The number as it is written.
+    pub number: String,
+}
+
+/// An e-mail address of a contact.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Email {
+    /// Unique in the contact; the node gives one if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What it is for.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// The address as it is written.
+    pub address: String,
+}
+
+/// What can be written of a contact. Only the name is needed; `docs/api.md` tells the bounds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactDraft {
+    /// What the person is called.
+    pub name: String,
+    /// Numbers.
+    #[serde(default)]
+    pub phones: Vec<Phone>,
+    /// E-mail addresses.
+    #[serde(default)]
+    pub emails: Vec<Email>,
+    /// Where the person works.
+    #[serde(default)]
+    pub organization: Option<String>,
+    /// As what.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// `YYYY-MM-DD`, or `--MM-DD` without the year.
+    #[serde(default)]
+    pub birthday: Option<String>,
+    /// A postal address, as one text.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// Anything.
+    #[serde(default)]
+    pub note: Option<String>,
+    /// Names of groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+}
+
+/// A contact as a node shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Contact {
+    /// Its id; it never changes.
+    pub id: String,
+    /// What can be written.
+    #[serde(flatten)]
+    pub fields: ContactDraft,
+    /// When it was made (RFC 3339).
+    pub created_at: String,
+    /// When it was last edited (RFC 3339).
+    pub updated_at: String,
+    /// Whether an edit that the remover had not seen brought it back.
+    pub revived: bool,
+    /// How many values lost a merge unseen.
+    pub conflicts: u64,
+    /// What else the node shows.
+    #[serde(flatten)]
+    pub more: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What lost a merge without having been seen by what is shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Conflict {
+    /// To settle it by.
+    pub id: String,
+    /// The contact.
+    pub contact: String,
+    /// Which field of it.
+    pub field: String,
+    /// The id of the phone or e-mail, or the name of the group.
+    pub element: Option<String>,
+    /// What lost.
+    pub value: serde_json::Value,
+    /// The name of the node that wrote it, while it is known.
+    pub node: Option<String>,
+    /// When it was written (RFC 3339).
+    pub at: String,
+    /// What is shown instead, and what else is known.
+    #[serde(flatten)]
+    pub more: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What became of the cards of an import.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ImportReport {
+    /// Cards that made a contact.
+    pub created: u64,
+    /// Cards that changed one.
+    pub updated: u64,
+    /// Cards that said what was there.
+    pub unchanged: u64,
+    /// Cards that could not be taken.
+    pub rejected: u64,
+    /// Lines outside of any card.
+    pub stray_lines: u64,
+    /// One for each card, in order.
+    pub cards: Vec<CardReport>,
+}
+
+/// What became of one card.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CardReport {
+    /// Which card it is, from 0.
+    pub index: u64,
+    /// The contact.
+    pub id: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// `created`, `updated`, `unchanged` or `rejected`.
+    pub status: String,
+    /// Why it was rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Which lines were taken, kept, refused.
+    #[serde(flatten)]
+    pub more: serde_json::Map<String, serde_json::Value>,
+}
+
+impl ImportReport {
+    /// Adds the report of what follows in the same file.
+    pub fn append(&mut self, next: Self) {
+        let before = self.cards.len() as u64;
+        self.created += next.created;
+        self.updated += next.updated;
+        self.unchanged += next.unchanged;
+        self.rejected += next.rejected;
+        self.stray_lines += next.stray_lines;
+        self.cards.extend(next.cards.into_iter().map(|mut card| {
+            card.index += before;
+            card
+        }));
+    }
+}

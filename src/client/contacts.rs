@@ -1,0 +1,141 @@
+//! The address book.
+
+use bytes::Bytes;
+use hyper::Method;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    body::Payload,
+    call::{Call, Condition, Tagged, escaped},
+    client::Client,
+    contact::{Conflict, Contact, ContactDraft, ImportReport},
+    error::ClientError,
+    list::List,
+};
+
+const MERGE_PATCH: &str = "application/merge-patch+json";
+/// How long a node may take to take the cards of one request in.
+const IMPORT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// The address book of a cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Contacts<'a>(&'a Client);
+
+impl<'a> Contacts<'a> {
+    pub(super) const fn of(client: &'a Client) -> Self {
+        Self(client)
+    }
+
+    /// Makes a contact, once however often it has to be asked for.
+    pub async fn create(&self, contact: &ContactDraft) -> Result<Contact, ClientError> {
+        self.create_once(contact, &Uuid::now_v7().to_string()).await
+    }
+
+    /// Makes a contact under a key of the caller's own: the same key and contact again make no other, through
+    /// whatever node.
+    pub async fn create_once(
+        &self,
+        contact: &ContactDraft,
+        key: &str,
+    ) -> Result<Contact, ClientError> {
+        let call = Call::new(Method::POST, "/v1/contacts".to_owned())
+            .keyed(key)?
+            .json(contact)?;
+        self.0.send(call).await?.json()
+    }
+
+    /// The contact `id`.
+    pub async fn get(&self, id: &str) -> Result<Tagged<Contact>, ClientError> {
+        self.0.send(Call::get(path(id))).await?.tagged()
+    }
+
+    /// Makes the contact `id` read as `contact`, whether it is there or not.
+    pub async fn put(
+        &self,
+        id: &str,
+        contact: &ContactDraft,
+        condition: &Condition,
+    ) -> Result<Tagged<Contact>, ClientError> {
+        let call = Call::new(Method::PUT, path(id))
+            .json(contact)?
+            .when(condition)?;
+        self.0.send(call).await?.tagged()
+    }
+
+    /// Changes some fields of the contact `id`, by a merge patch (RFC 7396).
+    pub async fn patch(
+        &self,
+        id: &str,
+        patch: &impl Serialize,
+        condition: &Condition,
+    ) -> Result<Tagged<Contact>, ClientError> {
+        let bytes =
+            serde_json::to_vec(patch).map_err(|error| ClientError::Request(error.to_string()))?;
+        let call = Call::new(Method::PATCH, path(id))
+            .body(MERGE_PATCH, Payload::Bytes(bytes.into()))?
+            .when(condition)?;
+        self.0.send(call).await?.tagged()
+    }
+
+    /// Removes the contact `id`.
+    pub async fn delete(&self, id: &str) -> Result<(), ClientError> {
+        self.0
+            .send(Call::new(Method::DELETE, path(id)))
+            .await
+            .map(drop)
+    }
+
+    /// All contacts.
+    #[must_use]
+    pub fn list(&self) -> List<Contact> {
+        List::new(self.0, Call::get("/v1/contacts"))
+    }
+
+    /// Takes the cards of a file in, as many as one request carries (`docs/api.md`). The same again changes nothing.
+    pub async fn import(
+        &self,
+        content_type: &str,
+        cards: impl Into<Bytes>,
+    ) -> Result<ImportReport, ClientError> {
+        let mut call = Call::new(Method::POST, "/v1/contacts/import".to_owned())
+            .repeatable()
+            .body(content_type, Payload::Bytes(cards.into()))?;
+        call.timeout = Some(IMPORT_TIMEOUT);
+        self.0.send(call).await?.json()
+    }
+
+    /// The conflicts of one contact.
+    #[must_use]
+    pub fn conflicts_of(&self, id: &str) -> List<Conflict> {
+        let call = Call::get(format!("{}/conflicts", path(id)));
+        List::new(self.0, call)
+    }
+
+    /// The conflicts of all contacts.
+    #[must_use]
+    pub fn conflicts(&self) -> List<Conflict> {
+        List::new(self.0, Call::get("/v1/conflicts"))
+    }
+
+    /// Shows the value of a conflict from now on, which settles all of that field.
+    pub async fn choose(&self, id: &str, conflict: &str) -> Result<Contact, ClientError> {
+        self.settle(id, conflict, "choose").await
+    }
+
+    /// Goes on showing what is shown, which settles all of that field.
+    pub async fn dismiss(&self, id: &str, conflict: &str) -> Result<Contact, ClientError> {
+        self.settle(id, conflict, "dismiss").await
+    }
+
+    async fn settle(&self, id: &str, conflict: &str, how: &str) -> Result<Contact, ClientError> {
+        let conflict = escaped(conflict);
+        let path = format!("{}/conflicts/{conflict}/{how}", path(id));
+        let call = Call::new(Method::POST, path).repeatable();
+        self.0.send(call).await?.json()
+    }
+}
+
+fn path(id: &str) -> String {
+    format!("/v1/contacts/{}", escaped(id))
+}
