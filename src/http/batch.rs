@@ -28,8 +28,8 @@ use super::{
 };
 use crate::{
     model::{
-        Change, Collection, Contact, ContactDraft, Counter, Direction, EntityId, PartitionId,
-        Topic, WriteStamp, contact_edit,
+        Change, Collection, Contact, ContactDraft, Counter, Direction, EntityId, Topic, WriteStamp,
+        contact_edit,
         kv::{self, DEFAULT_CONTENT_TYPE},
     },
     store::{BatchWriter, Edit},
@@ -48,7 +48,7 @@ enum Action {
     ResetCounter,
     DeleteCounter,
     PutKv(Vec<u8>),
-    DeleteKv { unseen: bool },
+    DeleteKv,
     Post(Box<Post>),
 }
 
@@ -102,31 +102,30 @@ pub(super) async fn post(
             let detail = format!("writes is a list of 1 to {MAX_WRITES_PER_BATCH} writes");
             Problem::invalid("writes", detail)
         })?;
-    // What it waits for: all that the session wrote, since its writes may be of any partition.
-    let partitions = PartitionId::all().collect();
-    let session = Session::of_writes(&parts.headers, &state, &partitions).await?;
     let now_ms = state.clock.unix_ms();
     let mut tried = Vec::with_capacity(writes.len());
     for (place, write) in writes.iter().enumerate() {
         let key = key.as_ref().map(|key| format!("{key}#{place}"));
         let reading = Reading {
             state: &state,
-            session: &session,
             now_ms,
             key: key.as_deref(),
         };
         tried.push(reading.write(write));
     }
-    let make = move |writer: &mut BatchWriter<'_, '_>| {
+    let seen = tried.iter().flatten().filter(|write| !write.is_blind());
+    let seen = seen.map(|write| write.id.partition()).collect();
+    let session = Session::of_writes(&parts.headers, &state, &seen).await?;
+    let all = move |writer: &mut BatchWriter<'_, '_>| {
         let each = tried.into_iter();
         each.map(|write| write.and_then(|write| write.make(writer, now_ms)))
             .collect::<Vec<_>>()
     };
-    let made = state.store.write_batch(make).await?;
+    let results = state.store.write_batch(all).await?;
     let mut written = Vec::new();
-    let results: Vec<Value> = made
+    let results: Vec<Value> = results
         .into_iter()
-        .map(|made| match made {
+        .map(|result| match result {
             Ok(done) => {
                 written.extend(done.written);
                 let mut result = object!({"status": done.status.as_u16()});
@@ -151,7 +150,6 @@ pub(super) async fn post(
 /// Reads the writes of a batch.
 struct Reading<'a> {
     state: &'a HttpState,
-    session: &'a Session,
     now_ms: u64,
     /// The idempotency key of this write.
     key: Option<&'a str>,
@@ -264,9 +262,7 @@ impl Reading<'_> {
                 members.extend(["text", "base64", "content_type", "ttl"]);
                 Action::PutKv(self.encode(object)?)
             }
-            "delete" => Action::DeleteKv {
-                unseen: self.session.lacks(self.state, id.partition()),
-            },
+            "delete" => Action::DeleteKv,
             _ => return Err(no_such("kv", op)),
         };
         Ok((id, action))
@@ -354,6 +350,22 @@ fn tell<T>(
 }
 
 impl Write {
+    /// Whether it says the same whatever is there, so that it needs to have seen nothing.
+    fn is_blind(&self) -> bool {
+        match &self.action {
+            Action::CreateContact(_, request) => request.is_none(),
+            Action::Post(post) => post.request.is_none(),
+            Action::Count(..) => true,
+            Action::PutKv(_) => self.conditions.is_empty(),
+            Action::PutContact(_)
+            | Action::PatchContact(_)
+            | Action::DeleteContact
+            | Action::ResetCounter
+            | Action::DeleteCounter
+            | Action::DeleteKv => false,
+        }
+    }
+
     /// Makes it, with what was made before it.
     fn make(self, writer: &mut BatchWriter<'_, '_>, now_ms: u64) -> Result<Done, Problem> {
         let Self {
@@ -361,93 +373,16 @@ impl Write {
             action,
             conditions,
         } = self;
-        let key = id.key().to_owned();
         match action {
             Action::CreateContact(draft, hash) => {
-                let (contact, written) = tell(writer, &id, |edit| {
-                    let cells = match &hash {
-                        None => {
-                            let stamp = WriteStamp {
-                                collected: None,
-                                ..contacts::stamp(edit)
-                            };
-                            contact_edit::put(edit.entity, &draft, stamp).0
-                        }
-                        Some(hash) => contacts::create_once(edit, &draft, hash)?,
-                    };
-                    let contact = contacts::show(&key, edit, &cells)?;
-                    Ok((cells, contact))
-                })?;
-                Done::new(StatusCode::CREATED, written).showing(&contact)
+                create_contact(writer, &id, &draft, hash.as_ref())
             }
-            Action::PutContact(draft) => {
-                let ((contact, change), written) = tell(writer, &id, |edit| {
-                    contacts::check(&conditions, &key, edit.entity)?;
-                    let (cells, change) =
-                        contact_edit::put(edit.entity, &draft, contacts::stamp(edit));
-                    let contact = contacts::show(&key, edit, &cells)?;
-                    Ok((cells, (contact, change)))
-                })?;
-                let status = match change {
-                    Change::Created => StatusCode::CREATED,
-                    Change::Updated | Change::Unchanged => StatusCode::OK,
-                };
-                Done::new(status, written).showing(&contact)
-            }
-            Action::PatchContact(patch) => {
-                let (contact, written) = tell(writer, &id, |edit| {
-                    contacts::check(&conditions, &key, edit.entity)?;
-                    let current = Contact::read(&key, edit.entity).ok_or_else(contacts::absent)?;
-                    let draft = ContactDraft::patched(&current, &patch)?;
-                    let (cells, _) = contact_edit::put(edit.entity, &draft, contacts::stamp(edit));
-                    let contact = contacts::show(&key, edit, &cells)?;
-                    Ok((cells, contact))
-                })?;
-                Done::new(StatusCode::OK, written).showing(&contact)
-            }
-            Action::DeleteContact => {
-                let ((), written) = tell(writer, &id, |edit| {
-                    contacts::check(&conditions, &key, edit.entity)?;
-                    let cells = contact_edit::delete(edit.entity, edit.dot);
-                    if cells.is_empty() {
-                        return Err(contacts::absent());
-                    }
-                    Ok((cells, ()))
-                })?;
-                Ok(Done::new(StatusCode::NO_CONTENT, written))
-            }
-            Action::Count(direction, by, request) => {
-                let (counter, written) = tell(writer, &id, |edit| {
-                    let (entity, dot) = (edit.entity, edit.dot);
-                    let cells = match request {
-                        None => Counter::count(entity, direction, by, dot),
-                        Some(request) => Counter::count_once(entity, direction, by, request, dot),
-                    }?;
-                    let counter = Counter::after(&key, entity, &cells);
-                    Ok((cells, counter))
-                })?;
-                Done::new(StatusCode::OK, written).showing(&counter)
-            }
-            Action::ResetCounter => {
-                let (counter, written) = tell(writer, &id, |edit| {
-                    counters::check(&conditions, &key, edit.entity)?;
-                    let cells = Counter::reset(edit.entity, edit.dot);
-                    let counter = Counter::after(&key, edit.entity, &cells);
-                    Ok((cells, counter))
-                })?;
-                Done::new(StatusCode::OK, written).showing(&counter)
-            }
-            Action::DeleteCounter => {
-                let ((), written) = tell(writer, &id, |edit| {
-                    counters::check(&conditions, &key, edit.entity)?;
-                    let cells = Counter::delete(edit.entity, edit.dot);
-                    if cells.is_empty() {
-                        return Err(counters::absent());
-                    }
-                    Ok((cells, ()))
-                })?;
-                Ok(Done::new(StatusCode::NO_CONTENT, written))
-            }
+            Action::PutContact(draft) => put_contact(writer, &id, &draft, &conditions),
+            Action::PatchContact(patch) => patch_contact(writer, &id, &patch, &conditions),
+            Action::DeleteContact => delete_contact(writer, &id, &conditions),
+            Action::Count(direction, by, request) => count(writer, &id, (direction, by), request),
+            Action::ResetCounter => reset_counter(writer, &id, &conditions),
+            Action::DeleteCounter => delete_counter(writer, &id, &conditions),
             Action::PutKv(encoded) => {
                 let (dot, written) = tell(writer, &id, |edit| {
                     kv_http::check(&conditions, edit.entity, now_ms)?;
@@ -457,10 +392,10 @@ impl Write {
                 done.tag = Some(kv_http::tag(dot));
                 Ok(done)
             }
-            Action::DeleteKv { unseen } => {
+            Action::DeleteKv => {
                 let ((), written) = tell(writer, &id, |edit| {
                     kv_http::check(&conditions, edit.entity, now_ms)?;
-                    Ok((kv::delete(edit.entity, unseen, edit.dot, edit.time), ()))
+                    Ok((kv::delete(edit.entity, false, edit.dot, edit.time), ()))
                 })?;
                 Ok(Done::new(StatusCode::NO_CONTENT, written))
             }
@@ -475,4 +410,127 @@ impl Write {
             }
         }
     }
+}
+
+fn create_contact(
+    writer: &mut BatchWriter<'_, '_>,
+    id: &EntityId,
+    draft: &ContactDraft,
+    hash: Option<&[u8; 32]>,
+) -> Result<Done, Problem> {
+    let (contact, written) = tell(writer, id, |edit| {
+        let cells = match hash {
+            None => {
+                let stamp = WriteStamp {
+                    collected: None,
+                    ..contacts::stamp(edit)
+                };
+                contact_edit::put(edit.entity, draft, stamp).0
+            }
+            Some(hash) => contacts::create_once(edit, draft, hash)?,
+        };
+        let contact = contacts::show(id.key(), edit, &cells)?;
+        Ok((cells, contact))
+    })?;
+    Done::new(StatusCode::CREATED, written).showing(&contact)
+}
+
+fn put_contact(
+    writer: &mut BatchWriter<'_, '_>,
+    id: &EntityId,
+    draft: &ContactDraft,
+    conditions: &Conditions,
+) -> Result<Done, Problem> {
+    let ((contact, change), written) = tell(writer, id, |edit| {
+        contacts::check(conditions, id.key(), edit.entity)?;
+        let (cells, change) = contact_edit::put(edit.entity, draft, contacts::stamp(edit));
+        let contact = contacts::show(id.key(), edit, &cells)?;
+        Ok((cells, (contact, change)))
+    })?;
+    let status = match change {
+        Change::Created => StatusCode::CREATED,
+        Change::Updated | Change::Unchanged => StatusCode::OK,
+    };
+    Done::new(status, written).showing(&contact)
+}
+
+fn patch_contact(
+    writer: &mut BatchWriter<'_, '_>,
+    id: &EntityId,
+    patch: &Value,
+    conditions: &Conditions,
+) -> Result<Done, Problem> {
+    let (contact, written) = tell(writer, id, |edit| {
+        contacts::check(conditions, id.key(), edit.entity)?;
+        let current = Contact::read(id.key(), edit.entity).ok_or_else(contacts::absent)?;
+        let draft = ContactDraft::patched(&current, patch)?;
+        let (cells, _) = contact_edit::put(edit.entity, &draft, contacts::stamp(edit));
+        let contact = contacts::show(id.key(), edit, &cells)?;
+        Ok((cells, contact))
+    })?;
+    Done::new(StatusCode::OK, written).showing(&contact)
+}
+
+fn delete_contact(
+    writer: &mut BatchWriter<'_, '_>,
+    id: &EntityId,
+    conditions: &Conditions,
+) -> Result<Done, Problem> {
+    let ((), written) = tell(writer, id, |edit| {
+        contacts::check(conditions, id.key(), edit.entity)?;
+        let cells = contact_edit::delete(edit.entity, edit.dot);
+        if cells.is_empty() {
+            return Err(contacts::absent());
+        }
+        Ok((cells, ()))
+    })?;
+    Ok(Done::new(StatusCode::NO_CONTENT, written))
+}
+
+fn count(
+    writer: &mut BatchWriter<'_, '_>,
+    id: &EntityId,
+    (direction, by): (Direction, u64),
+    request: Option<RequestKey>,
+) -> Result<Done, Problem> {
+    let (counter, written) = tell(writer, id, |edit| {
+        let (entity, dot) = (edit.entity, edit.dot);
+        let cells = match request {
+            None => Counter::count(entity, direction, by, dot),
+            Some(request) => Counter::count_once(entity, direction, by, request, dot),
+        }?;
+        let counter = Counter::after(id.key(), entity, &cells);
+        Ok((cells, counter))
+    })?;
+    Done::new(StatusCode::OK, written).showing(&counter)
+}
+
+fn reset_counter(
+    writer: &mut BatchWriter<'_, '_>,
+    id: &EntityId,
+    conditions: &Conditions,
+) -> Result<Done, Problem> {
+    let (counter, written) = tell(writer, id, |edit| {
+        counters::check(conditions, id.key(), edit.entity)?;
+        let cells = Counter::reset(edit.entity, edit.dot);
+        let counter = Counter::after(id.key(), edit.entity, &cells);
+        Ok((cells, counter))
+    })?;
+    Done::new(StatusCode::OK, written).showing(&counter)
+}
+
+fn delete_counter(
+    writer: &mut BatchWriter<'_, '_>,
+    id: &EntityId,
+    conditions: &Conditions,
+) -> Result<Done, Problem> {
+    let ((), written) = tell(writer, id, |edit| {
+        counters::check(conditions, id.key(), edit.entity)?;
+        let cells = Counter::delete(edit.entity, edit.dot);
+        if cells.is_empty() {
+            return Err(counters::absent());
+        }
+        Ok((cells, ()))
+    })?;
+    Ok(Done::new(StatusCode::NO_CONTENT, written))
 }

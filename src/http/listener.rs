@@ -424,7 +424,8 @@ pub(super) fn as_events(told: Told, filter: Option<&Filter>) -> Option<Bytes> {
             if let Some(token) = token {
                 frame.end_with(&token);
             }
-            (frame.len() > 0).then(|| frame.into_bytes())
+            let bytes = frame.into_bytes();
+            (!bytes.is_empty()).then_some(bytes)
         }
         Told::Came(frame, bytes) => match (&frame.content, filter) {
             (Content::Changes(changes), Some(filter)) => {

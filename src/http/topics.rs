@@ -4,7 +4,7 @@
 //! that is posted under an `Idempotency-Key` is named first in a record of its own, which a retry finds; two
 //! nodes that had not heard of each other may each have named one, and then the record says which is listed.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
 use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
@@ -52,7 +52,9 @@ pub(super) async fn post(
     let request = key.map(|key| idempotency::message_request(topic.name(), key));
     let body = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let draft = read_draft(&body)?;
-    let session = Session::of_writes(&parts.headers, &state, &BTreeSet::new()).await?;
+    // A message is added to whatever is there; one under a key may have been posted before.
+    let seen = request.map(|_| topic.settings_id().partition());
+    let session = Session::of_writes(&parts.headers, &state, &seen.into_iter().collect()).await?;
     let post = Post {
         id: next_id(&state)?,
         topic: topic.clone(),
@@ -174,7 +176,8 @@ fn escape(topic: &Topic) -> String {
         if plain(byte) {
             escaped.push(char::from(byte));
         } else {
-            escaped.push_str(&format!("%{byte:02X}"));
+            // Writing to a text does not fail.
+            let _written = write!(escaped, "%{byte:02X}");
         }
     }
     escaped
@@ -313,8 +316,8 @@ pub(super) async fn delete(
     let (topic, id) = read_path(path)?;
     Parameters::read(request.uri(), &[])?;
     // What the session posted must be here to be removed.
-    Session::of_read(request.headers(), &state).await?;
-    let session = Session::of_writes(request.headers(), &state, &BTreeSet::new()).await?;
+    let partitions = BTreeSet::from([topic.settings_id().partition()]);
+    let session = Session::of_writes(request.headers(), &state, &partitions).await?;
     let written = remove(&state, &topic, id).await?.ok_or_else(absent)?;
     Ok(session
         .answer_all(written)

@@ -49,9 +49,8 @@ pub struct Node {
     http: JoinHandle<()>,
     membership_stopping: CancellationToken,
     membership: JoinHandle<()>,
-    trimming: TrimmingTask,
-    keeping: TrimmingTask,
-    expiry: TrimmingTask,
+    /// What trims conflicts, keeps topics within their bounds, and removes what has expired.
+    loops: [TrimmingTask; 3],
 }
 
 impl Node {
@@ -125,9 +124,9 @@ impl Node {
         let _panicked = self.http.await;
         self.membership_stopping.cancel();
         let _panicked = self.membership.await;
-        self.trimming.stop().await;
-        self.keeping.stop().await;
-        self.expiry.stop().await;
+        for running in self.loops {
+            running.stop().await;
+        }
         self.driver.shutdown().await;
         self.gossip.shutdown().await;
         self.store.close().await;
@@ -205,22 +204,7 @@ impl Node {
             driver: driver.clone(),
             known,
         });
-        let trimming = Trimming::start(store.clone(), Arc::clone(&cluster), clock.clone());
-        let keeping = Keeping {
-            store: store.clone(),
-            cluster: Arc::clone(&cluster),
-            clock: clock.clone(),
-            most: config.topic_retention(),
-            counted: Mutex::default(),
-        }
-        .start();
-        let expiry = Expiry {
-            store: store.clone(),
-            cluster: Arc::clone(&cluster),
-            clock: clock.clone(),
-            max_clock_skew_ms: config.max_clock_skew_ms,
-        }
-        .start();
+        let loops = start_loops(&config, &store, &cluster, &clock);
         let http_stopping = CancellationToken::new();
         let name = config.name.clone();
         let http = tokio::spawn(http::serve(http::Parts {
@@ -250,9 +234,7 @@ impl Node {
             http,
             membership_stopping,
             membership,
-            trimming,
-            keeping,
-            expiry,
+            loops,
         })
     }
 }
@@ -265,6 +247,33 @@ impl std::fmt::Debug for Node {
             .field("peer_addr", &self.peer_addr)
             .finish_non_exhaustive()
     }
+}
+
+/// What this node does now and then, one of the members for each thing.
+fn start_loops(
+    config: &NodeConfig,
+    store: &Store,
+    cluster: &Arc<dyn ClusterView>,
+    clock: &Arc<dyn WallClock>,
+) -> [TrimmingTask; 3] {
+    let keeping = Keeping {
+        store: store.clone(),
+        cluster: cluster.clone(),
+        clock: clock.clone(),
+        most: config.topic_retention(),
+        counted: Mutex::default(),
+    };
+    let expiry = Expiry {
+        store: store.clone(),
+        cluster: cluster.clone(),
+        clock: clock.clone(),
+        max_clock_skew_ms: config.max_clock_skew_ms,
+    };
+    [
+        Trimming::start(store.clone(), cluster.clone(), clock.clone()),
+        keeping.start(),
+        expiry.start(),
+    ]
 }
 
 /// Opening replays the journal, which may take seconds.

@@ -103,8 +103,8 @@ where
             life,
             now,
         };
-        let made = catch_unwind(AssertUnwindSafe(|| make(&mut writer)));
-        self.made = made.map_err(|_panic| StoreError::Panicked);
+        let answer = catch_unwind(AssertUnwindSafe(|| make(&mut writer)));
+        self.made = answer.map_err(|_panic| StoreError::Panicked);
     }
 
     fn is_local(&self) -> bool {

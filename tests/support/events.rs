@@ -73,6 +73,10 @@ impl Events {
     }
 
     /// Reads one block; yields the event that it is, if it is one. `None` at the end.
+    #[allow(
+        clippy::option_option,
+        reason = "the end, a block that is no event, or an event"
+    )]
     async fn block(&mut self) -> Option<Option<Event>> {
         let block = loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
