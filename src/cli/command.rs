@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use super::{
     bundle, cluster, compact, completions, contacts, counter, dev, failure, kv, mend_clock, ping,
-    serve, verify,
+    serve, stress, verify,
 };
 
 /// How long the process waits for threads that do not end when the command has ended.
@@ -33,6 +33,7 @@ enum Command {
     Kv(kv::Kv),
     Cluster(cluster::Cluster),
     Ping(ping::Ping),
+    Stress(stress::Stress),
     Bundle(bundle::Bundle),
     Verify(verify::Verify),
     Compact(compact::Compact),
@@ -60,6 +61,7 @@ pub fn run() -> ExitCode {
             Command::Kv(kv) => done(kv.run().await),
             Command::Cluster(cluster) => done(cluster.run().await),
             Command::Ping(ping) => ping.run().await,
+            Command::Stress(stress) => done(stress.run().await),
             Command::Verify(verify) => verify.run(),
             Command::Compact(compact) => compact.run(),
             Command::MendClock(mend) => mend.run(),

@@ -31,6 +31,7 @@ mod ping;
 mod progress;
 mod serve;
 mod stop;
+mod stress;
 mod verify;
 
 pub use command::run;
