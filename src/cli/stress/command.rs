@@ -99,18 +99,7 @@ impl Stress {
         let mut output = self.nodes.output();
         output.answer(&report, Report::text)?;
         output.flush()?;
-        self.judge(&verdict)
-    }
-
-    fn judge(&self, verdict: &Verdict) -> anyhow::Result<()> {
-        if verdict.wrong > 0 {
-            bail!(
-                "{} of {} things are not as they were acknowledged",
-                verdict.wrong,
-                verdict.verified
-            );
-        }
-        Ok(())
+        judge(&verdict)
     }
 
     /// Until the time is over, or somebody asks for the end.
@@ -150,6 +139,17 @@ impl Stress {
         }
         Ok(all)
     }
+}
+
+fn judge(verdict: &Verdict) -> anyhow::Result<()> {
+    if verdict.wrong > 0 {
+        bail!(
+            "{} of {} things are not as they were acknowledged",
+            verdict.wrong,
+            verdict.verified
+        );
+    }
+    Ok(())
 }
 
 async fn remove(client: &Client, names: &Names, ledger: &Ledger) -> anyhow::Result<()> {

@@ -75,8 +75,8 @@ impl Default for Ledger {
 
 impl Ledger {
     /// Takes note that a count was answered like this.
-    pub(super) fn counted(&mut self, counter: u32, answer: &Result<(), ClientError>) {
-        let counted = self.counters.entry(counter).or_default();
+    pub(super) fn counted(&mut self, number: u32, answer: &Result<(), ClientError>) {
+        let counted = self.counters.entry(number).or_default();
         match answer {
             Ok(()) => counted.acknowledged += 1,
             Err(error) if error.may_have_happened() => counted.unknown += 1,

@@ -119,8 +119,8 @@ impl Question {
     async fn answer(self, node: &Client, names: &Names) -> Result<Option<String>, ClientError> {
         let address = node.nodes().map(ToString::to_string).collect::<String>();
         match self {
-            Self::Counter(counter, counted) => {
-                let name = names.counter(counter);
+            Self::Counter(number, counted) => {
+                let name = names.counter(number);
                 let value = node.counters().get(&name).await?.value.value;
                 let Counted {
                     acknowledged,
