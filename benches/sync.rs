@@ -152,6 +152,7 @@ impl Pair {
                 cluster: "bench".to_owned(),
                 name: "peer".to_owned(),
                 replica: peer.replica,
+                store: uuid::Uuid::from_bytes(*peer.replica.as_bytes()),
                 http: String::new(),
                 peer: String::new(),
                 unix_ms: UNIX_MS,
@@ -209,6 +210,7 @@ impl Pair {
             | Command::Compare(_)
             | Command::Warn(_)
             | Command::NewLife
+            | Command::Returned(_)
             | Command::Disconnect(..)
             | Command::Diverged(..) => {
                 panic!("{command:?} has no place in this round")

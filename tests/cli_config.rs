@@ -294,7 +294,7 @@ fn every_setting_can_be_given_in_every_layer() {
         let value = good_value(setting);
         let written = match setting.allowed {
             Allowed::Number(_) | Allowed::Switch(_) => value.clone(),
-            Allowed::Seeds => format!("[\"{value}\"]"),
+            Allowed::Seeds | Allowed::Origins => format!("[\"{value}\"]"),
             _ => format!("\"{value}\""),
         };
         let file = file(directory.path(), &format!("{} = {written}", setting.key));
@@ -347,6 +347,34 @@ fn every_number_is_allowed_at_its_bounds_and_refused_beyond() {
     }
 }
 
+#[test]
+fn web_pages_are_let_in_by_their_origins_alone() {
+    let with = |origins: &str| {
+        let mut layers = Layers::default();
+        for (key, value) in [("name", "a"), ("data", "d"), ("cors_origins", origins)] {
+            layers.flag(setting(key), vec![value.to_owned()]);
+        }
+        layers.node()
+    };
+    let let_in = with("https://a.example, http://localhost:8080").expect("both are origins");
+    assert_eq!(
+        let_in.cors_origins,
+        ["https://a.example", "http://localhost:8080"]
+    );
+    assert_eq!(with("*").expect("all").cors_origins, ["*"]);
+    for bad in [
+        "example.org",
+        "https://a/",
+        "https://",
+        "https://A",
+        "null",
+        "://a",
+    ] {
+        let error = with(bad).expect_err("it is no origin");
+        assert!(error.to_string().contains("cors_origins"), "{error}");
+    }
+}
+
 fn setting(key: &str) -> &'static Setting {
     Setting::find(key).expect("there is such a setting")
 }
@@ -358,6 +386,7 @@ fn good_value(setting: &Setting) -> String {
         Allowed::Address | Allowed::Reachable => "[::1]:0".to_owned(),
         Allowed::Switch(_) => "true".to_owned(),
         Allowed::Seeds => "db.example:7901".to_owned(),
+        Allowed::Origins => "https://example.org".to_owned(),
         Allowed::Number(number) => number.max.to_string(),
         Allowed::Word(words) => words[0].to_owned(),
         Allowed::Filter => "info,grapevine=debug".to_owned(),

@@ -5,11 +5,11 @@ mod nodes;
 
 use grapevine::{
     model::{
-        Collection, CommitRecord, DeltaPage, EntityCells, EntityId, Floor, MAX_KEY_BYTES,
-        PARTITIONS, PartitionSummary, Root,
+        Collection, CommitRecord, EntityCells, EntityId, MAX_KEY_BYTES, Outline, PARTITIONS,
+        PartitionSummary, Root,
     },
     node::Node,
-    sync::{MAX_FRAME_BYTES, Message, engine::MAX_CLOCK_AHEAD_MS},
+    sync::{MAX_FRAME_BYTES, Message, Terms, ToldDelta, ToldFloor, engine::MAX_CLOCK_AHEAD_MS},
 };
 use grapevine_crdt::{
     CausalContext, Cell, Dot, FieldCell, FieldKey, Rank, ReplicaId, Seq, Timestamp, Value,
@@ -69,15 +69,23 @@ fn vector(entries: &[(ReplicaId, u64)]) -> VersionVector {
     entries.collect()
 }
 
-fn pull(vector: VersionVector) -> Message {
+fn told_nothing() -> ToldFloor {
+    ToldFloor {
+        vector: Outline::default(),
+        rank: Rank::default(),
+    }
+}
+
+fn pull(vector: &VersionVector) -> Message {
     Message::Pull {
         pull: 1,
         page: 0,
         partition: id().partition(),
         unclaimed: false,
         fresh: false,
-        base: vector.clone(),
-        vector,
+        base: Outline::whole(vector),
+        vector: Outline::whole(vector),
+        terms: Terms::default(),
         open: false,
         cursor: None,
     }
@@ -158,7 +166,7 @@ fn lies(eve: ReplicaId, ours: ReplicaId, now: Timestamp) -> Vec<(&'static str, M
             },
         ),
         // Somebody else may have our life: a new one begins, so this comes last.
-        ("a vector from nowhere", pull(vector(&[(ours, 1_000_000)]))),
+        ("a vector from nowhere", pull(&vector(&[(ours, 1_000_000)]))),
     ]
 }
 
@@ -277,11 +285,11 @@ async fn frames_that_come_twice_late_or_in_another_order_count_twice_or_are_lost
         partition: id().partition(),
         clock: at(2),
         unclaimed: false,
-        delta: DeltaPage {
+        delta: ToldDelta {
             entities: vec![cells(writer, 2, at(2), b"second")],
-            vector: vector(&[(writer, 2)]),
+            vector: Outline::whole(&vector(&[(writer, 2)])),
             stamp: 1,
-            floor: Some(Floor::default()),
+            floor: Some(told_nothing()),
             next: None,
         },
     };

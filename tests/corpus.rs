@@ -11,12 +11,12 @@ use grapevine::{
     codec,
     config::{Layers, NodeConfig},
     model::{
-        CardFile, Claim, Collection, CommitRecord, DeltaPage, EntityCells, EntityId, Floor, Op,
-        PARTITIONS, PartitionSummary, Root,
+        CardFile, Claim, Collection, CommitRecord, EntityCells, EntityId, Floor, HashedVector, Op,
+        Outline, PARTITIONS, PartitionSummary, Root, Table,
     },
     node::Node,
     store::Group,
-    sync::{Message, PROTOCOL_VERSION, PeerInfo, transport::Frame},
+    sync::{Message, PROTOCOL_VERSION, PeerInfo, Terms, ToldDelta, ToldFloor, transport::Frame},
 };
 use grapevine_crdt::{
     CausalContext, Cell, Dot, Entity, FieldCell, FieldKey, Rank, ReplicaId, Seq, Timestamp, Value,
@@ -125,6 +125,7 @@ async fn write_the_seeds() {
         cluster: "grapevine".to_owned(),
         name: "ann".to_owned(),
         replica: PEER,
+        store: uuid::Uuid::nil(),
         http: "127.0.0.1:7000".to_owned(),
         peer: "127.0.0.1:7001".to_owned(),
         unix_ms: TIME.unix_ms(),
@@ -149,12 +150,15 @@ async fn write_the_seeds() {
         partition,
         clock: TIME,
         unclaimed: false,
-        delta: DeltaPage {
+        delta: ToldDelta {
             entities: entities.clone(),
-            vector: vector.clone(),
+            vector: Outline::whole(&vector),
             stamp: 1,
             next: None,
-            floor: Some(Floor::default()),
+            floor: Some(ToldFloor {
+                vector: Outline::default(),
+                rank: Rank::default(),
+            }),
         },
     };
     put("message", "hello", stream(&[hello]));
@@ -172,14 +176,23 @@ async fn write_the_seeds() {
         pull: 1,
         page: 0,
         partition,
-        vector: vector.clone(),
+        vector: Outline::naming(&HashedVector::of(vector.clone()), [PEER]),
         open: false,
         unclaimed: false,
         fresh: false,
-        base: VersionVector::default(),
+        base: Outline::default(),
         cursor: None,
+        terms: Terms::default(),
     };
     put("message", "pull-and-delta", stream(&[pull, delta(0)]));
+    let unknown = Message::Unknown {
+        pull: 1,
+        page: 0,
+        partition,
+        unclaimed: false,
+        table: Table::of(&vector, [PEER]),
+    };
+    put("message", "unknown", stream(&[unknown, delta(1)]));
     let summaries = Message::Summaries {
         root: Root::default(),
         partitions: vec![PartitionSummary::default(); PARTITIONS],

@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 9] = [
     &["model", "codec", "config", "clock"],
     &["sync::messages", "sync::engine"],
     &["store"],
-    &["cluster", "sync::transport", "bundle"],
+    &["cluster", "sync::transport", "bundle", "address_book"],
     &["sync::driver", "http"],
     &["node"],
     &["client"],
@@ -26,7 +26,8 @@ const LAYERS: [&[&str]; 9] = [
 const SHARED: [usize; 4] = [0, 1, 7, 8];
 
 /// What is pure: it is told the time, and handed its randomness.
-const PURE: [&str; 15] = [
+const PURE: [&str; 17] = [
+    "address_book",
     "model",
     "codec",
     "sync::messages",
@@ -40,6 +41,7 @@ const PURE: [&str; 15] = [
     "store::check",
     "store::clock_watch",
     "store::listing",
+    "store::within",
     "store::rows",
     "store::state",
 ];

@@ -13,6 +13,8 @@ use core::fmt;
 pub enum Malformed {
     /// A `seq` of 0, which no write has.
     ZeroSeq,
+    /// A vector whose entries are not in the order of the replicas, each once.
+    UnorderedVector,
     /// A field whose cells do not strictly fall in `(rank, dot)`.
     UnorderedField,
     /// A single-writer slot written by another replica than its own.
@@ -33,6 +35,7 @@ impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ZeroSeq => "a write is numbered 0",
+            Self::UnorderedVector => "the entries of a vector are out of order",
             Self::UnorderedField => "the cells of a field do not fall in (rank, dot)",
             Self::ForeignSlot => "a slot was written by a replica that does not own it",
             Self::ForeignValue => "a field holds a value of the wrong kind",

@@ -155,8 +155,24 @@ impl VersionVector {
     fn entries(&self) -> Entries<'_> {
         Entries {
             settled: self.settled.iter().peekable(),
-            recent: self.recent.iter().peekable(),
+            recent: self.recent.range(..).peekable(),
         }
+    }
+
+    /// The vector of these entries, all settled. They must be in the order of the replicas, each once, and none of
+    /// no write.
+    pub fn from_settled(entries: Vec<(ReplicaId, Seq)>) -> Result<Self, Malformed> {
+        if entries.iter().any(|(_, seq)| *seq == Seq::ZERO) {
+            return Err(Malformed::ZeroSeq);
+        }
+        if !entries.is_sorted_by(|before, next| before.0 < next.0) {
+            return Err(Malformed::UnorderedVector);
+        }
+        Ok(Self {
+            len: entries.len(),
+            settled: entries.into(),
+            recent: BTreeMap::new(),
+        })
     }
 
     /// The settled entries alone, as a vector of its own that shares them. For who keeps both levels apart
@@ -196,6 +212,63 @@ impl VersionVector {
         self.recent.clear();
     }
 
+    /// With each of these entries instead of its own: raised, lowered, or gone where it is [`Seq::ZERO`]. If none
+    /// is below what is settled, the settled block stays shared.
+    #[must_use]
+    pub fn with(&self, entries: impl IntoIterator<Item = (ReplicaId, Seq)>) -> Self {
+        let mut with = self.clone();
+        let mut lowered = BTreeMap::new();
+        for (replica, seq) in entries {
+            let settled = with.get_settled(replica);
+            if seq > settled {
+                with.recent.insert(replica, seq);
+                continue;
+            }
+            with.recent.remove(&replica);
+            if seq < settled {
+                lowered.insert(replica, seq);
+            }
+        }
+        if !lowered.is_empty() || with.recent.len() > MAX_RECENT {
+            let entries = with.iter().filter_map(|(replica, seq)| {
+                let seq = *lowered.get(&replica).unwrap_or(&seq);
+                (seq > Seq::ZERO).then_some((replica, seq))
+            });
+            with.settled = entries.collect();
+            with.recent.clear();
+        }
+        let fresh = |replica: &&ReplicaId| with.get_settled(**replica) == Seq::ZERO;
+        with.len = with.settled.len() + with.recent.keys().filter(fresh).count();
+        with
+    }
+
+    /// The replicas with entries that are not settled, in order; at most 64.
+    pub fn recent(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.recent.keys().copied()
+    }
+
+    /// The entries of the replicas from `from` to `upto`, both included, in order.
+    pub fn within(
+        &self,
+        from: ReplicaId,
+        upto: ReplicaId,
+    ) -> impl Iterator<Item = (ReplicaId, Seq)> + '_ {
+        let start = self.settled.partition_point(|(replica, _)| *replica < from);
+        let end = self
+            .settled
+            .partition_point(|(replica, _)| *replica <= upto);
+        let settled = self.settled.get(start..end).unwrap_or_default();
+        let recent = if from <= upto {
+            self.recent.range(from..=upto)
+        } else {
+            btree_map::Range::default()
+        };
+        Entries {
+            settled: settled.iter().peekable(),
+            recent: recent.peekable(),
+        }
+    }
+
     fn entries_recent(&self) -> impl Iterator<Item = (ReplicaId, Seq)> + '_ {
         self.recent.iter().map(|(replica, seq)| (*replica, *seq))
     }
@@ -210,7 +283,7 @@ impl VersionVector {
 /// The entries of a vector in the order of the replicas.
 struct Entries<'a> {
     settled: Peekable<slice::Iter<'a, (ReplicaId, Seq)>>,
-    recent: Peekable<btree_map::Iter<'a, ReplicaId, Seq>>,
+    recent: Peekable<btree_map::Range<'a, ReplicaId, Seq>>,
 }
 
 impl Iterator for Entries<'_> {

@@ -80,6 +80,7 @@ fn server() -> &'static Server {
             max_body_bytes: MAX_BODY_BYTES,
             request_timeout: Duration::from_secs(10),
             token_wait: Duration::ZERO,
+            ..HttpLimits::default()
         };
         let state =
             HttpState::new(store, Arc::new(Alone), limits).spooling_in(directory.path().into());

@@ -104,6 +104,7 @@ fn info(replica: ReplicaId) -> PeerInfo {
         cluster: "grapevine".to_owned(),
         name: "peer".to_owned(),
         replica,
+        store: uuid::Uuid::nil(),
         http: String::new(),
         peer: String::new(),
         unix_ms: UNIX_MS,

@@ -3,11 +3,13 @@
 //!
 //! Each takes any bytes and must not panic. What it makes of good ones must hold what it says.
 
+mod bundle;
 mod datagram;
 mod http;
 mod message;
 mod rows;
 mod settings;
+mod token;
 mod vcard;
 
 /// Takes any bytes.
@@ -15,12 +17,14 @@ pub(crate) type Target = fn(&[u8]);
 
 /// Every target, with the name of its directory in `fuzz/seeds`.
 #[allow(dead_code, reason = "a fuzz target uses its own")]
-pub(crate) const ALL: [(&str, Target); 6] = [
+pub(crate) const ALL: [(&str, Target); 8] = [
+    ("bundle", bundle::run),
     ("datagram", datagram::run),
     ("http", http::run),
     ("message", message::run),
     ("rows", rows::run),
     ("settings", settings::run),
+    ("token", token::run),
     ("vcard", vcard::run),
 ];
 

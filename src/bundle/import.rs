@@ -103,6 +103,8 @@ impl Importer {
                 steps.take(op, clock)
             }
             Piece::Done(head) => {
+                // What was not taken in must not be claimed.
+                steps.settle()?;
                 let op = Op {
                     partition: head.partition,
                     entities: Vec::new(),
@@ -265,10 +267,16 @@ impl<'a> Steps<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<u64, BundleError> {
+    /// Waits for all that is under way.
+    fn settle(&mut self) -> Result<(), BundleError> {
         while !self.under_way.is_empty() {
             self.settle_one()?;
         }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<u64, BundleError> {
+        self.settle()?;
         Ok(self.changes)
     }
 }

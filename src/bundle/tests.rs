@@ -171,18 +171,60 @@ async fn a_bundle_that_is_damaged_cut_off_or_foreign_is_refused_before_anything_
 
 /// A bundle of one partition that is whole, whatever it says.
 fn crafted(head: PartitionHead, entities: Vec<EntityCells>) -> Vec<u8> {
+    crafted_in_pages(head, vec![entities])
+}
+
+fn crafted_in_pages(head: PartitionHead, pages: Vec<Vec<EntityCells>>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = BundleWriter::begin(&mut bytes, header("fleet")).expect("memory");
-    let count = entities.len() as u64;
+    let entities = pages.iter().map(|page| page.len() as u64).sum();
     let end = Section::End {
         partitions: 1,
-        entities: count,
+        entities,
     };
-    for section in [Section::Partition(head), Section::Page(entities), end] {
+    let pages = pages.into_iter().map(Section::Page);
+    for section in [Section::Partition(head)]
+        .into_iter()
+        .chain(pages)
+        .chain([end])
+    {
         writer.section(&section).expect("memory");
     }
     writer.finish().expect("memory");
     bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_is_claimed_though_one_of_its_pages_was_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let bob = open(&directory, "bob");
+    let time = Timestamp::from_unix_ms(5);
+    let dot = |seq| Dot::new(ReplicaId::from_bytes([3; 16]), Seq::new(seq));
+    let partition = id("a").partition();
+    let neighbour = (0..10_000_u32)
+        .map(|number| number.to_string())
+        .find(|key| id(key).partition() == partition)
+        .expect("keys are spread");
+    let page = |key: &str, seq| {
+        vec![EntityCells {
+            id: id(key),
+            cells: LwwMap::new(&grapevine_crdt::Entity::default()).set("x", b"", dot(seq), time),
+        }]
+    };
+    let head = PartitionHead {
+        partition,
+        base: VersionVector::default(),
+        vector: [(dot(2).replica, Seq::new(2))].into_iter().collect(),
+        floor: Floor::default(),
+        clock: time,
+    };
+    // One name for two entities: the second page cannot be taken in.
+    let bytes = crafted_in_pages(head, vec![page("a", 1), page(&neighbour, 1), page("a", 2)]);
+    assert!(import(&bob, &bytes).await.is_err());
+    let nothing = |_: crate::store::Edit<'_>| Ok::<_, Infallible>((Vec::new(), ()));
+    bob.write(id("a"), nothing).await.expect("it is open");
+    let snapshot = bob.snapshot();
+    assert!(snapshot.state().partition(partition).vector.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

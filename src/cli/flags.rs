@@ -41,7 +41,7 @@ impl<const IDENTITY: bool> Args for SettingFlags<IDENTITY> {
             .value_parser(clap::value_parser!(PathBuf))
             .help("A TOML file of settings, each under its flag's name with `_` for `-` (seeds = [...] for --seed) [env: GRAPEVINE_CONFIG]");
         Self::settings().fold(command.arg(file), |command, setting| {
-            let repeated = matches!(setting.allowed, Allowed::Seeds);
+            let repeated = matches!(setting.allowed, Allowed::Seeds | Allowed::Origins);
             command.arg(
                 Arg::new(setting.key)
                     .long(setting.flag)

@@ -22,7 +22,7 @@ mod view;
 
 pub use datagram::{DatagramError, MAX_DATAGRAM_BYTES, decode as decode_datagram};
 pub use gossip::{Gossip, GossipConfig, GossipPeer, GossipTotals};
-pub use roster::{MAX_MEMBERS, Member, Roster, RosterError};
+pub use roster::{Expulsion, Listed, MAX_EXPULSIONS, MAX_MEMBERS, Member, Roster, RosterError};
 pub use view::{
     Alarms, BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, Health,
     MemberStatus, NodeStatus, RefusedStatus,

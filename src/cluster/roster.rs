@@ -3,8 +3,17 @@
 //! An entry's key is the replica id of a life, as text; its register `member` holds a [`Member`] behind a
 //! format byte. A new life writes its entry, which also mints it, and strikes (tombstones) those of earlier
 //! lives.
+//!
+//! Who is struck while it is away is *expelled*: its entry remembers that beside the tombstone, with the store that it
+//! is and the store that expelled it, in a register for each that did. The others go on without it, so when it comes
+//! back, in whatever life, it has to take part anew; once it has, it clears these registers.
+//!
+//! Invariant: an entry that cannot be read names a member all the same: of a version to come, say.
 
-use std::ops::ControlFlow;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
 
 use grapevine_crdt::{CausalContext, Cell, Entity, FieldCell, FieldKey, Rank, ReplicaId, Value};
 use serde::{Deserialize, Serialize};
@@ -19,8 +28,14 @@ use crate::{
 /// The most members that are read; of more, the first in the order of their replica ids.
 pub const MAX_MEMBERS: usize = 10_000;
 
+/// The most expulsions that are remembered; of more, those of the greatest lives, which are the youngest. Who returns
+/// after that takes part as anybody.
+pub const MAX_EXPULSIONS: usize = 1_000;
+
 const FIELD: &str = "member";
 const FORMAT: u8 = 1;
+/// Before the store that expelled.
+const EXPELLED_BY: &str = "expelled-by/";
 
 /// How often a life may end between its entry's name and the entry.
 const MAX_ATTEMPTS: usize = 8;
@@ -36,6 +51,37 @@ pub struct Member {
     pub peer: String,
     /// Which store it is, through all its lives.
     pub store_id: Uuid,
+}
+
+/// That somebody was struck while it was away, and has not come back yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Expulsion {
+    /// The life that was struck.
+    pub life: ReplicaId,
+    /// Which store it is, through all its lives.
+    pub store: Uuid,
+    /// The store that expelled it.
+    pub by: Uuid,
+}
+
+/// All that the roster says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// The members.
+    pub members: BTreeMap<ReplicaId, Member>,
+    /// Members whose entries cannot be read.
+    pub unreadable: BTreeSet<ReplicaId>,
+    /// Who was expelled, in the order of the lives.
+    pub expulsions: Vec<Expulsion>,
+}
+
+impl Listed {
+    /// The lives that belong to the cluster, those whose entries cannot be read among them.
+    #[must_use]
+    pub fn lives(&self) -> BTreeSet<ReplicaId> {
+        let members = self.members.keys().chain(&self.unreadable);
+        members.copied().collect()
+    }
 }
 
 /// Why the roster could not be read or written. No state changed.
@@ -91,7 +137,7 @@ impl Roster {
                 if bytes_of(edit.entity) == Some(&bytes) {
                     return Ok((Vec::new(), ()));
                 }
-                Ok((vec![cell(&edit, Value::Bytes(bytes))], ()))
+                Ok((vec![cell(&edit, field(), Value::Bytes(bytes))], ()))
             });
             match entered.await {
                 Ok(()) => return Ok(replica),
@@ -102,16 +148,55 @@ impl Roster {
         Err(RosterError::LifeChanged)
     }
 
-    /// Takes an entry out, if it is there.
+    /// Takes the entry of a life of this store that is over out, if it is there.
     pub async fn strike(&self, replica: ReplicaId) -> Result<(), RosterError> {
-        let struck = self.write(entry_id(replica), |edit| {
-            let cells = match bytes_of(edit.entity) {
-                Some(_) => vec![cell(&edit, Value::Tombstone)],
-                None => Vec::new(),
+        self.change(replica, |edit| match bytes_of(edit.entity) {
+            Some(_) => vec![cell(edit, field(), Value::Tombstone)],
+            None => Vec::new(),
+        })
+        .await
+    }
+
+    /// Takes the entry of another out, if it is there, and remembers that.
+    pub async fn expel(&self, replica: ReplicaId) -> Result<(), RosterError> {
+        let by = self.store.identity().store_id;
+        self.change(replica, move |edit| {
+            let Some(bytes) = bytes_of(edit.entity) else {
+                return Vec::new();
             };
-            Ok((cells, ()))
-        });
-        match struck.await {
+            let mut cells = vec![cell(edit, field(), Value::Tombstone)];
+            let member = codec::decode_versioned::<Member>(FORMAT, bytes);
+            let store = member.map_or(Uuid::nil(), |member| member.store_id);
+            if store != by && !store.is_nil() {
+                let store = store.as_bytes().to_vec();
+                cells.push(cell(edit, expelled_by(by), Value::Bytes(store)));
+            }
+            cells
+        })
+        .await
+    }
+
+    /// Forgets that a life was expelled by this store: it has taken part anew, or it was too long ago.
+    pub async fn clear(&self, expulsion: Expulsion) -> Result<(), RosterError> {
+        let key = expelled_by(expulsion.by);
+        self.change(expulsion.life, move |edit| {
+            let held = edit.entity.field(&key);
+            if held.is_some_and(|held| held.shown().bytes().is_some()) {
+                vec![cell(edit, key, Value::Tombstone)]
+            } else {
+                Vec::new()
+            }
+        })
+        .await
+    }
+
+    async fn change(
+        &self,
+        replica: ReplicaId,
+        cells: impl FnOnce(&Edit<'_>) -> Vec<FieldCell> + Send + 'static,
+    ) -> Result<(), RosterError> {
+        let changed = self.write(entry_id(replica), |edit| Ok((cells(&edit), ())));
+        match changed.await {
             Ok(()) | Err(WriteError::Rejected(OtherLife)) => Ok(()),
             Err(WriteError::Store(error)) => Err(error.into()),
         }
@@ -119,7 +204,12 @@ impl Roster {
 
     /// All members, in the order of their replica ids. Blocks while it reads.
     pub fn members(&self) -> Result<Vec<(ReplicaId, Member)>, StoreError> {
-        members_of(&self.store.snapshot())
+        Ok(self.read()?.members.into_iter().collect())
+    }
+
+    /// All that the roster says. Blocks while it reads.
+    pub fn read(&self) -> Result<Listed, StoreError> {
+        listed(&self.store.snapshot())
     }
 
     async fn write<T: Send + 'static>(
@@ -137,37 +227,53 @@ impl std::fmt::Debug for Roster {
     }
 }
 
-fn members_of(snapshot: &Snapshot) -> Result<Vec<(ReplicaId, Member)>, StoreError> {
+fn listed(snapshot: &Snapshot) -> Result<Listed, StoreError> {
     let listing = Listing {
         collection: Collection::Roster,
         prefix: "",
         after: None,
     };
-    let mut members = Vec::new();
+    let mut listed = Listed::default();
     snapshot.list(&listing, &mut |id, entity| {
-        if let Some(member) = member(&id, &entity) {
-            members.push(member);
+        let Ok(life) = Uuid::parse_str(id.key()) else {
+            tracing::warn!(entry = id.key(), "an entry of the roster names nobody");
+            return ControlFlow::Continue(());
+        };
+        let life = ReplicaId::from_bytes(*life.as_bytes());
+        match bytes_of(&entity).map(|bytes| codec::decode_versioned(FORMAT, bytes)) {
+            Some(Ok(member)) => {
+                listed.members.insert(life, member);
+            }
+            Some(Err(error)) => {
+                tracing::debug!(entry = id.key(), %error, "an entry of the roster cannot be read");
+                listed.unreadable.insert(life);
+            }
+            None => {}
         }
-        if members.len() < MAX_MEMBERS {
+        listed.expulsions.extend(expulsions_of(life, &entity));
+        if listed.members.len() + listed.unreadable.len() < MAX_MEMBERS {
             ControlFlow::Continue(())
         } else {
             ControlFlow::Break(())
         }
     })?;
-    Ok(members)
+    Ok(listed)
 }
 
-/// What an entry says; nothing if it is struck, or of a version that we cannot read.
-fn member(id: &EntityId, entity: &Entity) -> Option<(ReplicaId, Member)> {
-    let bytes = bytes_of(entity)?;
-    let replica = Uuid::parse_str(id.key()).ok()?;
-    match codec::decode_versioned(FORMAT, bytes) {
-        Ok(member) => Some((ReplicaId::from_bytes(*replica.as_bytes()), member)),
-        Err(error) => {
-            tracing::debug!(entry = id.key(), %error, "an entry of the roster cannot be read");
-            None
-        }
-    }
+/// By whom the entry of `life` says that it was expelled.
+fn expulsions_of(life: ReplicaId, entity: &Entity) -> impl Iterator<Item = Expulsion> {
+    entity.fields().filter_map(move |(key, field)| {
+        let FieldKey::Register(name) = key else {
+            return None;
+        };
+        let by = Uuid::parse_str(name.strip_prefix(EXPELLED_BY)?).ok()?;
+        let store = Uuid::from_slice(field.shown().bytes()?).ok()?;
+        Some(Expulsion { life, store, by })
+    })
+}
+
+fn expelled_by(by: Uuid) -> FieldKey {
+    FieldKey::Register(format!("{EXPELLED_BY}{by}"))
 }
 
 fn field() -> FieldKey {
@@ -181,9 +287,9 @@ fn bytes_of(entity: &Entity) -> Option<&Vec<u8>> {
     }
 }
 
-fn cell(edit: &Edit<'_>, value: Value) -> FieldCell {
+fn cell(edit: &Edit<'_>, field: FieldKey, value: Value) -> FieldCell {
     FieldCell {
-        field: field(),
+        field,
         cell: Cell {
             rank: Rank::at(edit.time),
             dot: edit.dot,
@@ -279,12 +385,54 @@ mod tests {
         let no_uuid = EntityId::new(Collection::Roster, "no-uuid").expect("a good key");
         for (id, bytes) in [(later, vec![FORMAT + 1]), (no_uuid, vec![FORMAT, 0, 0, 0])] {
             let write = move |edit: Edit<'_>| {
-                Ok::<_, Infallible>((vec![cell(&edit, Value::Bytes(bytes))], ()))
+                Ok::<_, Infallible>((vec![cell(&edit, field(), Value::Bytes(bytes))], ()))
             };
             store.write(id, write).await.expect("it is written");
         }
-        let members = roster.members().expect("it can be read");
-        assert_eq!(members, [(replica, ann)]);
+        let listed = roster.read().expect("it can be read");
+        assert_eq!(listed.members, BTreeMap::from([(replica, ann)]));
+        let unreadable = ReplicaId::from_bytes([9; 16]);
+        assert_eq!(listed.unreadable, BTreeSet::from([unreadable]));
+        assert_eq!(listed.lives(), BTreeSet::from([replica, unreadable]));
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn who_is_expelled_is_forgotten_when_it_comes_back_in_another_life() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store = opened(&directory);
+        let roster = Roster::new(store.clone());
+        let ann = member("ann", &store);
+        let ours = roster.enter(&ann).await.expect("it is entered");
+        let bob = Member {
+            store_id: Uuid::from_u128(7),
+            ..ann.clone()
+        };
+        let bytes = codec::encode_versioned(FORMAT, &bob).expect("it is small");
+        let away = ReplicaId::from_bytes([9; 16]);
+        let write = move |edit: Edit<'_>| {
+            Ok::<_, Infallible>((vec![cell(&edit, field(), Value::Bytes(bytes))], ()))
+        };
+        store
+            .write(entry_id(away), write)
+            .await
+            .expect("it is written");
+        roster.expel(away).await.expect("it is expelled");
+        // Its next life strikes the one before, which is no member any more.
+        roster.strike(away).await.expect("it is struck");
+        let expulsion = Expulsion {
+            life: away,
+            store: bob.store_id,
+            by: ann.store_id,
+        };
+        let listed = roster.read().expect("it can be read");
+        assert_eq!(listed.expulsions, [expulsion]);
+        assert_eq!(listed.lives(), BTreeSet::from([ours]));
+        roster.clear(expulsion).await.expect("it is cleared");
+        assert_eq!(roster.read().expect("it can be read").expulsions, []);
+        // A life of this store that is over is only struck.
+        roster.expel(ours).await.expect("it is struck");
+        assert_eq!(roster.read().expect("it can be read").expulsions, []);
         store.close().await;
     }
 }

@@ -74,6 +74,8 @@ pub enum BlockedWhy {
     Open,
     /// It holds writes that the answering node has not taken in yet.
     Ahead,
+    /// It is not known to keep away yet from a member that was expelled.
+    Unwarned,
 }
 
 /// A member because of which nothing that was deleted can go for good.

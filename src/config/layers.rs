@@ -127,9 +127,13 @@ impl Layers {
                 | Allowed::Address
                 | Allowed::Reachable
                 | Allowed::Seeds
+                | Allowed::Origins
                 | Allowed::Word(_)
                 | Allowed::Filter => {}
             }
+        }
+        if let Some(origins) = self.given.get("cors_origins") {
+            config.cors_origins.clone_from(&origins.values);
         }
         config.validate().map_err(|error| self.with_origin(error))?;
         Ok(config)
@@ -201,7 +205,7 @@ impl Layers {
 
     fn put(&mut self, setting: &'static Setting, values: Vec<String>, origin: Origin) {
         let values = match setting.allowed {
-            Allowed::Seeds => values
+            Allowed::Seeds | Allowed::Origins => values
                 .iter()
                 .flat_map(|value| value.split(','))
                 .map(|seed| seed.trim().to_owned())
@@ -287,12 +291,12 @@ fn ours(name: &OsStr) -> Option<String> {
 fn texts(allowed: Allowed, value: &toml::Value) -> Option<Vec<String>> {
     match (allowed, value) {
         (Allowed::Number(_), toml::Value::Integer(number)) => Some(vec![number.to_string()]),
-        (Allowed::Seeds, toml::Value::Array(seeds)) => seeds
+        (Allowed::Seeds | Allowed::Origins, toml::Value::Array(texts)) => texts
             .iter()
             .map(|seed| seed.as_str().map(str::to_owned))
             .collect(),
         (Allowed::Switch(_), toml::Value::Boolean(switch)) => Some(vec![switch.to_string()]),
-        (Allowed::Number(_) | Allowed::Switch(_) | Allowed::Seeds, _) => None,
+        (Allowed::Number(_) | Allowed::Switch(_) | Allowed::Seeds | Allowed::Origins, _) => None,
         (
             Allowed::Name
             | Allowed::Path
@@ -309,7 +313,7 @@ fn texts(allowed: Allowed, value: &toml::Value) -> Option<Vec<String>> {
 const fn toml_type(setting: &Setting) -> &'static str {
     match setting.allowed {
         Allowed::Number(_) => "a whole number",
-        Allowed::Seeds => "a list of strings",
+        Allowed::Seeds | Allowed::Origins => "a list of strings",
         Allowed::Switch(_) => "true or false without quotes",
         Allowed::Name
         | Allowed::Path

@@ -18,4 +18,6 @@ mod setting;
 pub use error::{ConfigError, Origin};
 pub use layers::Layers;
 pub use node_config::NodeConfig;
-pub use setting::{Allowed, MAX_NAME_CHARS, MAX_SEEDS, Number, SETTINGS, Scope, Setting, Switch};
+pub use setting::{
+    Allowed, MAX_NAME_CHARS, MAX_ORIGINS, MAX_SEEDS, Number, SETTINGS, Scope, Setting, Switch,
+};

@@ -5,7 +5,8 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Allowed, ConfigError, MAX_NAME_CHARS, MAX_SEEDS, Number, SETTINGS};
+use super::{Allowed, ConfigError, MAX_NAME_CHARS, MAX_ORIGINS, MAX_SEEDS, Number, SETTINGS};
+use crate::model::Retention;
 
 /// The most characters of the host of a seed: a DNS name has no more.
 const MAX_HOST_CHARS: usize = 253;
@@ -52,6 +53,18 @@ pub struct NodeConfig {
     /// How long a read waits for the writes that its session token names, in milliseconds: 0 to 60,000.
     /// Default 2,000.
     pub token_wait_ms: u64,
+    /// The most messages that are kept of a topic: 1 to 10,000,000. Default 100,000.
+    pub topic_max_messages: u64,
+    /// How long a message is kept, in seconds: 1 to 3,153,600,000. Default 31,536,000 (a year).
+    pub topic_max_age_s: u64,
+    /// How many clients may listen at once, to topics or to all changes: 0 to 15,000. Default 10,000.
+    pub max_listeners: usize,
+    /// How often those who listen hear something whatever happens, in milliseconds: 100 to 600,000. Default
+    /// 15,000.
+    pub heartbeat_ms: u64,
+    /// Origins of web pages that may ask this node from a browser, such as `https://example.org`; `*` for all.
+    /// Default none.
+    pub cors_origins: Vec<String>,
 }
 
 impl NodeConfig {
@@ -77,11 +90,25 @@ impl NodeConfig {
             max_body_bytes: 0,
             request_timeout_ms: 0,
             token_wait_ms: 0,
+            topic_max_messages: 0,
+            topic_max_age_s: 0,
+            max_listeners: 0,
+            heartbeat_ms: 0,
+            cors_origins: Vec::new(),
         };
         for (_, number) in numbers() {
             (number.set)(&mut config, number.default);
         }
         config
+    }
+
+    /// How much is kept of any topic.
+    #[must_use]
+    pub const fn topic_retention(&self) -> Retention {
+        Retention {
+            count: Some(self.topic_max_messages),
+            seconds: Some(self.topic_max_age_s),
+        }
     }
 
     /// Whether every setting is allowed. Opens nothing, resolves nothing.
@@ -113,6 +140,13 @@ impl NodeConfig {
         if let Some(seed) = self.seeds.iter().find(|seed| !is_host_and_port(seed)) {
             return Err(ConfigError::not_allowed("seeds", seed));
         }
+        if self.cors_origins.len() > MAX_ORIGINS {
+            let count = format!("{} origins", self.cors_origins.len());
+            return Err(ConfigError::not_allowed("cors_origins", count));
+        }
+        if let Some(origin) = self.cors_origins.iter().find(|origin| !is_origin(origin)) {
+            return Err(ConfigError::not_allowed("cors_origins", origin));
+        }
         for (key, number) in numbers() {
             let value = (number.get)(self);
             if !(number.min..=number.max).contains(&value) {
@@ -138,6 +172,7 @@ fn numbers() -> impl Iterator<Item = (&'static str, Number)> {
         | Allowed::Reachable
         | Allowed::Switch(_)
         | Allowed::Seeds
+        | Allowed::Origins
         | Allowed::Word(_)
         | Allowed::Filter => None,
     })
@@ -146,6 +181,20 @@ fn numbers() -> impl Iterator<Item = (&'static str, Number)> {
 fn is_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     (1..=MAX_NAME_CHARS).contains(&text.len()) && text.bytes().all(plain)
+}
+
+/// Whether a browser may tell this as the origin of a page, or it is `*`.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else {
+        return text == "*";
+    };
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let in_scheme = |byte: u8| plain(byte) || matches!(byte, b'+' | b'-' | b'.');
+    let in_host = |byte: u8| plain(byte) || matches!(byte, b'-' | b'.' | b':' | b'[' | b']');
+    (1..=MAX_HOST_CHARS).contains(&host.len())
+        && !scheme.is_empty()
+        && scheme.bytes().all(in_scheme)
+        && host.bytes().all(in_host)
 }
 
 fn is_host_and_port(text: &str) -> bool {

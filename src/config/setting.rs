@@ -10,6 +10,9 @@ pub const MAX_NAME_CHARS: usize = 63;
 /// The most seeds of a node.
 pub const MAX_SEEDS: usize = 64;
 
+/// The most origins of web pages that may be let in.
+pub const MAX_ORIGINS: usize = 64;
+
 /// A setting that is a whole number.
 #[derive(Clone, Copy, Debug)]
 pub struct Number {
@@ -51,6 +54,8 @@ pub enum Allowed {
     Switch(Switch),
     /// Up to [`MAX_SEEDS`] of `host:port`, the host an IP address or a DNS name, the port 1 to 65,535.
     Seeds,
+    /// Up to [`MAX_ORIGINS`] origins of web pages, such as `https://example.org`, or `*` for all.
+    Origins,
     /// A number within a range.
     Number(Number),
     /// One of these words.
@@ -77,6 +82,10 @@ impl fmt::Display for Allowed {
             Self::Seeds => write!(
                 f,
                 "up to {MAX_SEEDS} of host:port, the host an IP address or a DNS name, the port from 1 to 65535"
+            ),
+            Self::Origins => write!(
+                f,
+                "up to {MAX_ORIGINS} origins as in https://example.org or http://localhost:8080, or * for all"
             ),
             Self::Number(number) => {
                 write!(f, "{} to {} {}", number.min, number.max, number.unit)
@@ -356,6 +365,58 @@ pub const SETTINGS: &[Setting] = &[
             set: |config, value| config.token_wait_ms = value,
         },
     ),
+    number(
+        ["topic_max_messages", "topic-max-messages"],
+        "COUNT",
+        "The most messages that are kept of a topic; a topic's own setting may be less",
+        Number {
+            min: 1,
+            max: 10_000_000,
+            default: 100_000,
+            unit: "messages",
+            get: |config| config.topic_max_messages,
+            set: |config, value| config.topic_max_messages = value,
+        },
+    ),
+    number(
+        ["topic_max_age_s", "topic-max-age-s"],
+        "S",
+        "How long a message is kept; a topic's own setting may be less",
+        Number {
+            min: 1,
+            max: 3_153_600_000,
+            default: 31_536_000,
+            unit: "seconds",
+            get: |config| config.topic_max_age_s,
+            set: |config, value| config.topic_max_age_s = value,
+        },
+    ),
+    number(
+        ["max_listeners", "max-listeners"],
+        "COUNT",
+        "How many clients may listen at once, to topics or to all changes",
+        Number {
+            min: 0,
+            max: 15_000,
+            default: 10_000,
+            unit: "clients",
+            get: |config| wide(config.max_listeners),
+            set: |config, value| config.max_listeners = narrow(value),
+        },
+    ),
+    number(
+        ["heartbeat_ms", "heartbeat-ms"],
+        "MS",
+        "How often those who listen hear something, whatever happens",
+        Number {
+            min: 100,
+            max: 600_000,
+            default: 15_000,
+            unit: "milliseconds",
+            get: |config| config.heartbeat_ms,
+            set: |config, value| config.heartbeat_ms = value,
+        },
+    ),
     Setting {
         key: "compact_at_start",
         flag: "compact-at-start",
@@ -367,6 +428,15 @@ pub const SETTINGS: &[Setting] = &[
         }),
         scope: Scope::Behaviour,
         default: None,
+    },
+    Setting {
+        key: "cors_origins",
+        flag: "cors-origin",
+        value_name: "ORIGIN",
+        about: "Web pages that may ask this node from a browser; repeat the flag, or part them by commas",
+        allowed: Allowed::Origins,
+        scope: Scope::Behaviour,
+        default: Some("none"),
     },
     Setting {
         key: "log_format",

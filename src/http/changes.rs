@@ -128,7 +128,10 @@ async fn answer(
             ChangesError::Store(error) => error.into(),
         })?;
     let items = page.entities.iter();
-    let items: Vec<Value> = items.filter_map(|(id, entity)| item(id, entity)).collect();
+    let now_ms = state.clock.unix_ms();
+    let items: Vec<Value> = items
+        .filter_map(|(id, entity)| item(id, entity, now_ms))
+        .collect();
     let token = page.token.to_text();
     let next = page.more.then(|| token.clone());
     json(
@@ -138,7 +141,7 @@ async fn answer(
 }
 
 /// To whom a place in the log of this store means something.
-fn source(store: &Store) -> u64 {
+pub(super) fn source(store: &Store) -> u64 {
     let identity = store.identity();
     let mut hasher = blake3::Hasher::new();
     hasher.update(identity.store_id.as_bytes());
@@ -151,13 +154,15 @@ fn source(store: &Store) -> u64 {
 }
 
 /// An entity as it stands; `None` if it is the system's own.
-fn item(id: &EntityId, entity: &Entity) -> Option<Value> {
+fn item(id: &EntityId, entity: &Entity, now_ms: u64) -> Option<Value> {
     let shown = match id.collection() {
         Collection::Contacts => Contact::read(id.key(), entity).map(|contact| json!(contact)),
         Collection::Counters => entity
             .is_visible()
             .then(|| json!(Counter::read(id.key(), entity))),
-        Collection::Kv => KeyValue::read(entity).map(|value| kv_json(&value, MAX_VALUE_BYTES)),
+        Collection::Kv => {
+            KeyValue::read(entity, now_ms).map(|value| kv_json(&value, MAX_VALUE_BYTES))
+        }
         Collection::Topics | Collection::Roster => return None,
     };
     let mut item = json!({

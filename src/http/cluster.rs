@@ -103,6 +103,7 @@ fn collection(collection: &Collection) -> Value {
                 BlockedWhy::Silent => "silent",
                 BlockedWhy::Open => "open",
                 BlockedWhy::Ahead => "ahead",
+                BlockedWhy::Unwarned => "unwarned",
             },
             "blocked_ms": milliseconds(blocker.lasted),
         })

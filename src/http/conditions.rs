@@ -28,6 +28,11 @@ impl ETag {
         Self(format!("\"{name}\""))
     }
 
+    /// Its text, quotes included.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Puts it on an answer.
     pub(super) fn put(self, response: &mut Response) {
         if let Ok(value) = HeaderValue::try_from(self.0) {

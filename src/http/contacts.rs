@@ -15,7 +15,6 @@ use super::{
     body::{empty, json_bytes, require_json, to_json},
     conditions::{Conditions, ETag},
     idempotency,
-    page::{self, PageRequest},
     problem::{Problem, ProblemKind, invalid_key, path_text},
     query::Parameters,
     session::{Session, tracked},
@@ -29,20 +28,6 @@ use crate::{
 };
 
 type IdPath = Result<Path<String>, PathRejection>;
-
-pub(super) async fn list(
-    State(state): State<Arc<HttpState>>,
-    request: Request,
-) -> Result<Response, Problem> {
-    Session::of_read(request.headers(), &state).await?;
-    let request = PageRequest::read(request.uri(), Collection::Contacts, false)?;
-    page::answer(&state.store, request, |id, entity| {
-        Contact::read(id.key(), entity)
-            .map(|contact| to_json(&contact))
-            .transpose()
-    })
-    .await
-}
 
 pub(super) async fn create(
     State(state): State<Arc<HttpState>>,
@@ -91,7 +76,7 @@ pub(super) async fn create(
     Ok(session.answer(written).put(response))
 }
 
-fn create_once(
+pub(super) fn create_once(
     edit: &Edit<'_>,
     draft: &ContactDraft,
     request_hash: &[u8],
@@ -242,7 +227,7 @@ pub(super) fn absent() -> Problem {
 }
 
 /// The contact as it will be shown, which an edit that makes or changes one always leaves visible.
-fn show(key: &str, edit: &Edit<'_>, cells: &[FieldCell]) -> Result<Contact, Problem> {
+pub(super) fn show(key: &str, edit: &Edit<'_>, cells: &[FieldCell]) -> Result<Contact, Problem> {
     contact_edit::after(key, edit.entity, cells)
         .ok_or_else(|| Problem::internal(&"an edit left its contact hidden"))
 }

@@ -1,6 +1,6 @@
 //! `/v1/counters`: counters that count on every node.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
@@ -9,6 +9,7 @@ use axum::{
 };
 use grapevine_crdt::Entity;
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     HttpState,
@@ -16,11 +17,16 @@ use super::{
     conditions::{Conditions, ETag},
     idempotency,
     page::{self, PageRequest},
-    problem::{Problem, invalid_key, path_text},
+    problem::{Problem, ProblemKind, invalid_key, path_text},
     query::Parameters,
     session::{Session, tracked},
 };
 use crate::model::{Collection, Counter, Direction, EntityId};
+
+/// The longest that a read waits for a counter.
+pub(super) const MAX_COUNTER_WAIT: Duration = Duration::from_secs(60);
+/// The most reads that wait for counters at once.
+pub(super) const MAX_WAITING_FOR_COUNTERS: usize = 1_024;
 
 type NamePath = Result<Path<String>, PathRejection>;
 
@@ -45,13 +51,60 @@ pub(super) async fn get(
     request: Request,
 ) -> Result<Response, Problem> {
     let id = read_id(path)?;
-    Parameters::read(request.uri(), &[])?;
+    let parameters = Parameters::read(request.uri(), &["at-least", "wait"])?;
+    let least = parameters.number("at-least", i128::MIN..=i128::MAX)?;
+    let wait = parameters.duration("wait", MAX_COUNTER_WAIT)?;
+    if wait.is_some() && least.is_none() {
+        let detail = "there is nothing to wait for without at-least";
+        return Err(Problem::malformed("wait", detail));
+    }
     let conditions = Conditions::read(request.headers())?;
     Session::of_read(request.headers(), &state).await?;
-    let entity = state.store.snapshot().entity(&id)?.unwrap_or_default();
-    let bytes = to_json(&Counter::read(id.key(), &entity))?;
+    let counter = match least {
+        None => read(&state, &id)?,
+        Some(least) => wait_for(&state, &id, least, wait.unwrap_or_default()).await?,
+    };
+    let bytes = to_json(&counter)?;
     let tag = ETag::of(&bytes);
     conditions.answer_read(tag, || json_bytes(StatusCode::OK, bytes))
+}
+
+fn read(state: &HttpState, id: &EntityId) -> Result<Counter, Problem> {
+    let entity = state.store.snapshot().entity(id)?.unwrap_or_default();
+    Ok(Counter::read(id.key(), &entity))
+}
+
+/// The counter as soon as it stands at `least` or higher.
+async fn wait_for(
+    state: &HttpState,
+    id: &EntityId,
+    least: i128,
+    wait: Duration,
+) -> Result<Counter, Problem> {
+    let deadline = Instant::now() + wait;
+    let mut roots = state.store.roots();
+    let _place = state
+        .counting
+        .try_acquire()
+        .map_err(|_full| Problem::overloaded("as many wait for counters of this node as may"))?;
+    loop {
+        roots.borrow_and_update();
+        let counter = read(state, id)?;
+        if counter.value >= least {
+            return Ok(counter);
+        }
+        let changed = timeout_at(deadline, roots.changed()).await;
+        if !matches!(changed, Ok(Ok(()))) {
+            let detail = format!("it stands at {}, not at {least}", counter.value);
+            let problem = Problem::new(ProblemKind::NotReached, detail).about("at-least");
+            return Err(problem.with("value", value_json(counter.value)));
+        }
+    }
+}
+
+/// A number as JSON, exactly.
+fn value_json(value: i128) -> Value {
+    serde_json::from_str(&value.to_string()).unwrap_or(Value::Null)
 }
 
 pub(super) async fn increment(
@@ -152,7 +205,7 @@ pub(super) async fn delete(
                 check(&conditions, &name, edit.entity)?;
                 let cells = Counter::delete(edit.entity, edit.dot);
                 if cells.is_empty() {
-                    return Err(Problem::not_found("nobody has counted under this name"));
+                    return Err(absent());
                 }
                 Ok((cells, ()))
             }),
@@ -169,10 +222,19 @@ pub(super) fn counter_id(name: String) -> Result<EntityId, Problem> {
     EntityId::new(Collection::Counters, name).map_err(|error| invalid_key("name", error))
 }
 
+pub(super) fn absent() -> Problem {
+    Problem::not_found("nobody has counted under this name")
+}
+
 /// `{"by": 3}`: a whole number from 1; without it, 1.
 fn read_by(body: &Value) -> Result<u64, Problem> {
     only_fields(body, &["by"])?;
-    match body.get("by") {
+    by(body.get("by"))
+}
+
+/// By how much is counted.
+pub(super) fn by(by: Option<&Value>) -> Result<u64, Problem> {
+    match by {
         None => Ok(1),
         Some(by) => by.as_u64().filter(|by| *by > 0).ok_or_else(|| {
             let detail = format!("by is a whole number from 1 to {}", u64::MAX);
@@ -195,7 +257,7 @@ pub(super) fn only_fields(body: &Value, known: &[&str]) -> Result<(), Problem> {
 }
 
 /// A counter always is: one that nobody has touched has the tag of its 0.
-fn check(conditions: &Conditions, name: &str, entity: &Entity) -> Result<(), Problem> {
+pub(super) fn check(conditions: &Conditions, name: &str, entity: &Entity) -> Result<(), Problem> {
     if conditions.is_empty() {
         return Ok(());
     }

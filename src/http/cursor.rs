@@ -18,6 +18,12 @@ pub(super) enum ListKind {
     ContactConflicts,
     /// The conflicts of all contacts.
     Conflicts,
+    /// The topics.
+    Topics,
+    /// Contacts, in the order of their names or as a query finds them.
+    Contacts,
+    /// Contacts that may be one.
+    Duplicates,
 }
 
 impl ListKind {
@@ -28,6 +34,9 @@ impl ListKind {
             Self::Tallies => 0xf0,
             Self::ContactConflicts => 0xf1,
             Self::Conflicts => 0xf2,
+            Self::Topics => 0xf3,
+            Self::Contacts => 0xf4,
+            Self::Duplicates => 0xf5,
         }
     }
 }

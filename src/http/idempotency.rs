@@ -47,6 +47,11 @@ pub(super) fn request_key(key: &str) -> RequestKey {
     RequestKey::from_bytes(digest("grapevine 2026 counted request", &[key]))
 }
 
+/// The digest of a request to post to `topic` under `key`.
+pub(super) fn message_request(topic: &str, key: &str) -> [u8; 16] {
+    digest("grapevine 2026 posted message key", &[topic, key])
+}
+
 /// The id of what is created in `collection` under `key`.
 pub(super) fn derived_id(collection: Collection, key: &str) -> Uuid {
     Uuid::new_v8(digest(

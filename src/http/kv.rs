@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
-use grapevine_crdt::Dot;
+use grapevine_crdt::{Dot, Entity, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -27,6 +27,11 @@ use crate::model::{
     rfc3339,
 };
 
+/// When a value goes, on answers that carry one.
+const EXPIRES: &str = "grapevine-expires";
+/// The most seconds that a value may be given to live: a hundred years.
+pub(super) const MAX_TTL_S: u64 = 3_153_600_000;
+
 type KeyPath = Result<Path<String>, PathRejection>;
 
 pub(super) async fn list(
@@ -35,15 +40,20 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     Session::of_read(request.headers(), &state).await?;
     let request = PageRequest::read(request.uri(), Collection::Kv, true)?;
-    page::answer(&state.store, request, |id, entity| {
-        KeyValue::read(entity)
+    let now_ms = state.clock.unix_ms();
+    page::answer(&state.store, request, move |id, entity| {
+        KeyValue::read(entity, now_ms)
             .map(|value| {
-                to_json(&json!({
+                let mut item = json!({
                     "key": id.key(),
                     "content_type": value.content_type,
                     "size": value.bytes.len(),
                     "updated_at": rfc3339(value.updated),
-                }))
+                });
+                if let Some(expires) = value.expires_ms {
+                    item["expires_at"] = rfc3339(Timestamp::from_unix_ms(expires)).into();
+                }
+                to_json(&item)
             })
             .transpose()
     })
@@ -60,7 +70,10 @@ pub(super) async fn get(
     let conditions = Conditions::read(request.headers())?;
     Session::of_read(request.headers(), &state).await?;
     let entity = state.store.snapshot().entity(&id)?;
-    let value = entity.as_ref().and_then(KeyValue::read);
+    let now_ms = state.clock.unix_ms();
+    let value = entity
+        .as_ref()
+        .and_then(|entity| KeyValue::read(entity, now_ms));
     let value = value.ok_or_else(|| Problem::not_found("nothing is stored under this key"))?;
     conditions.answer_read(tag(value.dot), || {
         let mut response = Response::new(Body::from(value.bytes.to_vec()));
@@ -69,6 +82,9 @@ pub(super) async fn get(
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, content_type);
+        if let Some(expires) = value.expires_ms {
+            put_expiry(&mut response, expires);
+        }
         response
     })
 }
@@ -79,12 +95,14 @@ pub(super) async fn put(
     request: Request,
 ) -> Result<Response, Problem> {
     let id = read_id(path)?;
-    no_parameters(&request)?;
+    let ttl_s = read_ttl(&request)?;
     let (parts, body) = request.into_parts();
     let conditions = Conditions::read(&parts.headers)?;
     let max_bytes = state.limits.max_body_bytes.min(MAX_VALUE_BYTES);
     let bytes = body::read(body, max_bytes).await?;
-    let encoded = kv::encode(content_type(&parts.headers)?, &bytes)?;
+    let now_ms = state.clock.unix_ms();
+    let expires_ms = ttl_s.map(|seconds| now_ms.saturating_add(seconds.saturating_mul(1_000)));
+    let encoded = kv::encode(content_type(&parts.headers)?, &bytes, expires_ms)?;
     // Whatever is there, a value replaces it; only a condition is about what is there.
     let session = if conditions.is_empty() {
         Session::of_blind_write(&parts.headers, &state).await?
@@ -96,10 +114,7 @@ pub(super) async fn put(
         .write(
             id.clone(),
             tracked(id, move |edit| {
-                if !conditions.is_empty() {
-                    let current = KeyValue::read(edit.entity).map(|value| tag(value.dot));
-                    conditions.check_write(current.as_ref())?;
-                }
+                check(&conditions, edit.entity, now_ms)?;
                 let cell = kv::put(encoded, edit.dot, edit.time);
                 Ok::<_, Problem>((vec![cell], edit.dot))
             }),
@@ -107,6 +122,9 @@ pub(super) async fn put(
         .await?;
     let mut response = empty(StatusCode::NO_CONTENT);
     tag(dot).put(&mut response);
+    if let Some(expires) = expires_ms {
+        put_expiry(&mut response, expires);
+    }
     Ok(session.answer(written).put(response))
 }
 
@@ -126,15 +144,13 @@ pub(super) async fn delete(
         Session::of_write(request.headers(), &state, &id).await?
     };
     let unseen = session.lacks(&state, id.partition());
+    let now_ms = state.clock.unix_ms();
     let ((), written) = state
         .store
         .write(
             id.clone(),
             tracked(id, move |edit| {
-                if !conditions.is_empty() {
-                    let current = KeyValue::read(edit.entity).map(|value| tag(value.dot));
-                    conditions.check_write(current.as_ref())?;
-                }
+                check(&conditions, edit.entity, now_ms)?;
                 let cells = kv::delete(edit.entity, unseen, edit.dot, edit.time);
                 Ok::<_, Problem>((cells, ()))
             }),
@@ -144,8 +160,47 @@ pub(super) async fn delete(
 }
 
 fn read_id(path: KeyPath) -> Result<EntityId, Problem> {
-    let key = path_text("key", path)?;
+    kv_id(path_text("key", path)?)
+}
+
+pub(super) fn kv_id(key: String) -> Result<EntityId, Problem> {
     EntityId::new(Collection::Kv, key).map_err(|error| invalid_key("key", error))
+}
+
+/// How many seconds a value is to live.
+fn read_ttl(request: &Request) -> Result<Option<u64>, Problem> {
+    if request.uri().query().is_none() {
+        return Ok(None);
+    }
+    let parameters = Parameters::read(request.uri(), &["ttl"])?;
+    parameters.text("ttl").map(parse_ttl).transpose()
+}
+
+/// As seconds that a value may live.
+pub(super) fn parse_ttl(text: &str) -> Result<u64, Problem> {
+    let seconds = text.parse().ok();
+    seconds
+        .filter(|seconds| (1..=MAX_TTL_S).contains(seconds))
+        .ok_or_else(|| {
+            let detail = format!("ttl is a whole number of seconds from 1 to {MAX_TTL_S}");
+            Problem::invalid("ttl", detail)
+        })
+}
+
+/// What has expired has no tag any more.
+pub(super) fn check(conditions: &Conditions, entity: &Entity, now_ms: u64) -> Result<(), Problem> {
+    if conditions.is_empty() {
+        return Ok(());
+    }
+    let current = KeyValue::read(entity, now_ms).map(|value| tag(value.dot));
+    conditions.check_write(current.as_ref())
+}
+
+fn put_expiry(response: &mut Response, expires_ms: u64) {
+    let expires = rfc3339(Timestamp::from_unix_ms(expires_ms));
+    if let Ok(value) = HeaderValue::try_from(expires) {
+        response.headers_mut().insert(EXPIRES, value);
+    }
 }
 
 fn no_parameters(request: &Request) -> Result<(), Problem> {
@@ -165,7 +220,7 @@ fn content_type(headers: &HeaderMap) -> Result<&str, Problem> {
 }
 
 /// The tag of what the write `dot` put: on every node the same.
-fn tag(dot: Dot) -> ETag {
+pub(super) fn tag(dot: Dot) -> ETag {
     let mut buffer = Uuid::encode_buffer();
     let replica = Uuid::from_bytes(*dot.replica.as_bytes());
     let replica = replica.simple().encode_lower(&mut buffer);

@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use grapevine_crdt::{OutsideEdit, Timestamp, VersionVector};
+use grapevine_crdt::{Timestamp, VersionVector};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -26,7 +26,7 @@ use super::{
     session::{Session, Written, tracked},
 };
 use crate::{
-    model::{ChangesToken, EntityId, Fate, LostTo, OfflineEdit, read_instant, rfc3339},
+    model::{ChangesToken, EntityId, Fate, LostTo, Meeting, OfflineEdit, read_instant, rfc3339},
     store::{Store, StoreError, WriteError, covers_floors},
 };
 
@@ -47,15 +47,6 @@ struct Client {
     /// What its clock shows less what ours shows, in milliseconds.
     ahead_ms: i64,
     now_ms: u64,
-}
-
-impl Client {
-    /// When an edit was made, by our clock; never later than now.
-    fn time_of(&self, edit: &OfflineEdit) -> Timestamp {
-        let at_ms = edit.at_ms.saturating_sub(self.ahead_ms);
-        let at_ms = u64::try_from(at_ms).unwrap_or(0);
-        Timestamp::from_unix_ms(at_ms.min(self.now_ms))
-    }
 }
 
 pub(super) async fn post(
@@ -180,19 +171,14 @@ async fn bring(store: Store, id: EntityId, edits: Edits, client: Arc<Client>) ->
             move |context: crate::store::Edit<'_>| {
                 let nothing = VersionVector::default();
                 let seen = client.seen.fetched(id.partition()).unwrap_or(&nothing);
-                if !seen.includes(&context.floor.vector) {
-                    // Something was collected since it was looked: whether the client knew is not known.
-                    return Ok::<_, Problem>((Vec::new(), Fate::Gone));
-                }
-                let outside = OutsideEdit {
+                Ok::<_, Problem>(edit.bring(Meeting {
                     entity: context.entity,
+                    floor: context.floor,
+                    dot: context.dot,
+                    time: context.time,
                     seen,
-                    floor: context.floor.rank,
-                    wanted: client.time_of(&edit),
-                    latest: context.time,
-                    mark: edit.mark(),
-                };
-                Ok(edit.decide(&outside, &context.floor.vector, context.dot))
+                    wanted: edit.made_at(client.ahead_ms, client.now_ms),
+                }))
             }
         };
         let written = store.write(id.clone(), tracked(id.clone(), decide)).await;

@@ -7,20 +7,31 @@
 //!
 //! It must not know peers, how the store keeps anything, or how cells merge.
 
+mod absorb;
+mod batch;
 mod body;
 mod bundle;
+mod change;
 mod changes;
 mod cluster;
 mod conditions;
 mod conflicts;
+mod contact_list;
 mod contacts;
+mod cors;
 mod counters;
 mod cursor;
+mod duplicates;
+mod events;
+mod feed;
+mod frame;
 mod health;
 mod idempotency;
 mod import;
+mod items;
 mod json;
 mod kv;
+mod listener;
 mod merge;
 mod paced;
 mod page;
@@ -32,7 +43,11 @@ mod server;
 mod session;
 mod state;
 mod tallies;
+mod topic_settings;
+mod topics;
+mod watch;
 
+pub use batch::MAX_WRITES_PER_BATCH;
 pub use import::MAX_CARDS_PER_IMPORT;
 pub use merge::MAX_EDITS_PER_MERGE;
 pub use page::{MAX_PAGE_LIMIT, MAX_SCANNED_PER_PAGE};

@@ -127,7 +127,7 @@ mod tests {
         let written = tokio::spawn(async move {
             let mut stopped = stopped;
             while stopped.try_recv().is_err() {
-                near.write_all(&[1; LEAST_TAKEN_BYTES]).await?;
+                near.write_all(&vec![1; LEAST_TAKEN_BYTES]).await?;
             }
             near.flush().await
         });

@@ -79,9 +79,6 @@ pub(super) fn foreign_cursor() -> Problem {
     Problem::malformed("cursor", "the cursor is not one that this list gave")
 }
 
-/// Makes the JSON of an entity, or nothing if it is hidden.
-type Show = dyn Fn(&EntityId, &Entity) -> Result<Option<Vec<u8>>, Problem>;
-
 /// Answers with the page; `show` makes the JSON of an entity, or nothing if it is hidden.
 pub(super) async fn answer<F>(
     store: &Store,
@@ -99,8 +96,12 @@ where
             after: request.after.as_deref(),
         };
         let mut page = Page::new(request.limit);
-        snapshot.list(&listing, &mut |id, entity| page.visit(&id, &entity, &show))?;
-        page.finish(request.collection)
+        snapshot.list(&listing, &mut |id, entity| {
+            let flow = page.take(id.key(), || show(&id, &entity));
+            page.count(&entity);
+            flow
+        })?;
+        page.finish(ListKind::Entities(request.collection))
     };
     let bytes = tokio::task::spawn_blocking(read)
         .await
@@ -108,8 +109,9 @@ where
     Ok(json_bytes(StatusCode::OK, bytes))
 }
 
+/// A page that is being filled.
 #[derive(Debug)]
-struct Page {
+pub(super) struct Page {
     limit: usize,
     json: Vec<u8>,
     items: usize,
@@ -121,7 +123,7 @@ struct Page {
 }
 
 impl Page {
-    fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
             json: b"{\"items\":[".to_vec(),
@@ -134,16 +136,19 @@ impl Page {
         }
     }
 
-    fn visit(&mut self, id: &EntityId, entity: &Entity, show: &Show) -> ControlFlow<()> {
+    /// Takes the JSON of what is at `place`, or nothing if it is hidden, if there is room for it.
+    pub(super) fn take(
+        &mut self,
+        place: &str,
+        show: impl FnOnce() -> Result<Option<Vec<u8>>, Problem>,
+    ) -> ControlFlow<()> {
         if self.scanned == MAX_SCANNED_PER_PAGE || self.read_bytes >= MAX_READ_BYTES_PER_PAGE {
             self.more = true;
             return ControlFlow::Break(());
         }
         self.scanned += 1;
-        let values = entity.cells().filter_map(|(_, cell)| cell.bytes());
-        self.read_bytes += values.map(<[u8]>::len).sum::<usize>();
         let full = self.items == self.limit || self.json.len() >= PAGE_BYTES;
-        match show(id, entity) {
+        match show() {
             Err(problem) => {
                 self.failure = Some(problem);
                 return ControlFlow::Break(());
@@ -161,16 +166,23 @@ impl Page {
                 self.items += 1;
             }
         }
-        self.last = Some(id.key().to_owned());
+        self.last = Some(place.to_owned());
         ControlFlow::Continue(())
     }
 
-    fn finish(mut self, collection: Collection) -> Result<Vec<u8>, Problem> {
+    /// Counts what was read for an item, shown or not.
+    fn count(&mut self, entity: &Entity) {
+        let values = entity.cells().filter_map(|(_, cell)| cell.bytes());
+        self.read_bytes += values.map(<[u8]>::len).sum::<usize>();
+    }
+
+    /// The JSON of the page, with the cursor of the next.
+    pub(super) fn finish(mut self, kind: ListKind) -> Result<Vec<u8>, Problem> {
         if let Some(problem) = self.failure {
             return Err(problem);
         }
         let last = self.last.filter(|_| self.more);
-        let next = last.map(|key| cursor::write(ListKind::Entities(collection), key.as_bytes()));
+        let next = last.map(|key| cursor::write(kind, key.as_bytes()));
         self.json.extend_from_slice(b"],\"next\":");
         self.json.extend(to_json(&next)?);
         self.json.push(b'}');
@@ -188,17 +200,17 @@ mod tests {
     #[test]
     fn a_list_of_large_values_reads_no_more_of_them_than_its_bound() {
         let dot = Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(1));
-        let value = kv::encode("text/plain", &vec![0; 8 * 1_024 * 1_024]).expect("it fits");
+        let value = kv::encode("text/plain", &vec![0; 8 * 1_024 * 1_024], None).expect("it fits");
         let mut entity = Entity::default();
         entity.merge_cell(kv::put(value, dot, Timestamp::ZERO));
         let mut page = Page::new(1_000);
         let mut visited = 0;
         loop {
             let id = EntityId::new(Collection::Kv, format!("k{visited}")).expect("a key");
-            let show = |_: &EntityId, _: &Entity| Ok(Some(b"{}".to_vec()));
-            if page.visit(&id, &entity, &show).is_break() {
+            if page.take(id.key(), || Ok(Some(b"{}".to_vec()))).is_break() {
                 break;
             }
+            page.count(&entity);
             visited += 1;
         }
         assert_eq!(visited, 8, "8 MiB each");

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::idempotency;
 use crate::{
-    model::{InvalidContact, InvalidKey, kv::InvalidValue},
+    model::{InvalidContact, InvalidKey, InvalidMessage, InvalidTopic, kv::InvalidValue},
     store::{StoreError, WriteError},
 };
 
@@ -44,6 +44,8 @@ pub(super) enum ProblemKind {
     ClockOff,
     Timeout,
     NotConverged,
+    /// A counter did not get as far in time.
+    NotReached,
     /// What the client is known to have written is not here yet.
     Behind,
     /// What would be needed to answer is forgotten.
@@ -125,6 +127,11 @@ impl ProblemKind {
                 StatusCode::GATEWAY_TIMEOUT,
                 "not-converged",
                 "Live members do not agree yet",
+            ),
+            Self::NotReached => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "not-reached",
+                "The counter did not get that far in time",
             ),
             Self::Behind => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -218,8 +225,9 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    /// Its status and its JSON.
+    pub(super) fn told(self) -> (StatusCode, Value) {
         let (status, slug, title) = self.kind.parts();
         tracing::debug!(%status, detail = self.detail, field = self.field, "a problem is answered");
         let mut body = json!({
@@ -234,6 +242,13 @@ impl IntoResponse for Problem {
         for (name, value) in self.more {
             body[name] = value;
         }
+        (status, body)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, body) = self.told();
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -257,6 +272,22 @@ impl From<InvalidValue> for Problem {
             InvalidValue::TooLarge => Self::too_large(error.to_string()).about("body"),
             InvalidValue::ContentType => Self::invalid("Content-Type", error.to_string()),
         }
+    }
+}
+
+impl From<InvalidTopic> for Problem {
+    fn from(error: InvalidTopic) -> Self {
+        Self::malformed("topic", error.to_string())
+    }
+}
+
+impl From<InvalidMessage> for Problem {
+    fn from(error: InvalidMessage) -> Self {
+        let field = match error {
+            InvalidMessage::Author => "author",
+            InvalidMessage::Body => "body",
+        };
+        Self::invalid(field, error.to_string())
     }
 }
 

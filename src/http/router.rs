@@ -9,9 +9,10 @@ use axum::{
 };
 
 use super::{
-    HttpState, bundle, changes, cluster, conflicts, contacts, counters, health, import, kv, merge,
+    HttpState, absorb, batch, bundle, changes, cluster, conflicts, contact_list, contacts,
+    counters, duplicates, health, import, kv, merge,
     problem::{Problem, ProblemKind},
-    tallies,
+    tallies, topic_settings, topics, watch,
 };
 
 /// The whole API.
@@ -22,8 +23,12 @@ pub fn router(state: HttpState) -> Router {
             get(kv::get).put(kv::put).delete(kv::delete),
         )
         .route("/v1/kv", get(kv::list))
-        .route("/v1/contacts", get(contacts::list).post(contacts::create))
+        .route(
+            "/v1/contacts",
+            get(contact_list::list).post(contacts::create),
+        )
         .route("/v1/contacts/import", post(import::import))
+        .route("/v1/contacts/duplicates", get(duplicates::list))
         .route(
             "/v1/contacts/{id}",
             get(contacts::get)
@@ -32,6 +37,7 @@ pub fn router(state: HttpState) -> Router {
                 .delete(contacts::delete),
         )
         .route("/v1/conflicts", get(conflicts::list_all))
+        .route("/v1/contacts/{id}/absorb/{other}", post(absorb::post))
         .route("/v1/contacts/{id}/conflicts", get(conflicts::list))
         .route(
             "/v1/contacts/{id}/conflicts/{conflict}/choose",
@@ -57,6 +63,22 @@ pub fn router(state: HttpState) -> Router {
             "/v1/counters/{name}/tallies/{writer}",
             get(tallies::get).put(tallies::put),
         )
+        .route("/v1/topics", get(topic_settings::list))
+        .route(
+            "/v1/topics/{topic}",
+            get(topic_settings::get).put(topic_settings::put),
+        )
+        .route(
+            "/v1/topics/{topic}/messages",
+            get(topics::list).post(topics::post),
+        )
+        .route(
+            "/v1/topics/{topic}/messages/{id}",
+            get(topics::get).delete(topics::delete),
+        )
+        .route("/v1/topics/{topic}/stream", get(watch::stream))
+        .route("/v1/watch", get(watch::watch))
+        .route("/v1/batch", post(batch::post))
         .route("/v1/changes", get(changes::get).post(changes::post))
         .route("/v1/merge", post(merge::post))
         .route("/v1/cluster", get(cluster::get))

@@ -8,7 +8,7 @@ use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 use axum::{
     Router,
     body::{Body, HttpBody},
-    http::{Request, Response},
+    http::{Method, Request, Response},
     response::IntoResponse,
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -26,6 +26,8 @@ use super::{
     HttpState,
     bundle::MAX_IMPORT_TIME,
     cluster::MAX_CONVERGENCE_WAIT,
+    cors::Cors,
+    counters::MAX_COUNTER_WAIT,
     paced::Paced,
     problem::{Problem, ProblemKind},
     room::{MAX_BODIES_BYTES, Rooms},
@@ -34,7 +36,7 @@ use super::{
 use crate::cluster::ClusterView;
 
 /// The most connections at once; others wait in the listener's backlog.
-pub const MAX_CONNECTIONS: usize = 8_192;
+pub const MAX_CONNECTIONS: usize = 16_384;
 /// How long the headers of a request, and so the pause between two requests, may take.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// The most bytes of request line and headers together; hyper allows 100 headers at most.
@@ -50,12 +52,15 @@ const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
 const CONVERGENCE: &str = "/v1/cluster/convergence";
 const BUNDLE: &str = "/v1/bundle";
+const COUNTERS: &str = "/v1/counters/";
 
 /// Serves the API until `shutdown` is ready, then takes no more connections, answers the requests under way
 /// and returns; those that take longer than ten seconds are cut off.
 pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Future<Output = ()>) {
     let request_timeout = state.limits.request_timeout;
     let cluster = state.cluster.clone();
+    let feed = state.feed.clone();
+    let cors = state.cors.clone();
     let router = router(state);
     let rooms = Rooms::new(MAX_BODIES_BYTES);
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -85,6 +90,7 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
             cluster: cluster.clone(),
             rooms: rooms.clone(),
             request_timeout,
+            cors: cors.clone(),
         };
         let connection = connection(stream, answering, closing.clone());
         let cut_off = cut_off.clone();
@@ -94,6 +100,7 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
         });
     }
     drop(listener);
+    feed.close();
     closing.cancel();
     tasks.close();
     if timeout(SHUTDOWN_GRACE, tasks.wait()).await.is_err() {
@@ -113,6 +120,7 @@ struct Answering {
     cluster: Arc<dyn ClusterView>,
     rooms: Rooms,
     request_timeout: Duration,
+    cors: Arc<Cors>,
 }
 
 async fn connection(stream: TcpStream, answering: Answering, closing: CancellationToken) {
@@ -129,7 +137,7 @@ async fn serve_connection<S, A, F>(
     closing: CancellationToken,
     taken_within: Duration,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     A: Fn(Request<Incoming>) -> F,
     F: Future<Output = Result<Response<Body>, Infallible>>,
 {
@@ -143,7 +151,8 @@ async fn serve_connection<S, A, F>(
         .serve_connection(
             TokioIo::new(Paced::new(stream, taken_within)),
             service_fn(answer),
-        );
+        )
+        .with_upgrades();
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -157,8 +166,25 @@ async fn serve_connection<S, A, F>(
     }
 }
 
-/// Answers one request in time. A write that is timed out may still happen.
+/// Answers one request, and lets the web page read the answer that may.
 async fn answer(
+    answering: Answering,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let cors = answering.cors.clone();
+    if let Some(response) = cors.preflight(request.method(), request.headers()) {
+        return Ok(response);
+    }
+    let allowed = cors.allowed(request.headers());
+    let mut answered = answer_in_time(answering, request).await;
+    if let Ok(response) = &mut answered {
+        cors.put(allowed, response.headers_mut());
+    }
+    answered
+}
+
+/// Answers one request in time. A write that is timed out may still happen.
+async fn answer_in_time(
     answering: Answering,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
@@ -167,6 +193,7 @@ async fn answer(
         cluster,
         rooms,
         request_timeout,
+        cors: _,
     } = answering;
     if !request.method().is_safe()
         && let Some(fault) = cluster.clock_fault()
@@ -177,6 +204,9 @@ async fn answer(
     let limit = match request.uri().path() {
         CONVERGENCE => request_timeout + MAX_CONVERGENCE_WAIT,
         BUNDLE => request_timeout + MAX_IMPORT_TIME,
+        path if path.starts_with(COUNTERS) && request.method() == Method::GET => {
+            request_timeout + MAX_COUNTER_WAIT
+        }
         _ => request_timeout,
     };
     // A bundle is never held in memory.

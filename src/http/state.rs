@@ -1,14 +1,22 @@
 //! What every handler is given.
 
-use std::{env, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use grapevine_crdt::HybridClock;
 use tokio::sync::Semaphore;
 
-use super::session::Waiting;
+use super::{cors::Cors, counters::MAX_WAITING_FOR_COUNTERS, feed::Feed, session::Waiting};
 use crate::{
     clock::{SystemClock, WallClock},
     cluster::ClusterView,
     config::NodeConfig,
+    model::Retention,
     store::Store,
 };
 
@@ -21,6 +29,20 @@ pub struct HttpLimits {
     pub request_timeout: Duration,
     /// How long a read waits for the writes that its token names.
     pub token_wait: Duration,
+    /// How much is kept of any topic.
+    pub retention: Retention,
+    /// How many may listen at once, to topics or to all changes.
+    pub max_listeners: usize,
+    /// How often those who listen hear something, whatever happens.
+    pub heartbeat: Duration,
+}
+
+impl Default for HttpLimits {
+    /// Those of a node that nobody has told otherwise.
+    fn default() -> Self {
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::from(&NodeConfig::new("", PathBuf::new(), nowhere, nowhere))
+    }
 }
 
 impl From<&NodeConfig> for HttpLimits {
@@ -29,6 +51,9 @@ impl From<&NodeConfig> for HttpLimits {
             max_body_bytes: config.max_body_bytes,
             request_timeout: Duration::from_millis(config.request_timeout_ms),
             token_wait: Duration::from_millis(config.token_wait_ms),
+            retention: config.topic_retention(),
+            max_listeners: config.max_listeners,
+            heartbeat: Duration::from_millis(config.heartbeat_ms),
         }
     }
 }
@@ -46,10 +71,20 @@ pub struct HttpState {
     pub(super) spool: PathBuf,
     /// One bundle is taken in at a time.
     pub(super) importing: Arc<Semaphore>,
+    /// One contact absorbs another at a time: of two that absorb each other, one must stay.
+    pub(super) absorbing: Arc<Semaphore>,
     /// The time of day.
     pub(super) clock: Arc<dyn WallClock>,
     /// The reads that wait for other nodes' writes.
     pub(super) waiting: Arc<Waiting>,
+    /// The times of the messages that are posted here.
+    pub(super) message_times: Arc<Mutex<HybridClock>>,
+    /// The reads that wait for counters.
+    pub(super) counting: Arc<Semaphore>,
+    /// Which web pages may ask.
+    pub(super) cors: Arc<Cors>,
+    /// What is told to those who listen.
+    pub(super) feed: Arc<Feed>,
 }
 
 impl HttpState {
@@ -62,9 +97,28 @@ impl HttpState {
             limits,
             spool: env::temp_dir(),
             importing: Arc::new(Semaphore::new(1)),
+            absorbing: Arc::new(Semaphore::new(1)),
             clock: Arc::new(SystemClock),
             waiting: Arc::default(),
+            message_times: Arc::default(),
+            counting: Arc::new(Semaphore::new(MAX_WAITING_FOR_COUNTERS)),
+            cors: Arc::default(),
+            feed: Arc::new(Feed::new(limits.max_listeners, limits.heartbeat)),
         }
+    }
+
+    /// Tells the time by `clock`.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn WallClock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Lets web pages of `origins` ask: each a scheme and a host as browsers tell them, or `*` for all.
+    #[must_use]
+    pub fn allowing(mut self, origins: Vec<String>) -> Self {
+        self.cors = Arc::new(Cors::new(origins));
+        self
     }
 
     /// Keeps bundles that come in in `directory` until they are whole, not where temporary files are kept.

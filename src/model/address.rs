@@ -4,6 +4,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::topic::topic_of;
+
 /// How many fixed slices the key space has.
 pub const PARTITIONS: usize = 256;
 
@@ -21,7 +23,7 @@ pub enum Collection {
     Counters = 2,
     /// Key-values.
     Kv = 3,
-    /// Messages, under `topic/UUID v7`.
+    /// Messages, under `topic/UUID v7`, with the settings of their topics.
     Topics = 4,
     /// The durable list of members; the system's own.
     Roster = 16,
@@ -89,13 +91,13 @@ impl PartitionId {
     ///
     /// The roster is in one partition, that of the empty key: what a replica writes to one partition is taken in
     /// in that order by everybody, so nobody sees that a life was struck before it sees the life that came after.
+    /// A topic is in one partition too, that of its name, so that its messages are read in one sweep.
     #[must_use]
     pub fn of(collection: Collection, key: &str) -> Self {
         let key = match collection {
             Collection::Roster => "",
-            Collection::Contacts | Collection::Counters | Collection::Kv | Collection::Topics => {
-                key
-            }
+            Collection::Topics => topic_of(key),
+            Collection::Contacts | Collection::Counters | Collection::Kv => key,
         };
         let mut hasher = blake3::Hasher::new();
         hasher.update(collection.name().as_bytes());

@@ -4,7 +4,7 @@
 //! Fields are [`FieldKey::Attribute`]s: the scalars under their own names, one attribute per phone
 //! (`phones/<id>`), e-mail (`emails/<id>`) and group (`groups/<name>`), and one per property of an imported
 //! card that has no field here (`vcard/<id>`). Bookkeeping is attributes too: `created`, `touched` (when an
-//! edit only deleted), `source` (which card was imported last) and `request` (which request made it).
+//! edit only deleted), `source` (which card was imported last), `request` (which request made it) and `absorbed/<id>`.
 //!
 //! It must not know how contacts are stored, sent or asked for.
 
@@ -28,6 +28,8 @@ pub(super) const CREATED: &str = "created";
 pub(super) const TOUCHED: &str = "touched";
 pub(super) const SOURCE: &str = "source";
 pub(super) const REQUEST: &str = "request";
+/// Attributes that name the contacts that were absorbed.
+pub(super) const ABSORBED_PREFIX: &str = "absorbed/";
 pub(super) const GROUP_PREFIX: &str = "groups/";
 
 /// Attributes that are ours and not the user's: they have no conflicts to show.
@@ -188,5 +190,5 @@ fn updated(entity: &Entity) -> Timestamp {
 
 /// Whether an attribute is ours and not the user's.
 pub(super) fn is_bookkeeping(attribute: &str) -> bool {
-    BOOKKEEPING.contains(&attribute)
+    BOOKKEEPING.contains(&attribute) || attribute.starts_with(ABSORBED_PREFIX)
 }

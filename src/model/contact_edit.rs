@@ -11,7 +11,8 @@ use grapevine_crdt::{Dot, Entity, FieldCell, FieldKey, LwwMap, Timestamp, Value,
 
 use super::{
     contact::{
-        CREATED, Contact, GROUP_PREFIX, REQUEST, SCALARS, SOURCE, TOUCHED, encode_time, request,
+        ABSORBED_PREFIX, CREATED, Contact, GROUP_PREFIX, REQUEST, SCALARS, SOURCE, TOUCHED,
+        encode_time, request,
     },
     contact_draft::ContactDraft,
     contact_element::{Element, Kind, place},
@@ -150,7 +151,7 @@ pub(super) fn diff(
     let map = LwwMap::new(entity);
     let visible = entity.is_visible();
     if visible {
-        keep(entity, &mut wanted, &[CREATED, TOUCHED]);
+        keep(entity, &mut wanted, &[CREATED, TOUCHED, ABSORBED_PREFIX]);
     } else {
         wanted.insert(CREATED.to_owned(), encode_time(stamp.time));
     }

@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(readings("Ada 0207946"), [vec!["207946", "ada"]]);
         assert_eq!(readings("O'Brien, Óscar"), [vec!["brien", "o", "oscar"]]);
         for nothing in ["", "  ", "+", "!? -"] {
-            assert_eq!(readings(nothing), [vec![""; 0]; 0], "{nothing}");
+            assert!(readings(nothing).is_empty(), "{nothing}");
         }
     }
 
@@ -126,9 +126,7 @@ mod tests {
             ContactQuery::read(&"x".repeat(1_025)),
             Err(InvalidQuery::TooLong)
         );
-        let many: String = (b'a'..b'a' + 17)
-            .map(|c| format!("{} ", char::from(c)))
-            .collect();
-        assert_eq!(ContactQuery::read(&many), Err(InvalidQuery::TooManyWords));
+        let many = "a b c d e f g h i j k l m n o p q";
+        assert_eq!(ContactQuery::read(many), Err(InvalidQuery::TooManyWords));
     }
 }

@@ -51,7 +51,9 @@ pub(super) fn words(folded: &str) -> impl Iterator<Item = &str> {
 
 /// The first `most` bytes of a text, and no half character.
 pub(super) fn cut(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
+    let fits = |end: &usize| text.is_char_boundary(*end);
+    let end = (0..=most.min(text.len())).rev().find(fits);
+    &text[..end.unwrap_or_default()]
 }
 
 /// Accents, and characters that only say how others are shown.

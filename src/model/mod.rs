@@ -1,11 +1,12 @@
 //! What the store holds, as types: collections, partitions, and what travels between replicas.
 //!
-//! `contact*`, `counter` and `kv` are typed views over [`grapevine_crdt::Entity`], `vcard*` reads contacts from
+//! `contact*`, `counter`, `kv`, `topic` and `message` are typed views over [`grapevine_crdt::Entity`], `vcard*` reads contacts from
 //! address book files; they know nothing of storage, the network or HTTP, and are told the time.
 
 mod address;
 mod changes_token;
 mod contact;
+mod contact_absorb;
 pub mod contact_conflict;
 #[cfg(test)]
 mod contact_conflict_laws;
@@ -24,8 +25,10 @@ mod floor;
 mod fold;
 mod instant;
 pub mod kv;
+mod message;
 mod offline_contact;
 mod offline_edit;
+mod outline;
 mod pages;
 mod partition;
 mod phone_digits;
@@ -33,6 +36,7 @@ mod rejoin;
 mod replication;
 mod session_token;
 mod token_text;
+mod topic;
 mod vcard;
 pub mod vcard_edit;
 mod vcard_lines;
@@ -41,6 +45,7 @@ mod vcard_property;
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
 pub use changes_token::{ChangesToken, MAX_CHANGES_TOKEN_BYTES, Pass, Resume};
 pub use contact::{Contact, Email, Phone};
+pub use contact_absorb::{MAX_ABSORBED, absorb, has_absorbed};
 pub use contact_conflict::{Conflict, Settlement, Version};
 pub use contact_draft::ContactDraft;
 pub use contact_edit::{Change, Creation, WriteStamp};
@@ -61,7 +66,12 @@ pub use contact_trim::{MAX_CONFLICT_AGE_MS, MAX_CONFLICTS_PER_FIELD, trim};
 pub use counter::{Counter, Direction, Tally};
 pub use floor::Floor;
 pub use instant::{read_instant, rfc3339};
-pub use offline_edit::{Fate, LostTo, OfflineEdit, kv_json};
+pub use message::{
+    InvalidMessage, MAX_AUTHOR_BYTES, MAX_MESSAGE_BYTES, Message, MessageDraft, MessageId,
+    PostedUnder,
+};
+pub use offline_edit::{Fate, LostTo, Meeting, OfflineEdit, kv_json};
+pub use outline::{HashedVector, InvalidOutline, MAX_LIKELY, MAX_RANGES, Outline, Table};
 pub use pages::{CellName, EntityState, ListingPage, StatePage};
 pub(crate) use partition::short_hash;
 pub use partition::{PartitionState, root_term, vector_term};
@@ -72,6 +82,7 @@ pub use replication::{
 };
 pub use session_token::{MAX_SESSION_TOKEN_BYTES, SessionToken};
 pub use token_text::InvalidToken;
+pub use topic::{InvalidTopic, MAX_TOPIC_BYTES, Retention, Topic, TopicEntity, read_topic_key};
 pub use vcard::{Card, CardFile, RejectedCard, RejectedProperty};
 pub use vcard_edit::Source;
 pub use vcard_lines::{MAX_CARD_BYTES, UnreadableFile};

@@ -1,7 +1,9 @@
 //! What an offline client does to a contact: single fields and elements, each by itself, so that what others did
 //! to the rest meanwhile stays.
 
-use grapevine_crdt::{Dot, Entity, FieldCell, FieldKey, OutsideEdit, Value as CellValue, Verdict};
+use grapevine_crdt::{
+    Cell, Dot, Entity, FieldCell, FieldKey, OutsideEdit, Value as CellValue, Verdict,
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -93,6 +95,9 @@ impl ContactPatch {
                 }),
             }
         }
+        if !cells.is_empty() && !entity.is_visible() {
+            bring_back(entity, &mut cells, dot);
+        }
         if !cells.is_empty() && !any_set {
             // Tombstones are collected; that the contact was edited must stay known.
             let touched = FieldKey::Attribute(TOUCHED.to_owned());
@@ -108,6 +113,34 @@ impl ContactPatch {
             (true, true) => Fate::Gone,
         };
         (cells, fate)
+    }
+}
+
+/// Writes the whole of a hidden contact anew, beside the `cells` of an edit that brings it back. The edit goes to a
+/// replica that knows of the removal, so others may have collected what is hidden: what the contact shows from
+/// now on must not depend on who holds it still.
+fn bring_back(entity: &Entity, cells: &mut Vec<FieldCell>, dot: Dot) {
+    for (key, field) in entity.fields() {
+        if key.attribute().is_none() || field.cells().all(|cell| cell.value == CellValue::Tombstone)
+        {
+            continue;
+        }
+        // Whoever removed the contact had seen these.
+        let seen = field.seen();
+        if let Some(written) = cells.iter_mut().find(|cell| cell.field == *key) {
+            written.cell.seen.merge(&seen);
+            continue;
+        }
+        let shown = field.shown();
+        cells.push(FieldCell {
+            field: key.clone(),
+            cell: Cell {
+                rank: shown.rank,
+                dot,
+                seen,
+                value: shown.value.clone(),
+            },
+        });
     }
 }
 

@@ -1,20 +1,27 @@
 //! The edits of an offline client: read from JSON, and decided against what is held when they are brought in.
 //!
-//! An edit has an id of the client's own. What it creates is named after it, and its mark stands in the times of
-//! what it writes, so that it is known again when it is brought a second time, through any node that has heard
-//! of the first.
+//! An edit has an id of the client's own. What it creates is named after it, what it counts is a slot named after
+//! it, and beside what it sets or deletes it leaves a *trace*: a tombstone of rank 0 in a field named after it. So it is
+//! known again when it is brought a second time, through any node that has heard of the first, whatever has become
+//! of what it wrote: two nodes whose clocks differ would rank it differently, and one that ranks it later would let
+//! it win over an edit that replaced it. Traces are tombstones, and collected like them; a client that has not seen
+//! what was collected is told that what it edits is gone.
+//!
+//! Its mark stands in the times of what it writes too: two nodes that had not heard of each other are known to
+//! have written the same.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use grapevine_crdt::{
-    Dot, FieldCell, FieldKey, OutsideEdit, RequestKey, Value as CellValue, Verdict, VersionVector,
+    CausalContext, Cell, Dot, Entity, FieldCell, FieldKey, OutsideEdit, Rank, RequestKey,
+    Timestamp, Value as CellValue, Verdict, VersionVector,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
-    Collection, ContactDraft, Counter, Creation, Direction, EntityId, WriteStamp, contact_edit,
-    contact_key,
+    Collection, ContactDraft, Counter, Creation, Direction, EntityId, Floor, WriteStamp,
+    contact_edit, contact_key,
     instant::{read_instant, rfc3339},
     kv::{self, DEFAULT_CONTENT_TYPE, KeyValue},
     offline_contact::{self, ContactPatch},
@@ -22,6 +29,9 @@ use super::{
 
 /// A value that won is told whole up to this many bytes.
 const MAX_WINNER_BYTES: usize = 4_096;
+
+/// Before the id of an edit in the name of its trace.
+const TRACE_PREFIX: &str = "edit/";
 
 /// What an edit does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +84,51 @@ pub enum Fate {
     Rejected(String),
 }
 
+/// What an edit meets at the replica to which it is brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Meeting<'a> {
+    /// What it is for, as it is held.
+    pub entity: &'a Entity,
+    /// What was collected of the partition.
+    pub floor: &'a Floor,
+    /// The write that brings it in.
+    pub dot: Dot,
+    /// The time of that write.
+    pub time: Timestamp,
+    /// What its client had taken in of the partition.
+    pub seen: &'a VersionVector,
+    /// When it was made, by the clock of this replica: see [`OfflineEdit::made_at`].
+    pub wanted: Timestamp,
+}
+
 impl OfflineEdit {
+    /// When it was made, by a clock that shows `now_ms` and `ahead_ms` less than the client's; never later than
+    /// that.
+    #[must_use]
+    pub fn made_at(&self, ahead_ms: i64, now_ms: u64) -> Timestamp {
+        let at_ms = self.at_ms.saturating_sub(ahead_ms);
+        let at_ms = u64::try_from(at_ms).unwrap_or(0);
+        Timestamp::from_unix_ms(at_ms.min(now_ms))
+    }
+
+    /// What becomes of it, and the cells of the write that brings it in.
+    #[must_use]
+    pub fn bring(&self, meeting: Meeting<'_>) -> (Vec<FieldCell>, Fate) {
+        if !meeting.seen.includes(&meeting.floor.vector) {
+            // Something was collected: whether the client knew what it edits is not known.
+            return (Vec::new(), Fate::Gone);
+        }
+        let outside = OutsideEdit {
+            entity: meeting.entity,
+            seen: meeting.seen,
+            floor: meeting.floor.rank,
+            wanted: meeting.wanted,
+            latest: meeting.time,
+            mark: self.mark(),
+        };
+        self.decide(&outside, &meeting.floor.vector, meeting.dot)
+    }
+
     /// Reads an edit; says what is wrong with it if it is none.
     pub fn from_json(json: &Value) -> Result<Self, String> {
         let object = json.as_object().ok_or("an edit is a JSON object")?;
@@ -112,10 +166,14 @@ impl OfflineEdit {
     }
 
     /// What stands in the times of what it writes.
-    #[must_use]
-    pub fn mark(&self) -> u16 {
+    fn mark(&self) -> u16 {
         let hash = blake3::hash(self.id.as_bytes());
         u16::from_be_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])
+    }
+
+    /// The name of the field that tells that it was brought.
+    fn trace(&self) -> String {
+        format!("{TRACE_PREFIX}{}", self.id.simple())
     }
 
     /// Under which slot it counts.
@@ -127,10 +185,9 @@ impl OfflineEdit {
     }
 
     /// What becomes of it by the write `dot`, and the cells of that write.
-    #[must_use]
     ///
     /// `collected` is the floor of the partition: what was collected under the same key must not come back.
-    pub fn decide(
+    fn decide(
         &self,
         outside: &OutsideEdit<'_>,
         collected: &VersionVector,
@@ -155,10 +212,23 @@ impl OfflineEdit {
                     }
                 }
             }
-            Action::Patch(patch) => patch.decide(outside, self.at_ms, dot),
+            Action::Patch(patch) => {
+                let trace = FieldKey::Attribute(self.trace());
+                traced(outside, trace, dot, || {
+                    patch.decide(outside, self.at_ms, dot)
+                })
+            }
             Action::Remove => offline_contact::remove(outside, dot),
-            Action::Put(encoded) => register(outside, CellValue::Bytes(encoded.clone()), dot),
-            Action::Delete => register(outside, CellValue::Tombstone, dot),
+            Action::Put(encoded) => {
+                let trace = FieldKey::Register(self.trace());
+                let value = CellValue::Bytes(encoded.clone());
+                traced(outside, trace, dot, || register(outside, value, dot))
+            }
+            Action::Delete => {
+                let trace = FieldKey::Register(self.trace());
+                let value = CellValue::Tombstone;
+                traced(outside, trace, dot, || register(outside, value, dot))
+            }
             Action::Count(direction, by) => {
                 let (entity, request) = (outside.entity, self.request_key());
                 match Counter::count_once(entity, *direction, *by, request, dot) {
@@ -169,6 +239,37 @@ impl OfflineEdit {
             }
         }
     }
+}
+
+/// What becomes of an edit that leaves a trace: nothing more if that is there.
+fn traced(
+    outside: &OutsideEdit<'_>,
+    trace: FieldKey,
+    dot: Dot,
+    decide: impl FnOnce() -> (Vec<FieldCell>, Fate),
+) -> (Vec<FieldCell>, Fate) {
+    if outside.entity.field(&trace).is_some() {
+        let removed = matches!(trace, FieldKey::Attribute(_)) && !outside.entity.is_visible();
+        let fate = if removed {
+            Fate::Gone
+        } else {
+            Fate::AlreadyThere
+        };
+        return (Vec::new(), fate);
+    }
+    let (mut cells, fate) = decide();
+    if !cells.is_empty() {
+        cells.push(FieldCell {
+            field: trace,
+            cell: Cell {
+                rank: Rank::default(),
+                dot,
+                seen: CausalContext::default(),
+                value: CellValue::Tombstone,
+            },
+        });
+    }
+    (cells, fate)
 }
 
 fn register(outside: &OutsideEdit<'_>, value: CellValue, dot: Dot) -> (Vec<FieldCell>, Fate) {
@@ -197,6 +298,9 @@ pub fn kv_json(value: &KeyValue<'_>, max_bytes: usize) -> Value {
         "size": value.bytes.len(),
         "updated_at": rfc3339(value.updated),
     });
+    if let Some(expires) = value.expires_ms {
+        json["expires_at"] = rfc3339(Timestamp::from_unix_ms(expires)).into();
+    }
     if value.bytes.len() <= max_bytes {
         match core::str::from_utf8(value.bytes) {
             Ok(text) => json["text"] = text.into(),
@@ -233,7 +337,7 @@ fn put(object: &Map<String, Value>) -> Result<Action, String> {
         None => DEFAULT_CONTENT_TYPE,
         Some(value) => value.as_str().ok_or("content_type is a text")?,
     };
-    let encoded = kv::encode(content_type, &bytes).map_err(|error| error.to_string())?;
+    let encoded = kv::encode(content_type, &bytes, None).map_err(|error| error.to_string())?;
     Ok(Action::Put(encoded))
 }
 

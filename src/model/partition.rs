@@ -25,6 +25,8 @@ pub struct PartitionState {
     pub steps: u64,
     /// What has been collected. No part of what is compared with a peer: each collects in its own time.
     pub floor: Arc<Floor>,
+    /// The wrapping sum of [`vector_term`] over the entries of the floor's vector.
+    pub floor_hash: u128,
     /// How many entities have a row in `garbage`: they hold something that may be collected some day.
     pub garbage: u64,
 }
@@ -51,14 +53,26 @@ impl PartitionState {
 
     /// Raises the vector to include `vector`, and the hash with it.
     pub fn join(&mut self, vector: &VersionVector) {
-        let ours = &self.vector;
-        self.vector_hash = vector
-            .raised_above(ours)
-            .fold(self.vector_hash, |hash, (replica, seq)| {
-                rehash(hash, replica, ours.get(replica), seq)
-            });
+        self.vector_hash = joined(self.vector_hash, &self.vector, vector);
         self.vector.join(vector);
     }
+
+    /// Raises the floor to include `by`, and the hash with it.
+    pub fn raise_floor(&mut self, by: &Floor) {
+        self.floor_hash = joined(self.floor_hash, &self.floor.vector, &by.vector);
+        let mut floor = Floor::clone(&self.floor);
+        floor.join(by);
+        self.floor = Arc::new(floor);
+    }
+}
+
+/// The hash of the least vector that includes `ours`, with this hash, and `theirs`.
+fn joined(hash: u128, ours: &VersionVector, theirs: &VersionVector) -> u128 {
+    theirs
+        .raised_above(ours)
+        .fold(hash, |hash, (replica, seq)| {
+            rehash(hash, replica, ours.get(replica), seq)
+        })
 }
 
 /// The hash of a vector of which the entry of `replica` goes from `before` to `after`.

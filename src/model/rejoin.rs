@@ -20,6 +20,9 @@ pub struct Rejoin {
     pub held: Vec<(EntityId, Vec<CellName>)>,
     /// Whether the peer's vector did not include our floor: then what only the peer has is written anew too.
     pub refresh_theirs: bool,
+    /// Whether it is for having been expelled: what the peer hides counts as collected, for others may have collected it
+    /// already. The step then brings the deletions of keys that the peer holds.
+    pub returning: bool,
     /// Under which names what stays is written anew. The writer fills it in before the step is journaled.
     pub issue: Option<Issue>,
 }
@@ -45,6 +48,7 @@ impl Rejoin {
             floor: Floor::default(),
             held: Vec::new(),
             refresh_theirs: false,
+            returning: false,
             issue: Some(issue),
         }
     }

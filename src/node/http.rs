@@ -6,6 +6,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::WallClock,
     cluster::ClusterView,
     config::NodeConfig,
     http::{HttpLimits, HttpState},
@@ -18,6 +19,7 @@ pub(super) struct Parts {
     pub(super) store: Store,
     pub(super) cluster: Arc<dyn ClusterView>,
     pub(super) config: NodeConfig,
+    pub(super) clock: Arc<dyn WallClock>,
     pub(super) stopping: CancellationToken,
 }
 
@@ -28,8 +30,12 @@ pub(super) async fn serve(parts: Parts) {
         store,
         cluster,
         config,
+        clock,
         stopping,
     } = parts;
-    let state = HttpState::new(store, cluster, HttpLimits::from(&config)).spooling_in(config.data);
+    let state = HttpState::new(store, cluster, HttpLimits::from(&config))
+        .with_clock(clock)
+        .allowing(config.cors_origins)
+        .spooling_in(config.data);
     crate::http::serve(listener, state, stopping.cancelled_owned()).await;
 }

@@ -17,10 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::absence::Absence;
 use crate::{
-    cluster::{Gossip, GossipPeer, Member, Roster, RosterError},
+    cluster::{Expulsion, Gossip, GossipPeer, Listed, MAX_EXPULSIONS, Member, Roster, RosterError},
     model::{PartitionId, Root},
     store::{Store, StoreError},
-    sync::driver::Driver,
+    sync::{
+        driver::{Driver, RosterRead},
+        engine::Expelled,
+    },
 };
 
 /// The least time between two readings of the roster, which is read when the root has changed.
@@ -33,9 +36,12 @@ const NAMESAKES_STRUCK_AFTER: Duration = Duration::from_secs(15);
 const MAX_ADDRESS_BYTES: usize = 256;
 
 /// Who there is, as read last.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     pub(super) roster: BTreeMap<ReplicaId, Member>,
+    /// The lives in it, those whose entries cannot be read among them.
+    pub(super) lives: BTreeSet<ReplicaId>,
+    pub(super) expulsions: Vec<Expulsion>,
     pub(super) gossip: Vec<GossipPeer>,
 }
 
@@ -97,10 +103,8 @@ impl Membership {
         let read_again = reading.as_ref().is_none_or(|reading| {
             reading.root != root && reading.at.elapsed() >= ROSTER_READ_PERIOD
         });
-        let mut known = Known {
-            roster: self.known.borrow().roster.clone(),
-            gossip: peers,
-        };
+        let mut known = Known::clone(&self.known.borrow());
+        known.gossip = peers;
         let mut read = VersionVector::default();
         if read_again {
             *reading = Some(Reading {
@@ -111,22 +115,27 @@ impl Membership {
             let state = self.store.snapshot();
             let roster = state.state().partition(PartitionId::of_roster());
             read.clone_from(&roster.vector);
-            known.roster = read_roster(&self.roster).await?;
+            known.take(read_roster(&self.roster).await?);
         }
         self.driver.set_addresses(self.addresses(&known));
         let known = Arc::new(known);
         self.known.send_replace(Arc::clone(&known));
         let alive = self.alive(&known).await;
         if read_again {
-            let members = known.roster.keys().copied().collect();
-            let alone = self.seeds.is_empty();
-            self.driver.set_roster(Arc::new(members), read, alone).await;
+            let roster = RosterRead {
+                members: Arc::new(known.lives.clone()),
+                expelled: Arc::new(expelled(&known.expulsions)),
+                read,
+                alone: self.seeds.is_empty(),
+            };
+            self.driver.set_roster(roster).await;
             if may_write {
                 self.tidy(&known, &alive, uptime).await?;
             }
         }
         if may_write {
             self.expel(&known, &alive, uptime).await?;
+            self.clear(&known).await?;
         }
         Ok(())
     }
@@ -174,8 +183,13 @@ impl Membership {
             let same_store = member.store_id == self.ourselves.store_id;
             let namesake = member.name == self.ourselves.name && uptime >= NAMESAKES_STRUCK_AFTER;
             if *replica != self.replica && (same_store || namesake) && !alive.contains(replica) {
-                tracing::info!(%replica, "an earlier life leaves the roster");
-                self.roster.strike(*replica).await?;
+                if same_store {
+                    tracing::info!(%replica, "an earlier life leaves the roster");
+                    self.roster.strike(*replica).await?;
+                } else {
+                    tracing::warn!(%replica, "a member of our name with another store leaves the roster");
+                    self.roster.expel(*replica).await?;
+                }
             }
         }
         Ok(())
@@ -188,27 +202,58 @@ impl Membership {
         alive: &BTreeSet<ReplicaId>,
         uptime: Duration,
     ) -> Result<(), RosterError> {
-        let others = known
-            .roster
-            .keys()
-            .filter(|member| **member != self.replica);
+        let others = known.lives.iter().filter(|member| **member != self.replica);
         self.absence.note(others, alive, uptime);
         for replica in self.absence.longer_than(self.max_offline, uptime) {
             let name = known.roster.get(&replica).map(|member| &member.name);
             tracing::warn!(%replica, name, "a member that was silent for too long leaves the roster");
-            self.roster.strike(replica).await?;
+            self.roster.expel(replica).await?;
+        }
+        Ok(())
+    }
+
+    /// Clears our own name once we have taken part anew, and the names of whom nobody expects any more.
+    async fn clear(&self, known: &Known) -> Result<(), RosterError> {
+        let returned = self.driver.returned();
+        let ours = |expulsion: &&Expulsion| {
+            expulsion.store == self.ourselves.store_id && returned.contains(&expulsion.by)
+        };
+        for expulsion in known.expulsions.iter().filter(ours) {
+            let by = expulsion.by;
+            tracing::info!(%by, "this node was expelled, and has taken part anew");
+            self.roster.clear(*expulsion).await?;
+        }
+        let too_many = known.expulsions.len().saturating_sub(MAX_EXPULSIONS);
+        for expulsion in known.expulsions.iter().take(too_many) {
+            self.roster.clear(*expulsion).await?;
         }
         Ok(())
     }
 }
 
+impl Known {
+    pub(super) fn take(&mut self, listed: Listed) {
+        self.lives = listed.lives();
+        self.expulsions = listed.expulsions;
+        self.roster = listed.members;
+    }
+}
+
+/// The stores that were expelled, each with those that expelled it.
+fn expelled(expulsions: &[Expulsion]) -> Expelled {
+    let mut stores = Expelled::new();
+    for expulsion in expulsions {
+        let by = stores.entry(expulsion.store).or_default();
+        by.insert(expulsion.by);
+    }
+    stores
+}
+
 /// Reads the roster without keeping a thread of the runtime waiting.
-pub(super) async fn read_roster(
-    roster: &Roster,
-) -> Result<BTreeMap<ReplicaId, Member>, RosterError> {
+pub(super) async fn read_roster(roster: &Roster) -> Result<Listed, RosterError> {
     let roster = roster.clone();
-    match spawn_blocking(move || roster.members()).await {
-        Ok(members) => Ok(members?.into_iter().collect()),
+    match spawn_blocking(move || roster.read()).await {
+        Ok(listed) => Ok(listed?),
         Err(_it_was_not_read) => Err(StoreError::Closed.into()),
     }
 }

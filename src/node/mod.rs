@@ -9,8 +9,10 @@
 mod absence;
 mod addresses;
 mod error;
+mod expiry;
 mod http;
 mod membership;
+mod retention;
 mod running;
 mod trimming;
 mod view;

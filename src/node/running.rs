@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -17,8 +17,10 @@ use super::{
     NodeError,
     absence::Absence,
     addresses::Addresses,
+    expiry::Expiry,
     http,
     membership::{Known, Membership, read_roster},
+    retention::Keeping,
     trimming::{Trimming, TrimmingTask},
     view::View,
 };
@@ -48,6 +50,8 @@ pub struct Node {
     membership_stopping: CancellationToken,
     membership: JoinHandle<()>,
     trimming: TrimmingTask,
+    keeping: TrimmingTask,
+    expiry: TrimmingTask,
 }
 
 impl Node {
@@ -122,6 +126,8 @@ impl Node {
         self.membership_stopping.cancel();
         let _panicked = self.membership.await;
         self.trimming.stop().await;
+        self.keeping.stop().await;
+        self.expiry.stop().await;
         self.driver.shutdown().await;
         self.gossip.shutdown().await;
         self.store.close().await;
@@ -199,7 +205,22 @@ impl Node {
             driver: driver.clone(),
             known,
         });
-        let trimming = Trimming::start(store.clone(), Arc::clone(&cluster), clock);
+        let trimming = Trimming::start(store.clone(), Arc::clone(&cluster), clock.clone());
+        let keeping = Keeping {
+            store: store.clone(),
+            cluster: Arc::clone(&cluster),
+            clock: clock.clone(),
+            most: config.topic_retention(),
+            counted: Mutex::default(),
+        }
+        .start();
+        let expiry = Expiry {
+            store: store.clone(),
+            cluster: Arc::clone(&cluster),
+            clock: clock.clone(),
+            max_clock_skew_ms: config.max_clock_skew_ms,
+        }
+        .start();
         let http_stopping = CancellationToken::new();
         let name = config.name.clone();
         let http = tokio::spawn(http::serve(http::Parts {
@@ -207,6 +228,7 @@ impl Node {
             store: store.clone(),
             cluster: Arc::clone(&cluster),
             config,
+            clock,
             stopping: http_stopping.clone(),
         }));
         tracing::info!(
@@ -229,6 +251,8 @@ impl Node {
             membership_stopping,
             membership,
             trimming,
+            keeping,
+            expiry,
         })
     }
 }
@@ -261,7 +285,7 @@ fn store_options(config: &NodeConfig) -> StoreOptions {
 /// Enters this life into the roster, and strikes those of the same store before it.
 async fn enter(roster: &Roster, member: &Member) -> Result<ReplicaId, NodeError> {
     let replica = roster.enter(member).await?;
-    for (earlier, entry) in read_roster(roster).await? {
+    for (earlier, entry) in read_roster(roster).await?.members {
         if entry.store_id == member.store_id && earlier != replica {
             roster.strike(earlier).await?;
         }

@@ -38,6 +38,11 @@ pub(super) struct TrimmingTask {
 }
 
 impl TrimmingTask {
+    /// A loop that runs until `stopping`.
+    pub(super) const fn new(stopping: CancellationToken, running: JoinHandle<()>) -> Self {
+        Self { stopping, running }
+    }
+
     /// Ends the loop, in the middle of a round if need be.
     pub(super) async fn stop(self) {
         self.stopping.cancel();
@@ -152,9 +157,9 @@ impl Trimming {
     }
 }
 
-/// Whether `ours` is the one among those `alive` that trims the contact `key` (rendezvous hashing): every node
+/// Whether `ours` is the one among those `alive` that trims `key`, a contact or a topic (rendezvous hashing): every node
 /// that knows of the same says the same, and when one goes, only its contacts change hands.
-fn is_chosen(ours: ReplicaId, alive: &[ReplicaId], key: &str) -> bool {
+pub(super) fn is_chosen(ours: ReplicaId, alive: &[ReplicaId], key: &str) -> bool {
     let weight = |replica: ReplicaId| {
         let mut bytes = replica.as_bytes().to_vec();
         bytes.extend_from_slice(key.as_bytes());
@@ -164,7 +169,7 @@ fn is_chosen(ours: ReplicaId, alive: &[ReplicaId], key: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Mutex;
 
     use grapevine_crdt::FieldCell;
@@ -202,7 +207,13 @@ mod tests {
 
     /// Says who lives.
     #[derive(Default)]
-    struct Alive(Mutex<Vec<ReplicaId>>);
+    pub(in crate::node) struct Alive(Mutex<Vec<ReplicaId>>);
+
+    impl Alive {
+        pub(in crate::node) fn set(&self, alive: Vec<ReplicaId>) {
+            *self.0.lock().expect("nobody panicked") = alive;
+        }
+    }
 
     #[async_trait::async_trait]
     impl ClusterView for Alive {

@@ -56,10 +56,11 @@ impl ClusterView for View {
     async fn members(&self) -> Vec<MemberStatus> {
         let cached = Arc::clone(&self.known.borrow());
         let known = match read_roster(&self.roster).await {
-            Ok(roster) => Known {
-                roster,
-                gossip: cached.gossip.clone(),
-            },
+            Ok(listed) => {
+                let mut known = Known::clone(&cached);
+                known.take(listed);
+                known
+            }
             Err(error) => {
                 tracing::warn!(%error, "the roster cannot be read");
                 return self.compose(&cached, &self.driver.peers().await);
@@ -83,6 +84,7 @@ impl ClusterView for View {
                 Blocked::Silent => BlockedWhy::Silent,
                 Blocked::Open => BlockedWhy::Open,
                 Blocked::Ahead => BlockedWhy::Ahead,
+                Blocked::Unwarned => BlockedWhy::Unwarned,
             },
             lasted: Duration::from_millis(blocker.blocked_ms),
         });
@@ -110,7 +112,7 @@ impl ClusterView for View {
     async fn forget(&self, replica: ReplicaId) -> Result<(), ForgetError> {
         let failed = |error: RosterError| ForgetError::Roster(error.to_string());
         let roster = read_roster(&self.roster).await.map_err(failed)?;
-        if !roster.contains_key(&replica) {
+        if !roster.lives().contains(&replica) {
             return Err(ForgetError::Unknown);
         }
         let members = self.members().await;
@@ -118,7 +120,7 @@ impl ClusterView for View {
         if members.iter().any(is_alive) {
             return Err(ForgetError::Alive);
         }
-        self.roster.strike(replica).await.map_err(failed)
+        self.roster.expel(replica).await.map_err(failed)
     }
 
     fn refused(&self) -> Vec<RefusedStatus> {

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use grapevine_crdt::{Dot, Timestamp};
 
 use super::{Rows, State, StoreError, Table, kernel, layout};
-use crate::model::{EntityId, PartitionId, index_rows};
+use crate::model::{EntityId, HashedVector, PartitionId, index_rows};
 
 /// What is wrong with a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,6 +240,14 @@ fn check_sums<R: Rows + ?Sized>(
     let held = state.partition(partition);
     if held.digest != sums.digest {
         find("the digest is not what the hashes of the entities add up to".to_owned());
+    }
+    for (what, vector, hash) in [
+        ("vector", &held.vector, held.vector_hash),
+        ("floor", &held.floor.vector, held.floor_hash),
+    ] {
+        if HashedVector::of(vector.clone()).hash() != hash {
+            find(format!("the hash of the {what} is not that of its entries"));
+        }
     }
     if held.unclaimed != sums.unclaimed {
         find(format!(

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::{
     PartitionState, State, StoreError, Table,
     alarm::{Alarm, FileNumber},
+    blocks::{REPLICAS_NAME, Replicas},
     layout,
     overlay::Generation,
 };
@@ -32,6 +33,7 @@ const VECTORS: Bytewise = TableDefinition::new("vectors_v1");
 const SETTLED: Bytewise = TableDefinition::new("settled_v1");
 const PARTITIONS: Bytewise = TableDefinition::new("partitions_v1");
 const FLOORS: Bytewise = TableDefinition::new("floors_v1");
+const REPLICAS: Bytewise = TableDefinition::new(REPLICAS_NAME);
 const META: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("meta_v1");
 /// Between them is every replica.
 const LEAST: ReplicaId = ReplicaId::from_bytes([0; 16]);
@@ -63,6 +65,8 @@ struct StoredIdentity {
 
 #[derive(Serialize, Deserialize)]
 struct StoredPartition {
+    vector_hash: u128,
+    floor_hash: u128,
     digest: u128,
     unclaimed: u64,
     steps: u64,
@@ -101,6 +105,7 @@ impl Data {
                     SETTLED.name(),
                     PARTITIONS.name(),
                     FLOORS.name(),
+                    REPLICAS.name(),
                     META.name(),
                 ]
                 .contains(&table.name());
@@ -121,7 +126,7 @@ impl Data {
                     .open_table(definition(table))
                     .map_err(StoreError::storage)?;
             }
-            for table in [VECTORS, SETTLED, PARTITIONS, FLOORS] {
+            for table in [VECTORS, SETTLED, PARTITIONS, FLOORS, REPLICAS] {
                 transaction.open_table(table).map_err(StoreError::storage)?;
             }
             let identity = StoredIdentity {
@@ -257,6 +262,10 @@ impl Data {
             .map(|_| PartitionState::default())
             .collect();
         let table = transaction
+            .open_table(REPLICAS)
+            .map_err(StoreError::storage)?;
+        let replicas = Replicas::read(&table)?;
+        let table = transaction
             .open_table(PARTITIONS)
             .map_err(StoreError::storage)?;
         for row in table.iter().map_err(StoreError::storage)? {
@@ -264,6 +273,9 @@ impl Data {
             let partition = parse_partition_key(PARTITIONS_NAME, key.value())?;
             let stored: StoredPartition = decode(PARTITIONS_NAME, value.value())?;
             let state = &mut partitions[partition.index()];
+            // Not hashed anew: that would take a start as long as there are lives. `verify` does it.
+            state.vector_hash = stored.vector_hash;
+            state.floor_hash = stored.floor_hash;
             state.digest = stored.digest;
             state.unclaimed = stored.unclaimed;
             state.steps = stored.steps;
@@ -275,7 +287,8 @@ impl Data {
         for row in table.iter().map_err(StoreError::storage)? {
             let (key, value) = row.map_err(StoreError::storage)?;
             let partition = parse_partition_key(FLOORS_NAME, key.value())?;
-            partitions[partition.index()].floor = Arc::new(decode(FLOORS_NAME, value.value())?);
+            partitions[partition.index()].floor =
+                Arc::new(replicas.decode_floor(FLOORS_NAME, value.value())?);
         }
         let table = transaction
             .open_table(SETTLED)
@@ -283,8 +296,8 @@ impl Data {
         for row in table.iter().map_err(StoreError::storage)? {
             let (key, value) = row.map_err(StoreError::storage)?;
             let partition = parse_partition_key(SETTLED_NAME, key.value())?;
-            let settled: VersionVector = decode(SETTLED_NAME, value.value())?;
-            partitions[partition.index()].join(&settled);
+            partitions[partition.index()].vector =
+                replicas.decode_vector(SETTLED_NAME, value.value())?;
         }
         let table = transaction
             .open_table(VECTORS)
@@ -293,7 +306,8 @@ impl Data {
             let (key, value) = row.map_err(StoreError::storage)?;
             let (partition, replica) = parse_vector_key(key.value())?;
             let seq: u64 = decode(VECTORS_NAME, value.value())?;
-            partitions[partition.index()].advance(replica, Seq::new(seq));
+            let vector = &mut partitions[partition.index()].vector;
+            vector.advance(replica, Seq::new(seq));
         }
         let mut state = State::default();
         for (partition, held) in PartitionId::all().zip(partitions) {
@@ -437,12 +451,18 @@ fn put_state(
     let mut floors = transaction
         .open_table(FLOORS)
         .map_err(StoreError::storage)?;
+    let mut replicas = transaction
+        .open_table(REPLICAS)
+        .map_err(StoreError::storage)?;
+    let mut numbers = None;
     for (id, state) in after.partitions() {
         let old = before.partition(id);
         if Arc::ptr_eq(old, state) {
             continue;
         }
         let stored = StoredPartition {
+            vector_hash: state.vector_hash,
+            floor_hash: state.floor_hash,
             digest: state.digest,
             unclaimed: state.unclaimed,
             steps: state.steps,
@@ -453,20 +473,40 @@ fn put_state(
             .insert([id.get()].as_slice(), bytes.as_slice())
             .map_err(StoreError::storage)?;
         if old.floor != state.floor {
-            let bytes = codec::encode_versioned(FORMAT, &*state.floor)?;
+            let bytes = numbers_in(&mut numbers, &replicas)?.encode_floor(&state.floor)?;
             floors
                 .insert([id.get()].as_slice(), bytes.as_slice())
                 .map_err(StoreError::storage)?;
         }
-        put_vector(&mut settled, &mut vectors, id, &old.vector, &state.vector)?;
+        if !state.vector.shares_settled(&old.vector) {
+            let block = state.vector.settled();
+            let bytes = numbers_in(&mut numbers, &replicas)?.encode_vector(&block)?;
+            settled
+                .insert([id.get()].as_slice(), bytes.as_slice())
+                .map_err(StoreError::storage)?;
+        }
+        put_recent(&mut vectors, id, &old.vector, &state.vector)?;
+    }
+    if let Some(numbers) = &numbers {
+        numbers.write(&mut replicas)?;
     }
     Ok(())
 }
 
-/// What settled is one row, written when it is another block; what is recent is a row for each replica, and goes
-/// when it settles. Together they are the vector, wherever an entry lives in memory.
-fn put_vector(
-    settled: &mut OpenForWrite<'_>,
+/// The numbers of the lives, read when the first is needed: few batches write a long vector.
+fn numbers_in<'a>(
+    numbers: &'a mut Option<Replicas>,
+    table: &OpenForWrite<'_>,
+) -> Result<&'a mut Replicas, StoreError> {
+    if numbers.is_none() {
+        *numbers = Some(Replicas::read(table)?);
+    }
+    Ok(numbers.get_or_insert_default())
+}
+
+/// What is recent is a row for each replica, and goes when it settles. With the settled block, which is written when
+/// it is another, that is the vector, wherever an entry lives in memory.
+fn put_recent(
     vectors: &mut OpenForWrite<'_>,
     id: PartitionId,
     before: &VersionVector,
@@ -475,10 +515,6 @@ fn put_vector(
     let block = after.settled();
     let is_new = !after.shares_settled(before);
     if is_new {
-        let bytes = codec::encode_versioned(FORMAT, &block)?;
-        settled
-            .insert([id.get()].as_slice(), bytes.as_slice())
-            .map_err(StoreError::storage)?;
         let (from, to) = (vector_key(id, LEAST), vector_key(id, GREATEST));
         vectors
             .retain_in(from.as_slice()..=to.as_slice(), |_, _| false)

@@ -9,9 +9,10 @@ use tokio::{
 };
 
 use super::{
-    Edit, Identity, Outcome, Snapshot, StoreError, StoreOptions, StoreStats,
+    BatchWriter, Commit, Edit, Identity, Outcome, Snapshot, StoreError, StoreOptions, StoreStats,
     alarm::Alarm,
     applier::Applier,
+    batch::Batch,
     disk::{Disk, FileSystem},
     publication::Publication,
     recovery::{Files, Opener, Recovered},
@@ -148,10 +149,31 @@ impl Store {
         F: FnOnce(Edit<'_>) -> Result<(Vec<FieldCell>, T), E> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let step = Box::new(LocalWrite::new(id, edit, reply));
+        self.queue(Box::new(LocalWrite::new(id, edit, reply)))
+            .await?;
+        answer.await.map_err(|_gone| StoreError::Closed)?
+    }
+
+    /// Makes several local writes that share one group commit, and waits until it is durable: all of them are
+    /// then, or none. `make` runs on the writer's thread and makes them one after another, each seeing those
+    /// before it; its answer comes back.
+    ///
+    /// As with [`Self::write`], it happens whether or not its future is dropped.
+    pub async fn write_batch<T, F>(&self, make: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut BatchWriter<'_, '_>) -> T + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.queue(Box::new(Batch::new(make, reply))).await?;
+        answer.await.map_err(|_gone| StoreError::Closed)?
+    }
+
+    /// Puts a local step into the writer's queue, as soon as there is room.
+    async fn queue(&self, step: Box<dyn Step>) -> Result<(), StoreError> {
         let place = match self.inner.queue.try_reserve() {
             Ok(place) => place,
-            Err(mpsc::error::TrySendError::Closed(())) => return Err(StoreError::Closed.into()),
+            Err(mpsc::error::TrySendError::Closed(())) => return Err(StoreError::Closed),
             Err(mpsc::error::TrySendError::Full(())) => {
                 timeout(self.inner.queue_wait, self.inner.queue.reserve())
                     .await
@@ -160,7 +182,7 @@ impl Store {
             }
         };
         place.send(Job::Step(step));
-        answer.await.map_err(|_gone| StoreError::Closed)?
+        Ok(())
     }
 
     /// Hands a peer's step to the writer, in the order of the calls; waits only for room in its queue. The
@@ -194,6 +216,14 @@ impl Store {
     #[must_use]
     pub fn subscribe(&self, capacity: usize) -> mpsc::Receiver<Arc<[CommitRecord]>> {
         self.inner.publication.subscribe(capacity)
+    }
+
+    /// Every commit from now on, local or not. At most `capacity` wait; who does not keep up is told no more, and
+    /// the channel closes. So it does when the files were opened again after a failure, for then something may be
+    /// there of which nobody was told.
+    #[must_use]
+    pub fn watch(&self, capacity: usize) -> mpsc::Receiver<Commit> {
+        self.inner.publication.watch(capacity)
     }
 
     /// The root after every commit, local or not.

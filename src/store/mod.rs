@@ -1,6 +1,6 @@
 //! The store: what a node holds, kept so that a crash loses nothing acknowledged.
 //!
-//! The *kernel* (`kernel`, `layout`, `delta`, `changes`, `whole`, `index`, `check`, `listing`, `clock_watch`) is pure: it decides what
+//! The *kernel* (`kernel`, `layout`, `delta`, `changes`, `whole`, `index`, `check`, `listing`, `within`, `clock_watch`) is pure: it decides what
 //! a write changes in rows,
 //! log, vectors and digests, over anything that can be read as [`Rows`]. The shell around it keeps the rows
 //! in redb (`writer`, `journal`, `overlay`, `applier`, `data`), publishes snapshots (`publication`, the only
@@ -14,9 +14,12 @@
 
 mod alarm;
 mod applier;
+mod batch;
+mod blocks;
 mod changes;
 mod check;
 mod clock_watch;
+mod commit;
 mod data;
 mod delta;
 mod disk;
@@ -39,12 +42,15 @@ mod stats;
 mod step;
 mod watched_clock;
 mod whole;
+mod within;
 mod writer;
 
 pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
+pub use batch::BatchWriter;
 pub use changes::{ChangesError, ChangesPage, covers_floors, read_changes};
 pub use check::{Finding, Scrubbed, check_partition, check_search, scrub};
 pub use clock_watch::{CLOCK_LEAP_MS, ClockWatch, LEAPS_COUNTED_FOR_MS, MAX_LEAPS};
+pub use commit::Commit;
 pub use delta::{DeltaBudget, read_delta, read_sound_delta};
 pub use error::StoreError;
 pub use handle::{Store, WriteError};
@@ -59,6 +65,7 @@ pub use snapshot::Snapshot;
 pub use state::State;
 pub use stats::StoreStats;
 pub use whole::{compare_listing, read_entities, read_listing, read_state};
+pub use within::{HeldRow, Range, list_groups, list_within};
 
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use grapevine_crdt::ReplicaId;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Changes, Snapshot, State,
+    Changes, Commit, Snapshot, State,
     data::{DataView, Mark},
     error::Fault,
     options::BatchLimits,
@@ -130,6 +130,7 @@ pub(super) struct Publication {
     limits: BatchLimits,
     replica: Mutex<Option<ReplicaId>>,
     subscribers: Mutex<Vec<mpsc::Sender<Arc<[CommitRecord]>>>>,
+    watchers: Mutex<Vec<mpsc::Sender<Commit>>>,
     root: watch::Sender<Root>,
     pub(super) counters: Counters,
 }
@@ -145,6 +146,7 @@ impl Publication {
             limits,
             replica: Mutex::new(None),
             subscribers: Mutex::new(Vec::new()),
+            watchers: Mutex::new(Vec::new()),
             counters: Counters::default(),
         }
     }
@@ -167,6 +169,8 @@ impl Publication {
         self.snapshot.store(held.snapshot());
         let root = held.state.root();
         drop(held);
+        // What a failed commit wrote all the same is there now, and was told to nobody.
+        self.watchers.lock().expect(NOT_POISONED).clear();
         self.root.send_replace(root);
     }
 
@@ -302,6 +306,20 @@ impl Publication {
             Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => true,
             Err(mpsc::error::TrySendError::Closed(_)) => false,
         });
+    }
+
+    /// Hears of every commit, of which at most `capacity` wait. Who does not keep up, or cannot be told of all, is
+    /// told no more: the channel closes.
+    pub(super) fn watch(&self, capacity: usize) -> mpsc::Receiver<Commit> {
+        let (sender, receiver) = mpsc::channel(capacity);
+        self.watchers.lock().expect(NOT_POISONED).push(sender);
+        receiver
+    }
+
+    /// Tells who watches of a commit; never waits for them.
+    pub(super) fn tell_watchers(&self, commit: &Commit) {
+        let mut watchers = self.watchers.lock().expect(NOT_POISONED);
+        watchers.retain(|watcher| watcher.try_send(commit.clone()).is_ok());
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

@@ -44,6 +44,12 @@ impl Snapshot {
         &self.state
     }
 
+    /// The number of the last group that it sees: of two snapshots of one open store the later has the greater.
+    #[must_use]
+    pub const fn group(&self) -> u64 {
+        self.group
+    }
+
     /// What is held of an entity, hidden or not; `None` if nothing is.
     pub fn entity(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
         read_entity(self, id)

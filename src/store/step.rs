@@ -4,16 +4,13 @@
 //! A step is decided on the writer's thread and answered only once the commit of its group is durable: it may
 //! have seen what the group wrote before it, and that must not be told before it is true.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use grapevine_crdt::{FieldCell, ReplicaId, Timestamp};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Edit, Outcome, Snapshot, StoreError, Workspace, handle::WriteError};
+use super::{Edit, Outcome, Snapshot, StoreError, Workspace, batch::decide, handle::WriteError};
 use crate::model::{Claim, EntityId, Op};
 
 /// The life under which local writes are made; its replica id is minted at the first.
@@ -116,25 +113,7 @@ where
         let Some(edit) = self.edit.take() else {
             return;
         };
-        let mut answer = None;
-        // An edit that panics has touched nothing but what it owns: the workspace is changed only with the
-        // cells it returns.
-        let result = workspace.write(&self.id, life.begin(), now, |context| {
-            match catch_unwind(AssertUnwindSafe(|| edit(context))) {
-                Ok(Ok((cells, value))) => {
-                    answer = Some(value);
-                    Ok(cells)
-                }
-                Ok(Err(error)) => Err(WriteError::Rejected(error)),
-                Err(_panic) => Err(WriteError::Store(StoreError::Panicked)),
-            }
-        });
-        self.decided = match (result, answer) {
-            (Ok(Ok(_dot)), Some(value)) => Ok(value),
-            (Ok(Ok(_dot)), None) => Err(WriteError::Store(StoreError::Closed)),
-            (Ok(Err(error)), _) => Err(error),
-            (Err(error), _) => Err(WriteError::Store(error)),
-        };
+        self.decided = decide(workspace, life, now, &self.id, edit);
     }
 
     fn is_local(&self) -> bool {

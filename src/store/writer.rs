@@ -20,8 +20,9 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::{
-    Group, StoreError, Workspace,
+    Commit, Group, StoreError, Workspace,
     applier::Applier,
+    commit,
     data::{Data, Mark},
     error::Fault,
     journal::{Journal, JournalRow},
@@ -31,7 +32,7 @@ use super::{
     step::{Life, Step},
     watched_clock::WatchedClock,
 };
-use crate::model::{Claim, CommitRecord, PartitionId, Root};
+use crate::model::{Claim, CommitRecord, EntityId, PartitionId, Root};
 
 /// The most steps of one group.
 const MAX_GROUP_STEPS: usize = 4_096;
@@ -98,6 +99,9 @@ struct Committed {
     /// For each of its steps whether it is a write of this node.
     local: Vec<bool>,
     root: Root,
+    /// The entities that it changed. Told apart even if nobody watches yet: who begins to while it is published must
+    /// hear of it.
+    ids: Vec<EntityId>,
 }
 
 impl Writer {
@@ -145,9 +149,7 @@ impl Writer {
         while let Some(mut step) = next.take() {
             let before = workspace.steps();
             step.decide(&mut workspace, &mut self.life, now);
-            if workspace.steps() > before {
-                local.push(step.is_local());
-            }
+            local.resize(local.len() + workspace.steps() - before, step.is_local());
             steps.push(step);
             if steps.len() < MAX_GROUP_STEPS && workspace.bytes() < MAX_GROUP_BYTES {
                 next = self.next_step();
@@ -223,13 +225,23 @@ impl Writer {
             clock: group.clock,
         };
         let root = changes.state.root();
+        let ids = commit::changed_ids(&changes);
         self.publication.publish(changes, mark);
         Counters::add(&self.publication.counters.commits, 1);
-        Ok(Committed { group, local, root })
+        Ok(Committed {
+            group,
+            local,
+            root,
+            ids,
+        })
     }
 
     /// Hands what was written locally to the subscribers, and the root to everyone.
     fn hand_on(&self, committed: Committed) {
+        self.publication.tell_watchers(&Commit {
+            ids: committed.ids.into(),
+            snapshot: self.publication.snapshot(),
+        });
         let records = records(committed.group, &committed.local);
         if !records.is_empty() {
             self.publication.hand_on(&records);

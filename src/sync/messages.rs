@@ -4,12 +4,13 @@
 //! [`codec`](crate::codec)-encoded [`Message`]. The first message of each side of a connection is
 //! [`Message::Hello`], and only the first.
 
-use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
+use grapevine_crdt::{Rank, ReplicaId, Timestamp};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::model::{
-    CommitRecord, Cursor, DeltaPage, EntityCells, EntityId, Floor, ListingPage, PartitionId,
-    PartitionSummary, Root, StatePage,
+    CommitRecord, Cursor, EntityCells, EntityId, EntityState, ListingPage, Outline, PartitionId,
+    PartitionSummary, Root, Table,
 };
 
 /// The version of this protocol; peers of another are refused.
@@ -29,6 +30,8 @@ pub struct PeerInfo {
     pub name: String,
     /// The life under which it writes.
     pub replica: ReplicaId,
+    /// Which store it is, through all its lives.
+    pub store: Uuid,
     /// Where it serves HTTP (`host:port`).
     pub http: String,
     /// Where it listens for peers (`host:port`).
@@ -37,6 +40,55 @@ pub struct PeerInfo {
     pub unix_ms: u64,
     /// Its hybrid logical clock.
     pub clock: Timestamp,
+}
+
+/// What an asker says of itself, so that the answer can be short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The hash of what it has collected of the partition.
+    pub floor: u128,
+    /// Whether it holds the vector of an earlier page of the same transfer.
+    pub seen: bool,
+    /// Whether it did not understand an answer: the next is to differ only from the vector asked with, and to tell
+    /// the floor whole.
+    pub whole: bool,
+}
+
+/// What the speaker has collected ([`Floor`](crate::model::Floor)), its vector in outline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldFloor {
+    /// The writes of which cells were collected, with those before them.
+    pub vector: Outline,
+    /// The greatest time among the collected cells.
+    pub rank: Rank,
+}
+
+/// A page of a delta ([`DeltaPage`](crate::model::DeltaPage)), its vectors in outline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldDelta {
+    /// Each with every cell that the base does not cover.
+    pub entities: Vec<EntityCells>,
+    /// The vector of the snapshot that this page was read from.
+    pub vector: Outline,
+    /// The content of the partition in that snapshot.
+    pub stamp: u64,
+    /// Where the next page starts; `None` if this was the last.
+    pub next: Option<Cursor>,
+    /// What the speaker has collected of the partition; only on the last page.
+    pub floor: Option<ToldFloor>,
+}
+
+/// A page of all that is held ([`StatePage`](crate::model::StatePage)), its vectors in outline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldState {
+    /// In the order of their keys in the store.
+    pub entities: Vec<EntityState>,
+    /// The vector of the snapshot that this page was read from.
+    pub vector: Outline,
+    /// What the speaker has collected of the partition.
+    pub floor: ToldFloor,
+    /// Behind which entity the next page starts; `None` if this was the last.
+    pub next: Option<EntityId>,
 }
 
 /// What peers say.
@@ -61,8 +113,8 @@ pub enum Message {
         /// One for each partition, in order.
         partitions: Vec<PartitionSummary>,
     },
-    /// Send me a page of what `base` does not cover. Answered by [`Self::Delta`] or [`Self::Behind`]. It also
-    /// tells what the speaker has: `vector`.
+    /// Send me a page of what `base` does not cover. Answered by [`Self::Delta`], [`Self::Behind`] or
+    /// [`Self::Unknown`]. It also tells what the speaker has: `vector`.
     Pull {
         /// Names the pull in its answers; the speaker's own.
         pull: u64,
@@ -71,7 +123,7 @@ pub enum Message {
         /// Of which partition.
         partition: PartitionId,
         /// The speaker's own vector.
-        vector: VersionVector,
+        vector: Outline,
         /// Whether the speaker held cells, when the pull began, that its vector does not cover and that no
         /// pull of its own is about to complete.
         open: bool,
@@ -81,9 +133,11 @@ pub enum Message {
         /// this pull since: whatever was collected, it can miss nothing of it.
         fresh: bool,
         /// What need not be sent.
-        base: VersionVector,
+        base: Outline,
         /// Behind which place of the log.
         cursor: Option<Cursor>,
+        /// How the answer may be told.
+        terms: Terms,
     },
     /// A page of a delta.
     Delta {
@@ -98,7 +152,7 @@ pub enum Message {
         /// Whether the speaker holds cells of the partition that its vector does not cover.
         unclaimed: bool,
         /// The page.
-        delta: DeltaPage,
+        delta: ToldDelta,
     },
     /// Your vector does not include what I have collected of the partition: no delta could tell you what is gone.
     Behind {
@@ -109,11 +163,11 @@ pub enum Message {
         /// Of which partition.
         partition: PartitionId,
         /// The speaker's own vector.
-        vector: VersionVector,
+        vector: Outline,
         /// What the speaker has collected.
-        floor: Floor,
+        floor: ToldFloor,
     },
-    /// Send me a page of all that you hold of the partition. Answered by [`Self::State`].
+    /// Send me a page of all that you hold of the partition. Answered by [`Self::State`] or [`Self::Unknown`].
     RejoinPull {
         /// Names the transfer in its answers; the speaker's own.
         pull: u64,
@@ -122,9 +176,24 @@ pub enum Message {
         /// Of which partition.
         partition: PartitionId,
         /// The speaker's own vector: of what it covers the dots are told, and not the cells.
-        vector: VersionVector,
+        vector: Outline,
         /// Behind which entity.
         cursor: Option<EntityId>,
+        /// How the answer may be told.
+        terms: Terms,
+    },
+    /// I cannot tell which vector you mean: no vector that I know has that hash. Ask again, beside what I hold.
+    Unknown {
+        /// The pull it answers.
+        pull: u64,
+        /// The page it answers.
+        page: u32,
+        /// Of which partition.
+        partition: PartitionId,
+        /// Whether the speaker holds cells of the partition that its vector does not cover.
+        unclaimed: bool,
+        /// What the speaker holds of the partition.
+        table: Table,
     },
     /// A page of all that is held.
     State {
@@ -137,7 +206,7 @@ pub enum Message {
         /// The clock of the speaker: no time in the page is above it.
         clock: Timestamp,
         /// The page.
-        state: StatePage,
+        state: ToldState,
     },
     /// Tell me a page of the visible entities of the partition. Answered by [`Self::Listing`].
     List {

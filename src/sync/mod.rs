@@ -8,4 +8,6 @@ pub mod engine;
 mod messages;
 pub mod transport;
 
-pub use messages::{MAX_FRAME_BYTES, Message, PROTOCOL_VERSION, PeerInfo};
+pub use messages::{
+    MAX_FRAME_BYTES, Message, PROTOCOL_VERSION, PeerInfo, Terms, ToldDelta, ToldFloor, ToldState,
+};

@@ -358,3 +358,42 @@ async fn a_sum_beyond_its_range_is_shown_exactly_and_moves_only_back() {
     let text = down.text().await.expect("text");
     assert_eq!(text, "{\"name\":\"sum\",\"value\":36893488147419103200}");
 }
+
+#[tokio::test]
+async fn a_read_waits_until_a_counter_gets_there() {
+    let server = TestServer::start().await;
+    let at = "/v1/counters/visits";
+    let there = server.get("/v1/counters/visits?at-least=0&wait=10s").await;
+    assert_eq!(expect(there, 200).await["value"], 0);
+    let waiting = server.request("GET", "/v1/counters/visits?at-least=3&wait=60s");
+    let waiting = tokio::spawn(send(waiting));
+    for _ in 0..3 {
+        assert!(!waiting.is_finished());
+        count(&server, "/v1/counters/visits/increment", &json!({})).await;
+    }
+    let reached = waiting.await.expect("no panic");
+    assert!(reached.headers().contains_key("etag"));
+    assert_eq!(
+        expect(reached, 200).await,
+        json!({"name": "visits", "value": 3})
+    );
+    let late = server.get("/v1/counters/visits?at-least=4&wait=1ms").await;
+    let problem = expect_problem(late, 504, Some("at-least")).await;
+    assert_eq!(problem["value"], 3);
+    expect_problem(
+        server.get("/v1/counters/visits?at-least=4").await,
+        504,
+        Some("at-least"),
+    )
+    .await;
+    for (query, field) in [
+        ("at-least=x", "at-least"),
+        ("at-least=1&wait=61s", "wait"),
+        ("wait=1s", "wait"),
+    ] {
+        let refused = server.get(&format!("{at}?{query}")).await;
+        expect_problem(refused, 400, Some(field)).await;
+    }
+    let listed = expect(server.get("/v1/counters?prefix=vis").await, 200).await;
+    assert_eq!(listed["items"].as_array().expect("items").len(), 1);
+}

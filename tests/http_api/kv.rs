@@ -93,8 +93,8 @@ async fn keys_out_of_bounds_are_refused() {
         send(server.request("PUT", &longest)).await.status(),
         NO_CONTENT
     );
-    let unknown = send(server.request("PUT", "/v1/kv/a?ttl=5")).await;
-    expect_problem(unknown, 400, Some("ttl")).await;
+    let unknown = send(server.request("PUT", "/v1/kv/a?tll=5")).await;
+    expect_problem(unknown, 400, Some("tll")).await;
 }
 
 #[tokio::test]

@@ -5,13 +5,13 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use grapevine::{
-    clock::SystemClock,
+    clock::{SystemClock, WallClock},
     cluster::{ClusterView, ForgetError, Health, MemberStatus, NodeStatus},
     http::{HttpLimits, HttpState, serve},
     model::Root,
@@ -25,7 +25,26 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 pub(crate) const MAX_BODY_BYTES: usize = 256 * 1_024;
 pub(crate) const TOKEN_WAIT: Duration = Duration::from_millis(200);
 
+/// The time of day, and what a test adds to it.
+#[derive(Default)]
+pub(crate) struct ShiftedClock(AtomicU64);
+
+impl ShiftedClock {
+    pub(crate) fn go_on(&self, by: Duration) {
+        let ms = u64::try_from(by.as_millis()).expect("tests do not take that long");
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl WallClock for ShiftedClock {
+    fn unix_ms(&self) -> u64 {
+        SystemClock.unix_ms() + self.0.load(Ordering::SeqCst)
+    }
+}
+
 pub(crate) struct TestServer {
+    /// By which HTTP tells the time, and not the store.
+    pub(crate) clock: Arc<ShiftedClock>,
     pub(crate) address: SocketAddr,
     pub(crate) store: Store,
     pub(crate) cluster: Arc<FakeCluster>,
@@ -48,6 +67,13 @@ impl TestServer {
         request_timeout: Duration,
         tune: impl FnOnce(&mut StoreOptions),
     ) -> Self {
+        Self::start_limited(tune, |limits| limits.request_timeout = request_timeout).await
+    }
+
+    pub(crate) async fn start_limited(
+        tune: impl FnOnce(&mut StoreOptions),
+        limit: impl FnOnce(&mut HttpLimits),
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let mut options = StoreOptions::new(directory.path());
         tune(&mut options);
@@ -55,17 +81,22 @@ impl TestServer {
         let cluster = Arc::new(FakeCluster::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
-        let limits = HttpLimits {
+        let mut limits = HttpLimits {
             max_body_bytes: MAX_BODY_BYTES,
-            request_timeout,
             token_wait: TOKEN_WAIT,
+            ..HttpLimits::default()
         };
-        let state = HttpState::new(store.clone(), cluster.clone(), limits);
+        limit(&mut limits);
+        let clock = Arc::new(ShiftedClock::default());
+        let state = HttpState::new(store.clone(), cluster.clone(), limits)
+            .with_clock(clock.clone())
+            .allowing(vec!["https://a.example".to_owned()]);
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(serve(listener, state, async {
             let _dropped = stopped.await;
         }));
         Self {
+            clock,
             address,
             store,
             cluster,

@@ -142,6 +142,7 @@ impl Island {
             max_body_bytes: 8 * 1024 * 1024,
             request_timeout: Duration::from_secs(30),
             token_wait: TOKEN_WAIT,
+            ..HttpLimits::default()
         };
         let cluster = Arc::new(Neighbours {
             store: store.clone(),

@@ -43,6 +43,7 @@ impl Stranger {
             version: PROTOCOL_VERSION,
             name: name.to_owned(),
             replica: replica(number),
+            store: uuid::Uuid::nil(),
             // Nobody listens there.
             http: "127.0.0.1:1".to_owned(),
             peer: "127.0.0.1:1".to_owned(),

@@ -8,6 +8,7 @@ use grapevine::{
 use crate::{
     client::Change,
     directed::{neighbours, world},
+    fault::Fault,
     world::{Happening, World},
 };
 
@@ -78,6 +79,136 @@ fn who_was_away_for_long_brings_back_what_was_deleted_or_loses_its_edit() {
     let (mut world, written) = away_for_long();
     world.reunite();
     world.read_rosters();
+    world.converge();
+    assert_kept_and_not_back(&world, &written);
+}
+
+/// What the nodes of [`away_from_one`] wrote about.
+struct Apart {
+    /// Removed while node 2 was away, and edited by it.
+    contact: EntityId,
+    /// Deleted while node 2 was away, and put by it before that.
+    key: EntityId,
+    /// Of one field a node deleted the value while node 2 wrote another before that.
+    field: EntityId,
+    /// Removed, and left alone by node 2.
+    gone: EntityId,
+}
+
+/// Node 2 was away; of the others node 0 has collected what was deleted, and node 1 has not. Node 2 then meets `first`
+/// alone, and everybody after that.
+fn away_from_one(fault: Option<Fault>, first: usize, restarts: bool) -> (World, Apart) {
+    let mut world = world(3, fault);
+    world.gather();
+    let mut contacts = neighbours(Collection::Contacts, 3);
+    let key = neighbours(Collection::Kv, 1).remove(0);
+    for id in &contacts {
+        world.write_durably(0, id, Change::Set("name", 1));
+    }
+    world.write_durably(0, &contacts[1], Change::Set("note", 1));
+    world.write_durably(0, &key, Change::Put(1));
+    world.agree();
+    world.cut_off(&[2]);
+    world.write_durably(2, &contacts[0], Change::Set("note", 7));
+    world.write_durably(2, &contacts[1], Change::Set("note", 7));
+    world.write_durably(2, &key, Change::Put(7));
+    world.now_ms += 1_000;
+    world.write_durably(1, &contacts[0], Change::Remove);
+    world.write_durably(1, &contacts[1], Change::Unset("note"));
+    world.write_durably(1, &contacts[2], Change::Remove);
+    world.write_durably(1, &key, Change::Delete);
+    world.expel_for_long(0, &[2]);
+    world.collect_at(0);
+    let apart = Apart {
+        gone: contacts.remove(2),
+        field: contacts.remove(1),
+        contact: contacts.remove(0),
+        key,
+    };
+    for id in [&apart.contact, &apart.key, &apart.gone] {
+        assert_eq!((world.holds(0, id), world.holds(1, id)), (false, true));
+    }
+    if restarts {
+        let life = world.nodes[2].life;
+        world.crash(2);
+        for other in 0..2 {
+            world.disconnect(other, life);
+        }
+        world.restart(2);
+    }
+    world.disconnect_both(0, 1);
+    world.network.join();
+    for _ in 0..4 {
+        world.connect(first, 2);
+        world.agree();
+        world.read_rosters();
+        world.tick(2_000);
+    }
+    world.reunite();
+    (world, apart)
+}
+
+fn assert_alone_and_not_back(world: &mut World, apart: &Apart) {
+    let repairs = world.repairs;
+    world.converge();
+    assert_eq!((repairs, world.repairs), (0, 0), "no repair was needed");
+    assert!(world.all_show(&apart.contact, &[("note", 7)]));
+    assert!(world.all_show(&apart.key, &[("value", 7)]));
+    assert!(world.all_show(&apart.field, &[("name", 1), ("note", 7)]));
+    assert!(world.all_show(&apart.gone, &[]));
+    for number in 0..3 {
+        assert!(
+            world.nodes[number].returned.is_empty(),
+            "it is a member again"
+        );
+        assert!(!world.is_expelled(number, world.nodes[2].life));
+    }
+}
+
+#[test]
+fn who_was_expelled_meets_one_that_has_not_collected_and_brings_back_what_was_deleted() {
+    for restarts in [false, true] {
+        let (mut world, apart) = away_from_one(None, 1, restarts);
+        assert_alone_and_not_back(&mut world, &apart);
+    }
+}
+
+#[test]
+fn who_was_expelled_ends_otherwise_if_it_meets_one_that_has_collected() {
+    for restarts in [false, true] {
+        let (mut world, apart) = away_from_one(None, 0, restarts);
+        assert_alone_and_not_back(&mut world, &apart);
+    }
+}
+
+#[test]
+fn without_rejoining_whoever_was_expelled_nodes_differ_under_equal_vectors() {
+    let (world, _) = away_from_one(Some(Fault::ReturnsAsAnybody), 1, false);
+    assert!(world.repairs > 0, "no harm");
+}
+
+#[test]
+fn who_crashes_on_its_way_back_forgets_that_it_was_expelled() {
+    let (mut world, written) = away_for_long();
+    world.network.join();
+    world.disconnect_both(0, 1);
+    world.connect(1, 2);
+    world.agree();
+    let page = |what: &Happening| matches!(what, Happening::Arrives(packet) if matches!(packet.message, Message::State { .. }));
+    for _ in 0..4 {
+        world.keep_roster(2);
+        world.sync(2);
+        world.agree_but(page);
+    }
+    let under_way = world.take_packets(|packet| matches!(packet.message, Message::State { .. }));
+    assert!(!under_way.is_empty(), "it is on its way back");
+    let life = world.nodes[2].life;
+    world.crash(2);
+    for other in 0..2 {
+        world.disconnect(other, life);
+    }
+    world.restart(2);
+    world.reunite();
     world.converge();
     assert_kept_and_not_back(&world, &written);
 }

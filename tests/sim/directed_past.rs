@@ -1,11 +1,14 @@
 //! Directed schedules of stores that are older than what their node has told: old copies, copies of others, machines
 //! put back to a snapshot.
 
-use grapevine::model::Collection;
+use grapevine::model::{Collection, EntityId};
 
 use crate::{
     client::Change,
     directed::{neighbours, world},
+    fault::Fault,
+    invariants::Invariant,
+    world::World,
 };
 
 #[test]
@@ -88,7 +91,7 @@ fn a_machine_put_back_to_a_snapshot_counts_over_what_it_counted() {
     let counter = neighbours(Collection::Counters, 1).remove(0);
     world.write_durably(2, &counter, Change::Increment(3));
     world.agree();
-    let snapshot = world.nodes[2].disk.clone();
+    let snapshot = world.snapshot(2);
     world.write_durably(2, &counter, Change::Increment(4));
     world.agree();
     let life = world.nodes[2].life;
@@ -102,4 +105,49 @@ fn a_machine_put_back_to_a_snapshot_counts_over_what_it_counted() {
     for number in 0..3 {
         assert_eq!(world.value(number, &counter), 15);
     }
+}
+
+/// Node 2 counted and wrote after the snapshot, is put back to it a minute later, and writes before it hears of anybody.
+fn writes_at_once(fault: Option<Fault>) -> (World, [EntityId; 3]) {
+    let mut world = world(3, fault);
+    world.gather();
+    let counter = neighbours(Collection::Counters, 1).remove(0);
+    let mut contacts = neighbours(Collection::Contacts, 2);
+    let (before, after) = (contacts.remove(0), contacts.remove(0));
+    world.write_durably(2, &counter, Change::Increment(3));
+    world.agree();
+    let snapshot = world.snapshot(2);
+    world.write_durably(2, &counter, Change::Increment(4));
+    world.write_durably(2, &before, Change::Set("name", 1));
+    world.agree();
+    world.now_ms += 60_000;
+    world.roll_back(2, snapshot);
+    world.write_durably(2, &counter, Change::Increment(8));
+    world.write_durably(2, &after, Change::Set("name", 2));
+    (world, [counter, before, after])
+}
+
+#[test]
+fn a_machine_put_back_to_a_snapshot_gives_names_twice_before_it_hears_of_anybody() {
+    let (mut world, [counter, before, after]) = writes_at_once(None);
+    world.reunite();
+    world.read_rosters();
+    world.converge();
+    for number in 0..3 {
+        assert_eq!(world.value(number, &counter), 15);
+    }
+    assert!(world.all_show(&before, &[("name", 1)]));
+    assert!(world.all_show(&after, &[("name", 2)]));
+    assert_eq!(world.repairs, 0, "no repair was needed");
+}
+
+#[test]
+fn without_a_new_life_after_a_leap_names_are_given_twice() {
+    let (world, _) = writes_at_once(Some(Fault::IgnoresLeaps));
+    let life = world.nodes[2].life;
+    let twice = world
+        .violations
+        .iter()
+        .any(|(of, _)| *of == Invariant::Dots);
+    assert!(twice, "no name of {life} was given twice");
 }

@@ -32,14 +32,26 @@ pub(crate) enum Fault {
     PullsBelowTheFloor,
     /// Pushes are taken from whoever lacks what was collected.
     PushesBelowTheFloor,
+    /// Who was expelled takes part as anybody.
+    ReturnsAsAnybody,
     /// A rejoin keeps what the other side dropped.
     RejoinsWithoutDropping,
     /// A rejoin writes nothing anew.
     RejoinsWithoutIssuing,
     /// A rejoin writes anew under the times of before.
     IssuesWithoutFreshTimes,
+    /// A machine that was put back writes on under its life although the time of day leapt.
+    IgnoresLeaps,
     /// Who makes an entity of which it holds nothing does not say what was collected.
     MakesWithoutClearing,
+    /// A request with a key is counted each time it comes.
+    CountsRetries,
+    /// A reset forgets a little of what it has not seen.
+    ForgetsTooMuch,
+    /// An edit says that it has seen what its writer has not.
+    ClaimsToHaveSeen,
+    /// Edits from outside are ranked by when they arrive.
+    RanksByArrival,
 }
 
 impl Fault {
@@ -51,6 +63,7 @@ impl Fault {
             replaces_reports: fault != Some(Self::JoinsReports),
             checks_floor_of_pulls: fault != Some(Self::PullsBelowTheFloor),
             checks_floor_of_pushes: fault != Some(Self::PushesBelowTheFloor),
+            rejoins_expelled: fault != Some(Self::ReturnsAsAnybody),
         }
     }
 }

@@ -7,8 +7,9 @@ use grapevine::{
     store::State,
 };
 use grapevine_crdt::{Dot, FieldCell, ReplicaId, Timestamp, VersionVector};
+use uuid::Uuid;
 
-use crate::client::{Change, Sums};
+use crate::{client::Made, counts::Counts, seen::Seen};
 
 /// The writes to one partition.
 #[derive(Debug, Default)]
@@ -24,7 +25,13 @@ pub(crate) struct Writes {
 pub(crate) struct History {
     pub(crate) partitions: BTreeMap<PartitionId, Writes>,
     pub(crate) acknowledged: BTreeSet<(PartitionId, Dot)>,
-    pub(crate) sums: Sums,
+    pub(crate) counts: Counts,
+    /// The writes that brought in each edit from outside.
+    pub(crate) brought: BTreeMap<Uuid, Vec<Dot>>,
+    /// The names given to edits from outside, whether they became durable or not.
+    pub(crate) outside: BTreeSet<(PartitionId, Dot)>,
+    /// What the writer of each write had seen.
+    pub(crate) seen: BTreeMap<(PartitionId, Dot), Seen>,
     /// Per node the greatest time it gave to a write, in all its lives.
     pub(crate) times: BTreeMap<usize, Timestamp>,
     /// Writes that were on no disk any more when a node lost a part of its past.
@@ -63,6 +70,9 @@ impl History {
         context: &VersionVector,
     ) {
         let dot = cell.cell.dot;
+        // Nobody thought of it: it has seen what it says.
+        let seen = self.seen.entry((partition, dot)).or_default();
+        seen.tell(cell.cell.seen.iter());
         let writes = self.partitions.entry(partition).or_default();
         writes.dots.insert(dot, id.clone());
         writes.vector.advance(dot.replica, dot.seq);
@@ -123,11 +133,38 @@ impl History {
         }
     }
 
-    pub(crate) fn count(&mut self, changes: &[(EntityId, Change)]) {
-        for (id, change) in changes {
-            self.sums.add(id, change);
+    /// Remembers what was asked for, and what whoever did it had seen.
+    pub(crate) fn remember_made(&mut self, made: &[Made]) {
+        for Made {
+            id,
+            count,
+            outside,
+            dot,
+            seen,
+        } in made
+        {
+            if let Some(edit) = outside {
+                self.brought.entry(*edit).or_default().push(*dot);
+            }
+            self.seen.insert((id.partition(), *dot), seen.clone());
+            if let Some(count) = count {
+                self.counts.add(id, *dot, count.clone(), seen.clone());
+            }
         }
     }
+}
+
+/// The writes whose cells of the same field have seen `cell`, and so replace it. What one has seen need not include
+/// what a collected one had seen before it, so merging them all does not tell.
+pub(crate) fn seen_by<'a>(
+    written: &'a BTreeMap<Dot, Vec<FieldCell>>,
+    cell: &'a FieldCell,
+) -> impl Iterator<Item = Dot> + 'a {
+    let dot = cell.cell.dot;
+    let cells = written.values().flatten();
+    cells
+        .filter(move |by| by.field == cell.field && by.cell.seen.covers(dot))
+        .map(|by| by.cell.dot)
 }
 
 /// Whether the step is a write of this life.

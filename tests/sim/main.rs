@@ -8,9 +8,12 @@
 //! each file proves that its check bites.
 
 mod client;
+mod conflicts;
+mod counts;
 mod directed;
 mod directed_absence;
 mod directed_collection;
+mod directed_outsider;
 mod directed_past;
 mod fault;
 mod held;
@@ -20,9 +23,11 @@ mod nemesis;
 mod network;
 mod node;
 mod oracle;
+mod outsider;
 mod random;
 mod roster;
 mod rules;
+mod seen;
 mod settings;
 mod stage;
 mod world;

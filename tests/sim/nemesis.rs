@@ -2,7 +2,6 @@
 //! nodes go back to an old copy of their disk, start from a copy of another's, or are struck from the roster
 //! while they are away.
 
-use grapevine::sync::engine::Engine;
 use rand::RngExt;
 
 use crate::{
@@ -115,7 +114,6 @@ impl World {
         if !self.turmoil {
             return;
         }
-        self.disturbed = true;
         for number in 0..self.nodes.len() {
             let apart = !self.network.reach(number, victim);
             if number != victim && apart && self.rng.random_bool(0.3) {
@@ -153,7 +151,7 @@ impl World {
             return;
         }
         let life = self.mint(number);
-        let engine = Engine::new(self.settings.engine.clone());
+        let engine = self.engine(self.nodes[number].store);
         let before = self.nodes[number].state.clone();
         self.nodes[number].restart(life, engine, self.fault);
         self.check(&Observed::Restarted {

@@ -9,7 +9,10 @@ use grapevine::sync::{
 use grapevine_crdt::ReplicaId;
 use rand::RngExt;
 
-use crate::world::{Happening, World};
+use crate::{
+    roster::store_id,
+    world::{Happening, World},
+};
 
 const DIAL_PERIOD_MS: u64 = 100;
 const GOSSIP_PERIOD_MS: u64 = 60;
@@ -160,6 +163,7 @@ impl World {
             cluster: "simulated".to_owned(),
             name: format!("node-{number}"),
             replica: node.life,
+            store: store_id(node.store),
             http: String::new(),
             peer: String::new(),
             unix_ms: self.wall_ms(number),

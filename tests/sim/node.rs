@@ -1,19 +1,30 @@
 //! A simulated node: the real engine and the real kernel, a writer with group commit, and a disk that keeps
 //! only what was synced.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    convert::Infallible,
+};
 
 use grapevine::{
     model::{
-        Claim, CommitRecord, EntityId, Issue, Op, Outcome, PartitionId, PartitionState,
+        Claim, CommitRecord, EntityId, Fate, Issue, Op, Outcome, PartitionId, PartitionState,
         PartitionSummary, Rejoin, Root,
     },
-    store::{Changes, Group, MemoryRows, State, StoreError, Table, Workspace, indexed},
+    store::{Changes, ClockWatch, Group, MemoryRows, State, StoreError, Table, Workspace, indexed},
     sync::engine::{Engine, Ticket, View},
 };
 use grapevine_crdt::{Dot, ReplicaId, Timestamp, VersionVector};
+use uuid::Uuid;
 
-use crate::{client::Change, fault::Fault, history::is_local, roster::entry_id};
+use crate::{
+    client::{Change, Made},
+    fault::Fault,
+    history::is_local,
+    outsider::{Bringing, Brought},
+    roster::entry_id,
+    seen::Seen,
+};
 
 /// After how many groups the journal is folded into a checkpoint.
 const GROUPS_PER_CHECKPOINT: usize = 16;
@@ -22,6 +33,7 @@ const GROUPS_PER_CHECKPOINT: usize = 16;
 #[derive(Clone, Debug)]
 pub(crate) enum Job {
     Write(EntityId, Change),
+    Bring(Box<Bringing>),
     Apply(Ticket, Op, Timestamp),
     Collect(PartitionId, VersionVector),
 }
@@ -30,6 +42,7 @@ pub(crate) enum Job {
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     Written(EntityId, Dot),
+    Brought(usize, Uuid, Fate),
     Applied(Ticket, Outcome),
     /// The kernel refused it.
     Refused(Ticket),
@@ -45,7 +58,7 @@ pub(crate) struct Staged {
     pub(crate) changes: Changes,
     pub(crate) answers: Vec<Answer>,
     /// The local edits in it.
-    pub(crate) edits: Vec<(EntityId, Change)>,
+    pub(crate) edits: Vec<Made>,
 }
 
 /// What survives a crash.
@@ -84,6 +97,15 @@ impl Disk {
     }
 }
 
+/// A machine that runs, as a hypervisor keeps it: memory, disk and clocks.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) disk: Disk,
+    pub(crate) life: ReplicaId,
+    pub(crate) clock: ClockWatch,
+    pub(crate) monotonic_ms: u64,
+}
+
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -104,8 +126,16 @@ pub(crate) struct Node {
     pub(crate) copy: Option<(Disk, ReplicaId)>,
     pub(crate) jobs: VecDeque<Job>,
     pub(crate) staged: Option<Staged>,
+    /// The edits from outside that the group under way has decided.
+    pub(crate) brought: Vec<Brought>,
+    /// How often its disk was read.
+    pub(crate) opened: u64,
     /// How many groups were staged.
     pub(crate) serial: u64,
+    /// Watches the time of day against the monotonic clock.
+    pub(crate) clock: ClockWatch,
+    /// How far its monotonic clock is behind the world's: for as long as it was put back.
+    pub(crate) behind_ms: u64,
     /// How far its wall clock is off.
     pub(crate) skew_ms: i64,
     /// The peers it believes to be up, with their numbers.
@@ -116,6 +146,8 @@ pub(crate) struct Node {
     pub(crate) rejoin: Option<Rejoin>,
     /// Whether it came back from an older copy of its disk.
     pub(crate) restored: bool,
+    /// The stores that expelled it, once its engine says that it has taken part anew.
+    pub(crate) returned: BTreeSet<Uuid>,
     /// Whether it was told to begin a new life.
     pub(crate) gives_up_life: bool,
 }
@@ -155,12 +187,17 @@ impl Node {
             copy: None,
             jobs: VecDeque::new(),
             staged: None,
+            brought: Vec::new(),
+            opened: 0,
             serial: 0,
+            clock: ClockWatch::default(),
+            behind_ms: 0,
             skew_ms: 0,
             sees: BTreeMap::new(),
             rolled_back: false,
             rejoin: None,
             restored: false,
+            returned: BTreeSet::new(),
             gives_up_life: false,
         }
     }
@@ -176,12 +213,53 @@ impl Node {
         for job in jobs {
             match job {
                 Job::Write(id, change) => {
+                    let vector = workspace.state().partition(id.partition()).vector.clone();
+                    let mut seen = Seen::default();
                     let written = workspace
-                        .write(&id, self.life, wall_ms, |edit| change.decide(&edit, fault))
+                        .write(&id, self.life, wall_ms, |edit| {
+                            seen = Seen::of(vector, edit.entity);
+                            change.decide(&edit, fault)
+                        })
                         .expect("rows in memory can be read");
                     if let Ok(Some(dot)) = written {
                         answers.push(Answer::Written(id.clone(), dot));
-                        edits.push((id, change));
+                        edits.push(Made {
+                            id,
+                            count: change.count(),
+                            outside: None,
+                            dot,
+                            seen,
+                        });
+                    }
+                }
+                Job::Bring(bringing) => {
+                    let id = bringing.edit.target.clone();
+                    let vector = workspace.state().partition(id.partition()).vector.clone();
+                    let seen = Seen::told(bringing.seen.clone());
+                    let mut brought = None;
+                    let written = workspace
+                        .write(&id, self.life, wall_ms, |edit| {
+                            let met = bringing.bring(&edit, vector, fault);
+                            let cells = met.cells.clone();
+                            brought = Some(met);
+                            Ok::<_, Infallible>(cells)
+                        })
+                        .expect("rows in memory can be read");
+                    let brought = brought.expect("it was decided");
+                    let edit = brought.bringing.edit.id;
+                    let count = brought.bringing.count.clone();
+                    let (client, fate) = (brought.bringing.client, brought.fate.clone());
+                    answers.push(Answer::Brought(client, edit, fate));
+                    self.brought.push(brought);
+                    if let Ok(Some(dot)) = written {
+                        answers.push(Answer::Written(id.clone(), dot));
+                        edits.push(Made {
+                            id,
+                            count,
+                            outside: Some(edit),
+                            dot,
+                            seen,
+                        });
                     }
                 }
                 Job::Apply(ticket, op, announced) => {
@@ -237,7 +315,7 @@ impl Node {
         let id = entry_id(self.life);
         let waits = |job: &Job| matches!(job, Job::Write(written, _) if *written == id);
         let staged = self.staged.iter().flat_map(|staged| &staged.edits);
-        self.jobs.iter().any(waits) || staged.clone().any(|(written, _)| *written == id)
+        self.jobs.iter().any(waits) || staged.clone().any(|made| made.id == id)
     }
 
     /// Makes a staged group visible; it is durable.
@@ -280,6 +358,7 @@ impl Node {
         self.staged = None;
         self.jobs.clear();
         self.sees.clear();
+        self.returned.clear();
     }
 
     /// A new life on the old disk.
@@ -298,6 +377,7 @@ impl Node {
 
     /// Shows what is on the disk.
     pub(crate) fn read_disk(&mut self, fault: Option<Fault>) {
+        self.opened += 1;
         let (rows, replayed) = self.disk.replay();
         self.rows = rows;
         let mut state = State::default();

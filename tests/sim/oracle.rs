@@ -6,10 +6,18 @@ use std::{
     fmt::Write as _,
 };
 
-use grapevine::model::{Collection, EntityId, PartitionId};
+use grapevine::{
+    model::{Collection, EntityId, PartitionId},
+    store::read_entity,
+};
 use grapevine_crdt::{Dot, Entity, FieldCell, PnCounter, Value};
 
-use crate::{held::Held, history::Writes, world::World};
+use crate::{
+    counts::Shown,
+    held::Held,
+    history::{Writes, seen_by},
+    world::World,
+};
 
 /// The writes in `kept`, merged.
 fn fold(writes: &Writes, kept: impl Fn(Dot) -> bool) -> BTreeMap<EntityId, Entity> {
@@ -18,7 +26,9 @@ fn fold(writes: &Writes, kept: impl Fn(Dot) -> bool) -> BTreeMap<EntityId, Entit
         // Backwards, which is hardly an order in which they came.
         for (_, cells) in writes.iter().rev().filter(|(dot, _)| kept(**dot)) {
             for cell in cells {
-                entity.merge_cell(cell.clone());
+                if !seen_by(writes, cell).any(&kept) {
+                    entity.merge_cell(cell.clone());
+                }
             }
         }
         (id.clone(), entity)
@@ -58,7 +68,8 @@ impl World {
         }
         self.compare_digests()?;
         self.compare_acknowledged()?;
-        self.compare_sums()
+        self.compare_conflicts()?;
+        self.compare_counts()
     }
 
     /// Where nodes differ, for who has to find out why.
@@ -71,6 +82,8 @@ impl World {
                 told,
                 "node {number}: up {up}, staged {staged}, {jobs} jobs, sees {sees}"
             );
+            let expelled = self.expulsions(number);
+            let _infallible = write!(told, ", store {}, expelled {expelled:?}", node.store);
             for partition in PartitionId::all() {
                 let ours = node.state.partition(partition);
                 let first = self.nodes[0].state.partition(partition);
@@ -102,7 +115,7 @@ impl World {
     }
 
     /// Whether a write is on no disk any more because a node lost a part of its past.
-    fn is_lost(&self, partition: PartitionId, dot: Dot) -> bool {
+    pub(crate) fn is_lost(&self, partition: PartitionId, dot: Dot) -> bool {
         if !self.history.lost.contains(&(partition, dot)) {
             return false;
         }
@@ -200,25 +213,28 @@ impl World {
         Ok(())
     }
 
-    fn compare_sums(&self) -> Result<(), String> {
-        for (id, sum) in self.history.sums.iter() {
+    fn compare_counts(&self) -> Result<(), String> {
+        for (id, should) in self.history.counts.iter() {
             let partition = id.partition();
             let lost = self.history.lost.iter().any(|(of, dot)| {
-                *of == partition
-                    && self
-                        .history
-                        .write(*of, *dot)
-                        .is_some_and(|(written, _)| written == id)
+                let write = self.history.write(*of, *dot);
+                *of == partition && write.is_some_and(|(written, _)| written == id)
             });
             if lost {
                 continue;
             }
-            let entities = self.expected(partition);
-            let value = entities
-                .get(id)
-                .map_or(0, |entity| PnCounter::new(entity).value());
-            if value != sum {
-                return Err(format!("{id} is {value}, {sum} was counted"));
+            let held = read_entity(&self.nodes[0].rows, id).expect("rows in memory can be read");
+            let entity = held.unwrap_or_default();
+            let is = Shown {
+                value: PnCounter::new(&entity).value(),
+                visible: entity.is_visible(),
+            };
+            if is != should {
+                let writes = self.history.partitions.get(&partition);
+                return Err(format!(
+                    "{id} is {is:?} instead of {should:?}: {entity:?}; all that was written is {:?}",
+                    writes.and_then(|writes| writes.entities.get(id)),
+                ));
             }
         }
         Ok(())

@@ -2,7 +2,10 @@
 
 use std::{
     num::NonZero,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use grapevine::sync::engine::Event;
@@ -10,6 +13,10 @@ use grapevine::sync::engine::Event;
 use crate::{fault::Fault, invariants::Observed, world::World};
 
 const DEFAULT_SEEDS: u64 = 100;
+/// Every how many seeds a long run says how far it has come.
+const SEEDS_PER_NOTE: u64 = 1_000;
+/// After how many seeds that fail a run ends.
+const MAX_FAILURES: usize = 10;
 /// How long nodes may take to hold the same once everything works again.
 const MAX_HEALING_MS: u64 = 20_000;
 /// How long they may then take to know it when somebody asks.
@@ -69,6 +76,7 @@ pub(crate) fn run_with(seed: u64, fault: Option<Fault>) -> Result<u64, String> {
     }
     world.compare()?;
     if !world.disturbed {
+        world.compare_outsiders()?;
         collect_all(&mut world)?;
     }
     Ok(converged_ms - healed_ms)
@@ -93,6 +101,16 @@ fn collect_all(world: &mut World) -> Result<(), String> {
     world.compare()
 }
 
+/// Some run with this fault ends with a complaint that says `what`.
+pub(crate) fn bites_at_the_end(fault: Fault, what: &str) {
+    const MAX_SEEDS: u64 = 100;
+    let told = |seed| run_with(seed, Some(fault)).is_err_and(|told| told.contains(what));
+    assert!(
+        (0..MAX_SEEDS).any(told),
+        "nobody notices {fault:?} in {MAX_SEEDS} seeds"
+    );
+}
+
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().expect("SEED and SEEDS are numbers"))
@@ -106,6 +124,7 @@ fn all_nodes_end_with_all_durable_writes_and_nothing_else() {
     };
     let next = AtomicU64::new(first);
     let slowest_ms = AtomicU64::new(0);
+    let failures = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -115,14 +134,29 @@ fn all_nodes_end_with_all_durable_writes_and_nothing_else() {
                     if seed >= first + count {
                         return;
                     }
-                    let took_ms = run(seed).unwrap_or_else(|what| {
-                        panic!("{what}\nreplay it: SEED={seed} cargo test --test sim random")
-                    });
-                    slowest_ms.fetch_max(took_ms, Ordering::Relaxed);
+                    if (seed - first).is_multiple_of(SEEDS_PER_NOTE) && seed > first {
+                        println!("{} seeds are begun", seed - first);
+                    }
+                    match run(seed) {
+                        Ok(took_ms) => {
+                            slowest_ms.fetch_max(took_ms, Ordering::Relaxed);
+                        }
+                        Err(what) => {
+                            let mut failures = failures.lock().expect("nobody panics with it");
+                            failures.push(format!(
+                                "{what}\nreplay it: SEED={seed} cargo test --test sim random"
+                            ));
+                            if failures.len() >= MAX_FAILURES {
+                                next.store(u64::MAX / 2, Ordering::Relaxed);
+                            }
+                        }
+                    }
                 }
             });
         }
     });
+    let failures = failures.into_inner().expect("nobody panicked with it");
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
     let slowest_ms = slowest_ms.into_inner();
     println!(
         "{count} seeds; the slowest held the same {slowest_ms} ms after everything worked again"

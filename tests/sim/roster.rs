@@ -5,10 +5,11 @@ use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 use grapevine::{
     model::{Collection, EntityId, PartitionId},
     store::{Listing, list_entities},
-    sync::engine::Event,
+    sync::engine::{Event, Expelled},
 };
 use grapevine_crdt::{Entity, FieldKey, ReplicaId, Value};
 use rand::RngExt;
+use uuid::Uuid;
 
 use crate::{
     client::Change,
@@ -20,6 +21,19 @@ const ROSTER_PERIOD_MS: u64 = 200;
 
 /// An entry: the life, and the store that it belongs to.
 type Entry = (ReplicaId, u32);
+
+/// That a store was expelled by another: the entry that says it, and both.
+type Expulsion = (EntityId, u32, u32);
+
+/// A store as engines know it.
+pub(crate) const fn store_id(store: u32) -> Uuid {
+    Uuid::from_u128(1 + store as u128)
+}
+
+/// The entry that says that a store was expelled by another.
+fn expulsion_id(store: u32, by: u32) -> EntityId {
+    EntityId::new(Collection::Roster, format!("expelled/{store}/{by}")).expect("a short key")
+}
 
 pub(crate) fn entry_id(life: ReplicaId) -> EntityId {
     EntityId::new(Collection::Roster, life.to_string()).expect("a UUID is a good key")
@@ -56,14 +70,43 @@ impl World {
         members
     }
 
-    /// Whether the roster of a node names every node, in whichever of its lives.
+    /// Who was expelled, as a node knows it.
+    pub(crate) fn expulsions(&self, number: usize) -> Vec<Expulsion> {
+        let listing = Listing {
+            collection: Collection::Roster,
+            prefix: "expelled/",
+            after: None,
+        };
+        let mut expulsions = Vec::new();
+        list_entities(&self.nodes[number].rows, &listing, &mut |id, entity| {
+            let by = id.key().rsplit('/').next().and_then(|by| by.parse().ok());
+            if let (Some(store), Some(by)) = (store_of(&entity), by) {
+                expulsions.push((id, store, by));
+            }
+            ControlFlow::Continue(())
+        })
+        .expect("rows in memory can be read");
+        expulsions
+    }
+
+    /// Whether a node knows that who writes under this life was expelled.
+    pub(crate) fn is_expelled(&self, number: usize, life: ReplicaId) -> bool {
+        let store = self.owners.get(&life).map(|owner| self.nodes[*owner].store);
+        let expulsions = self.expulsions(number);
+        store.is_some_and(|store| expulsions.iter().any(|(_, who, _)| *who == store))
+    }
+
+    /// Whether the roster of a node names every node, in whichever of its lives, or that it was expelled.
     pub(crate) fn knows_all(&self, number: usize) -> bool {
         let members = self.members(number);
         let known: BTreeSet<_> = members
             .iter()
             .filter_map(|(life, _)| self.owners.get(life))
             .collect();
-        known.len() == self.nodes.len()
+        let expulsions = self.expulsions(number);
+        let expelled: BTreeSet<u32> = expulsions.iter().map(|(_, store, _)| *store).collect();
+        let mut nodes = self.nodes.iter().enumerate();
+        nodes.all(|(other, node)| known.contains(&other) || expelled.contains(&node.store))
     }
 
     /// A node reads its roster: tells its engine, enters itself, and strikes the lives before it.
@@ -83,10 +126,20 @@ impl World {
         let alone = self.nodes.len() == 1;
         let roster = PartitionId::of_roster();
         let read = self.nodes[number].state.partition(roster).vector.clone();
+        let expulsions = self.expulsions(number);
+        let mut expelled = Expelled::new();
+        for (_, who, by) in &expulsions {
+            let stores = expelled.entry(store_id(*who)).or_default();
+            stores.insert(store_id(*by));
+        }
+        if !expelled.contains_key(&store_id(store)) {
+            self.nodes[number].returned.clear();
+        }
         self.feed(
             number,
             Event::Roster {
                 members: Arc::new(lives),
+                expelled: Arc::new(expelled),
                 read,
                 alone,
             },
@@ -98,7 +151,15 @@ impl World {
             let alive = self.nodes[number].sees.contains_key(&other);
             let namesake = self.owners.get(&other) == Some(&number);
             if (of == store || namesake) && other != life && !alive {
+                if of != store {
+                    self.write(number, expulsion_id(of, store), Change::Put(of));
+                }
                 self.write(number, entry_id(other), Change::Delete);
+            }
+        }
+        for (id, who, by) in expulsions {
+            if who == store && self.nodes[number].returned.contains(&store_id(by)) {
+                self.write(number, id, Change::Delete);
             }
         }
     }
@@ -111,7 +172,10 @@ impl World {
             .iter()
             .any(|(member, _)| *member == life)
         {
-            self.expelled.insert(life);
+            let (store, by) = (self.nodes[victim].store, self.nodes[number].store);
+            if store != by {
+                self.write(number, expulsion_id(store, by), Change::Put(store));
+            }
             self.write(number, entry_id(life), Change::Delete);
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     directed::{neighbours, world},
     directed_collection::put_after_collection_on_one_side,
     fault::Fault,
+    node::Disk,
     random::run_with,
     world::{Happening, World},
 };
@@ -120,9 +121,34 @@ fn deleted_meanwhile(fault: Option<Fault>) -> (World, EntityId) {
     (world, id)
 }
 
+/// Node 2 is put back to an old copy of its disk.
+fn put_back(world: &mut World, copy: Disk) {
+    let life = world.nodes[2].life;
+    world.nodes[2].copy = Some((copy, life));
+    world.cut_off(&[2]);
+    world.restore(2);
+    world.settle();
+    for other in 0..2 {
+        world.disconnect(other, life);
+    }
+}
+
+/// Node 2 is put back to before something was deleted that all have collected.
+fn deleted_since_the_copy(fault: Option<Fault>) -> (World, EntityId) {
+    let (mut world, id) = with_a_contact(3, fault);
+    let copy = world.nodes[2].disk.clone();
+    world.write_durably(0, &id, Change::Remove);
+    for number in 0..3 {
+        world.collect_at(number);
+        assert!(!world.holds(number, &id), "it is collected");
+    }
+    put_back(&mut world, copy);
+    (world, id)
+}
+
 #[test]
 fn without_the_floor_check_of_pulls_what_was_collected_comes_back() {
-    assert_needed(Fault::PullsBelowTheFloor, deleted_meanwhile, &[]);
+    assert_needed(Fault::PullsBelowTheFloor, deleted_since_the_copy, &[]);
 }
 
 #[test]
@@ -130,15 +156,15 @@ fn without_dropping_a_rejoin_brings_back_what_was_collected() {
     assert_needed(Fault::RejoinsWithoutDropping, deleted_meanwhile, &[]);
 }
 
-/// Node 2 comes back to node 0, which has collected what it holds, and edits it before it has taken part anew. Node 1 has
-/// not collected.
+/// Node 2 comes back from an old copy to node 0, which has collected what it holds, and edits it before it has taken part
+/// anew. Node 1 has not collected.
 fn edited_below_the_floor(fault: Option<Fault>) -> (World, EntityId) {
     let (mut world, id) = with_a_contact(3, fault);
-    world.cut_off(&[2]);
+    let copy = world.nodes[2].disk.clone();
     world.write_durably(0, &id, Change::Remove);
-    world.expel_for_long(0, &[2]);
     world.collect_at(0);
     assert_eq!((world.holds(0, &id), world.holds(1, &id)), (false, true));
+    put_back(&mut world, copy);
     world.disconnect_both(0, 1);
     world.network.join();
     world.connect(0, 2);
@@ -159,7 +185,7 @@ fn without_the_floor_check_of_pushes_what_was_collected_comes_back() {
 /// Node 1 was put back to before it took a removal in, and edits what it removes, under the same life.
 fn rolled_back(fault: Option<Fault>) -> (World, EntityId) {
     let (mut world, id) = with_a_contact(2, fault);
-    let snapshot = world.nodes[1].disk.clone();
+    let snapshot = world.snapshot(1);
     world.write_durably(0, &id, Change::Remove);
     world.agree();
     world.roll_back(1, snapshot);
@@ -234,6 +260,7 @@ fn a_rule_that_no_random_run_misses() {
         Fault::CollectsWithoutTheAbsent,
         Fault::PullsBelowTheFloor,
         Fault::PushesBelowTheFloor,
+        Fault::ReturnsAsAnybody,
         Fault::JoinsReports,
         Fault::RejoinsWithoutDropping,
         Fault::RejoinsWithoutIssuing,

@@ -5,6 +5,7 @@ use grapevine::{
     sync::engine::{EngineConfig, Rules},
 };
 use rand::{Rng, RngExt};
+use uuid::Uuid;
 
 /// How long clients write and things break, in milliseconds of simulated time.
 const TURMOIL_MS: u64 = 8_000;
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     /// Whether a message may overtake another on its link.
     pub(crate) reorders: bool,
     pub(crate) gossips: bool,
+    /// How many offline clients there are.
+    pub(crate) outsiders: usize,
     /// Whether nodes keep a roster and collect.
     pub(crate) collects: bool,
     /// Whether nodes lose a part of their past, are copied, or are struck from the roster.
@@ -54,6 +57,7 @@ impl Settings {
             duplication: if chaos { rng.random_range(0..=20) } else { 0 },
             reorders: chaos,
             gossips: rng.random_bool(0.7),
+            outsiders: rng.random_range(0..=3),
             collects: true,
             disturbs: rng.random_bool(0.5),
             full_check_period: 256,
@@ -62,6 +66,7 @@ impl Settings {
                 bytes: 100_000,
             },
             engine: EngineConfig {
+                store: Uuid::nil(),
                 probe_period_ms: rng.random_range(200..=1_000),
                 pull_abandoned_after_ms: 1_500,
                 max_pulls_per_peer: rng.random_range(1..=64),
@@ -69,6 +74,7 @@ impl Settings {
                 max_parked_records: rng.random_range(0..=64),
                 max_pushes_applying: rng.random_range(1..=64),
                 collect_period_ms: rng.random_range(100..=2_000),
+                max_told_whole: 2,
                 rules: Rules::default(),
             },
         }
@@ -87,6 +93,7 @@ impl Settings {
             duplication: 0,
             reorders: false,
             gossips: false,
+            outsiders: 0,
             collects: false,
             disturbs: false,
             full_check_period: 1,
@@ -94,7 +101,10 @@ impl Settings {
                 entities: 1,
                 bytes: 1_000_000,
             },
-            engine: EngineConfig::default(),
+            engine: EngineConfig {
+                max_told_whole: 0,
+                ..EngineConfig::default()
+            },
         }
     }
 }

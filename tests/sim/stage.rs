@@ -8,7 +8,11 @@ use grapevine::{
 };
 use grapevine_crdt::FieldKey;
 
-use crate::{invariants::Observed, node::Disk, world::World};
+use crate::{
+    invariants::Observed,
+    node::Machine,
+    world::{Happening, World},
+};
 
 /// Longer than a pull may stall, and than a round of collection rests.
 const LONG_MS: u64 = 11_000;
@@ -54,6 +58,14 @@ impl World {
         }
     }
 
+    /// Everybody asks everybody; whatever follows happens, but what is chosen.
+    pub(crate) fn agree_but(&mut self, keeps: impl Fn(&Happening) -> bool) {
+        for number in 0..self.nodes.len() {
+            self.feed(number, Event::ProbeAll);
+        }
+        self.settle_but(keeps);
+    }
+
     /// These reach each other alone from now on, and so do the others.
     pub(crate) fn cut_off(&mut self, away: &[usize]) {
         let sides = (0..self.nodes.len()).map(|number| u8::from(away.contains(&number)));
@@ -69,7 +81,6 @@ impl World {
 
     /// A node strikes others from its roster.
     pub(crate) fn expel_for_long(&mut self, by: usize, away: &[usize]) {
-        self.disturbed = true;
         for victim in away {
             self.strike(by, *victim);
             self.sync(by);
@@ -79,6 +90,10 @@ impl World {
     /// A node collects what it may.
     pub(crate) fn collect_at(&mut self, number: usize) {
         self.read_rosters();
+        self.agree();
+        // What was told before everybody knew who was expelled does not count.
+        self.read_rosters();
+        self.now_ms += LONG_MS;
         self.agree();
         self.keep_roster(number);
         self.collect_now(number);
@@ -92,9 +107,26 @@ impl World {
         self.sync(number);
     }
 
-    /// A node goes on as it was when this copy was made, memory and disk, under the life of that moment.
-    pub(crate) fn roll_back(&mut self, number: usize, disk: Disk) {
+    /// A node with all that its machine holds.
+    pub(crate) fn snapshot(&self, number: usize) -> Machine {
+        let node = &self.nodes[number];
+        Machine {
+            disk: node.disk.clone(),
+            life: node.life,
+            clock: node.clock.clone(),
+            monotonic_ms: self.now_ms - node.behind_ms,
+        }
+    }
+
+    /// A node goes on as it was when this snapshot was made, under the life of that moment. Its time of day is right.
+    pub(crate) fn roll_back(&mut self, number: usize, machine: Machine) {
         self.disturbed = true;
+        let Machine {
+            disk,
+            life: then,
+            clock,
+            monotonic_ms,
+        } = machine;
         let (_, had) = self.nodes[number].disk.replay();
         let (_, has) = disk.replay();
         self.history.lose(&had, &has);
@@ -105,11 +137,18 @@ impl World {
             self.disconnect(other, life);
             self.disconnect(number, peer);
         }
+        let (now_ms, engine) = (self.now_ms, self.engine(self.nodes[number].store));
         let node = &mut self.nodes[number];
         node.staged = None;
         node.jobs.clear();
         node.disk = disk;
         node.read_disk(None);
+        node.run += 1;
+        node.life = then;
+        node.clock = clock;
+        node.behind_ms = now_ms - monotonic_ms;
+        node.engine = engine;
+        node.returned.clear();
         node.rolled_back = true;
     }
 
@@ -119,6 +158,7 @@ impl World {
         for _ in 0..4 {
             self.connect_all();
             self.agree();
+            self.read_rosters();
             self.tick(2_000);
         }
         self.settle();

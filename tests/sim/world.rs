@@ -7,7 +7,7 @@ use grapevine::{
     store::{compare_listing, read_delta, read_entities, read_listing, read_state},
     sync::{
         Message,
-        engine::{Command, Comparison, Engine, Event, Now, PullRequest, Request},
+        engine::{Command, Comparison, Engine, EngineConfig, Event, Now, PullRequest, Request},
     },
 };
 use grapevine_crdt::ReplicaId;
@@ -21,6 +21,8 @@ use crate::{
     invariants::{Invariant, Observed},
     network::{Network, Packet},
     node::{Answer, Job, Node, Published},
+    outsider::Outsider,
+    roster::store_id,
     settings::Settings,
 };
 
@@ -33,6 +35,7 @@ const TICK_PERIOD_MS: u64 = 100;
 pub(crate) enum Happening {
     Tick(usize),
     Client,
+    Outsider(usize),
     /// A node's group with this serial reaches the disk, if it was not given up.
     Synced(usize, u64),
     /// Steps that needed no sync are answered.
@@ -58,12 +61,12 @@ pub(crate) struct World {
     pub(crate) now_ms: u64,
     pub(crate) nodes: Vec<Node>,
     pub(crate) owners: BTreeMap<ReplicaId, usize>,
+    pub(crate) outsiders: Vec<Outsider>,
     pub(crate) network: Network,
     pub(crate) history: History,
-    /// Who was struck from the roster by somebody else.
-    pub(crate) expelled: BTreeSet<ReplicaId>,
-    /// Whether some node lost a part of its past, or was struck: until all is healed, a member may have collected
-    /// what another still holds when such a node meets it, and repair has to follow.
+    /// Whether some node lost a part of its past, or two clusters collected that never met: until all is healed, a member
+    /// may have collected what another still holds when such a node meets it, and repair has to follow. Having been
+    /// expelled is no excuse.
     pub(crate) disturbed: bool,
     /// Whether clients write and things break.
     pub(crate) turmoil: bool,
@@ -92,9 +95,9 @@ impl World {
             rng,
             now_ms: 0,
             nodes: Vec::new(),
+            outsiders: Vec::new(),
             owners: BTreeMap::new(),
             history: History::default(),
-            expelled: BTreeSet::new(),
             disturbed: false,
             turmoil: true,
             checked: Invariant::ALL.to_vec(),
@@ -108,11 +111,19 @@ impl World {
         };
         for number in 0..world.settings.nodes {
             let life = world.mint(number);
-            let engine = Engine::new(world.settings.engine.clone());
             let store = u32::try_from(number).expect("few nodes");
+            let engine = world.engine(store);
             world.nodes.push(Node::new(life, store, engine));
         }
         world
+    }
+
+    /// The engine of a node with this store.
+    pub(crate) fn engine(&self, store: u32) -> Engine {
+        Engine::new(EngineConfig {
+            store: store_id(store),
+            ..self.settings.engine.clone()
+        })
     }
 
     /// A fresh replica id for a node.
@@ -135,6 +146,7 @@ impl World {
         }
         self.after(0, Happening::Dial);
         self.after(1, Happening::Client);
+        self.start_outsiders();
         let nemesis = self.rng.random_range(0..=self.settings.nemesis_period_ms);
         self.after(nemesis, Happening::Nemesis);
         self.after(10, Happening::Gossip);
@@ -193,6 +205,7 @@ impl World {
             Happening::Arrives(_)
             | Happening::Tick(_)
             | Happening::Client
+            | Happening::Outsider(_)
             | Happening::Synced(..)
             | Happening::Answered(..)
             | Happening::Serves(..)
@@ -216,6 +229,7 @@ impl World {
                 self.after(TICK_PERIOD_MS - jitter, Happening::Tick(number));
             }
             Happening::Client => self.client(),
+            Happening::Outsider(client) => self.outsider(client),
             Happening::Synced(number, serial) => self.synced(number, serial),
             Happening::Answered(number, run, answers) => {
                 if self.nodes[number].up && self.nodes[number].run == run {
@@ -249,7 +263,12 @@ impl World {
     }
 
     pub(crate) fn wall_ms(&self, number: usize) -> u64 {
-        (EPOCH_UNIX_MS + self.now_ms).saturating_add_signed(self.nodes[number].skew_ms)
+        self.true_ms()
+            .saturating_add_signed(self.nodes[number].skew_ms)
+    }
+
+    pub(crate) fn true_ms(&self) -> u64 {
+        EPOCH_UNIX_MS + self.now_ms
     }
 
     pub(crate) fn now(&self, number: usize) -> Now {
@@ -314,6 +333,7 @@ impl World {
                 }
                 self.nodes[number].gives_up_life = true;
             }
+            Command::Returned(by) => self.nodes[number].returned = by,
             Command::Disconnect(peer, reason) => {
                 let node = &mut self.nodes[number];
                 node.sees.remove(&peer);
@@ -402,15 +422,9 @@ impl World {
             Request::Page(request) => self.page(number, &request),
             Request::State(asked) => {
                 let state = node.state.partition(asked.partition);
-                let (vector, cursor) = (&asked.vector, asked.cursor.as_ref());
+                let (vector, cursor) = (asked.vector(), asked.cursor.as_ref());
                 let page = read_state(rows, asked.partition, state, vector, cursor, budget);
-                Message::State {
-                    pull: asked.pull,
-                    page: asked.page,
-                    partition: asked.partition,
-                    clock,
-                    state: page.expect(readable),
-                }
+                asked.answer(clock, state, page.expect(readable))
             }
             Request::List(asked) => {
                 let cursor = asked.cursor.as_ref();
@@ -441,7 +455,7 @@ impl World {
     fn page(&mut self, number: usize, request: &PullRequest) -> Message {
         let node = &self.nodes[number];
         let state = node.state.partition(request.partition);
-        let (unclaimed, clock) = (state.unclaimed > 0, node.state.clock());
+        let clock = node.state.clock();
         let mut page = read_delta(
             &node.rows,
             request.partition,
@@ -466,14 +480,8 @@ impl World {
         if self.fault == Some(Fault::HidesStamps) {
             page.stamp = 0;
         }
-        Message::Delta {
-            pull: request.pull,
-            page: request.page,
-            partition: request.partition,
-            clock,
-            unclaimed,
-            delta: page,
-        }
+        let state = self.nodes[number].state.partition(request.partition);
+        request.answer(clock, state, page)
     }
 
     fn compares(&mut self, number: usize, comparison: &Comparison) {
@@ -506,10 +514,11 @@ impl World {
     /// Whether every node holds the same and has nothing left to do.
     pub(crate) fn converged(&self) -> bool {
         let root = self.nodes[0].state.root();
-        self.nodes.iter().all(|node| {
-            let idle = node.jobs.is_empty() && node.staged.is_none();
-            node.up && idle && node.state.root() == root
-        })
+        self.outsiders_are_done()
+            && self.nodes.iter().all(|node| {
+                let idle = node.jobs.is_empty() && node.staged.is_none();
+                node.up && idle && node.state.root() == root
+            })
     }
 
     /// Whether every node knows that every other holds what it holds.

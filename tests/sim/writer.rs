@@ -11,7 +11,7 @@ use grapevine_crdt::{Entity, FieldCell, Timestamp};
 use rand::RngExt;
 
 use crate::{
-    client::Change,
+    client::{Change, Made},
     fault::Fault,
     held::Held,
     history::is_local,
@@ -53,6 +53,10 @@ impl World {
 
     /// Lets the writer go on if it waits for nothing.
     pub(crate) fn kick(&mut self, number: usize) {
+        if self.leaps(number) {
+            self.new_life(number);
+            return;
+        }
         let wall_ms = self.wall_ms(number);
         let size = self.rng.random_range(1..=MAX_GROUP);
         let node = &mut self.nodes[number];
@@ -60,6 +64,15 @@ impl World {
             return;
         }
         let answers = node.stage(size, wall_ms, self.fault);
+        for brought in std::mem::take(&mut self.nodes[number].brought) {
+            let partition = brought.bringing.edit.target.partition();
+            self.history.outside.insert((partition, brought.dot));
+            self.check(&Observed::Brought {
+                node: number,
+                brought: &brought,
+            });
+        }
+        let node = &self.nodes[number];
         if let Some(staged) = &node.staged {
             let serial = staged.serial;
             let told: Vec<Answer> = match self.fault {
@@ -75,6 +88,18 @@ impl World {
             let run = self.nodes[number].run;
             self.after(0, Happening::Answered(number, run, answers));
         }
+    }
+
+    /// Whether a node that is about to write finds that the time of day leapt. In a machine that was never put back a
+    /// new life would be harmless, and is left out.
+    fn leaps(&mut self, number: usize) -> bool {
+        let wall_ms = self.wall_ms(number);
+        let node = &mut self.nodes[number];
+        if !node.up || node.staged.is_some() || node.jobs.is_empty() {
+            return false;
+        }
+        node.clock.look(wall_ms, self.now_ms - node.behind_ms);
+        node.clock.take_leap() && node.rolled_back && self.fault != Some(Fault::IgnoresLeaps)
     }
 
     pub(crate) fn synced(&mut self, number: usize, serial: u64) {
@@ -127,7 +152,7 @@ impl World {
     fn fail(&mut self, number: usize, answers: &[Answer]) {
         for answer in answers {
             match answer {
-                Answer::Written(..) => {}
+                Answer::Written(..) | Answer::Brought(..) => {}
                 Answer::Applied(ticket, _) | Answer::Refused(ticket) => {
                     self.feed(number, Event::ApplyFailed(*ticket));
                 }
@@ -172,7 +197,7 @@ impl World {
     }
 
     /// A group is on the disk, whether anybody hears of it or not.
-    pub(crate) fn durable(&mut self, number: usize, group: &Group, edits: &[(EntityId, Change)]) {
+    pub(crate) fn durable(&mut self, number: usize, group: &Group, edits: &[Made]) {
         self.check(&Observed::Durable {
             node: number,
             group,
@@ -181,7 +206,7 @@ impl World {
         let before = self.nodes[number].state.clone();
         self.history.remember(life, &group.ops, &before);
         self.remember_issued(number, group);
-        self.history.count(edits);
+        self.history.remember_made(edits);
         let times = group.ops.iter().filter(|op| is_local(op, life));
         let greatest = times
             .flat_map(|op| &op.entities)
@@ -299,6 +324,7 @@ impl World {
             self.acknowledge(number, &answer);
             match answer {
                 Answer::Written(..) => {}
+                Answer::Brought(client, edit, fate) => self.tell(client, edit, &fate),
                 Answer::Applied(ticket, outcome) => {
                     self.feed(number, Event::Applied(ticket, outcome));
                 }

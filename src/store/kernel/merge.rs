@@ -1,6 +1,6 @@
 //! Writes, deltas and pushes: cells merge, and the vector moves with them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use grapevine_crdt::{Dot, Entity, Field, FieldCell, ReplicaId, Seq, VersionVector};
 
@@ -204,9 +204,7 @@ pub(super) fn raise_floor(state: &mut PartitionState, by: &Floor) -> bool {
     if state.floor.includes(&by) {
         return false;
     }
-    let mut floor = Floor::clone(&state.floor);
-    floor.join(&by);
-    state.floor = Arc::new(floor);
+    state.raise_floor(&by);
     true
 }
 

@@ -6,7 +6,8 @@
 //! Replaying the journaled group over the same rows and state yields the same changes: nothing here reads a
 //! clock or draws a random number.
 //!
-//! One file a kind of step: `merge` (writes, deltas, pushes), `collect`, `rejoin`, `repair`. `replace` is the one
+//! One file a kind of step: `merge` (writes, deltas, pushes), `collect`, `rejoin` (and `returning`, of
+//! who was expelled), `repair`. `replace` is the one
 //! place where a row of an entity changes, and with it log, indexes and digest.
 
 mod collect;
@@ -15,6 +16,7 @@ mod merge;
 mod rejoin;
 mod repair;
 mod replace;
+mod returning;
 mod weight;
 mod workspace;
 

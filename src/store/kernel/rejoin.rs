@@ -19,7 +19,9 @@ use grapevine_crdt::{
 
 use super::{Workspace, merge::raise_floor, replace::Old};
 use crate::{
-    model::{CellName, Collection, EntityId, Floor, PartitionId, PartitionState, Rejoin},
+    model::{
+        CellName, Collection, EntityCells, EntityId, Floor, PartitionId, PartitionState, Rejoin,
+    },
     store::{Rows, StoreError},
 };
 
@@ -61,21 +63,23 @@ impl Names {
 }
 
 /// What becomes of the time of a cell that is written anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Times {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Times<'a> {
     /// It stays, but is raised above what was collected: a tombstone that is gone here would have beaten it where it
     /// is still held, and a write that was acknowledged meanwhile must not be beaten.
     Raised,
+    /// As [`Self::Raised`], and in these fields at least to these times.
+    Above(&'a BTreeMap<FieldKey, Timestamp>),
     /// It was wrong; there is another.
     Replaced,
 }
 
 /// Writes those timed cells of `entity` anew that `chosen` chooses, in the order of their ranks, so that what
 /// wins among them stays what wins. With `collected` a clearing of it joins the first.
-fn reissue(
+pub(super) fn reissue(
     entity: &mut Entity,
     names: &mut Names,
-    times: Times,
+    times: &Times<'_>,
     collected: Option<&VersionVector>,
     chosen: impl Fn(&FieldKey, &Cell) -> bool,
 ) -> Result<bool, StoreError> {
@@ -90,7 +94,12 @@ fn reissue(
     for (field, cell) in &old {
         let (dot, time) = match times {
             Times::Raised => {
-                let time = cell.rank.time().max(names.next);
+                let time = replacing(field, cell)?.max(names.next);
+                (names.next_from(time)?, time)
+            }
+            Times::Above(least) => {
+                let least = least.get(field).copied().unwrap_or(Timestamp::ZERO);
+                let time = replacing(field, cell)?.max(names.next).max(least);
                 (names.next_from(time)?, time)
             }
             Times::Replaced => names.next()?,
@@ -124,6 +133,17 @@ fn reissue(
     Ok(!old.is_empty())
 }
 
+/// The least time with which `cell`, written anew, takes its own place wherever it is held. One that remembers what it
+/// has seen does so by that.
+fn replacing(field: &FieldKey, cell: &Cell) -> Result<Timestamp, StoreError> {
+    let time = cell.rank.time();
+    if matches!(field, FieldKey::Attribute(_)) {
+        return Ok(time);
+    }
+    let next = time.as_u64().checked_add(1).ok_or(StoreError::Exhausted)?;
+    Ok(Timestamp::from_u64(next))
+}
+
 impl<R: Rows + ?Sized> Workspace<'_, R> {
     /// Takes a peer's whole state of a partition in; says whether anything changed.
     pub(super) fn rejoin(
@@ -131,6 +151,7 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
         partition: PartitionId,
         state: &mut PartitionState,
         rejoin: &Rejoin,
+        deletions: &[EntityCells],
     ) -> Result<bool, StoreError> {
         let issue = rejoin.issue.ok_or(StoreError::NotIssued)?;
         let ours = state.vector.clone();
@@ -152,7 +173,13 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
             state.floor = Arc::new(floor);
             changed = true;
         }
-        for id in self.ids(partition)? {
+        let deletions: BTreeMap<&EntityId, &[FieldCell]> = deletions
+            .iter()
+            .map(|entity| (&entity.id, entity.cells.as_slice()))
+            .collect();
+        let mut ids: BTreeSet<EntityId> = self.ids(partition)?.into_iter().collect();
+        ids.extend(deletions.keys().copied().cloned());
+        for id in ids {
             if id.collection() == Collection::Counters {
                 continue;
             }
@@ -172,7 +199,13 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
                     theirs: held.get(&id).unwrap_or(&nothing),
                     ours: &ours,
                 };
-                sides.meet(&mut entity, &mut names, &state.floor.vector)?;
+                let floor = &state.floor.vector;
+                if rejoin.returning {
+                    let deletions = deletions.get(&id).copied().unwrap_or_default();
+                    sides.return_to(&mut entity, deletions, &mut names, floor)?;
+                } else {
+                    sides.meet(&mut entity, &mut names, floor)?;
+                }
             }
             if entity == stored.entity {
                 continue;
@@ -195,7 +228,7 @@ fn mend(
     (earliest, latest): (Timestamp, Timestamp),
 ) -> Result<(), StoreError> {
     let was_visible = entity.is_visible();
-    reissue(entity, names, Times::Replaced, None, |_, cell| {
+    reissue(entity, names, &Times::Replaced, None, |_, cell| {
         cell.rank.time() < earliest || cell.rank.time() > latest
     })?;
     if !was_visible && entity.is_visible() {
@@ -208,12 +241,12 @@ fn mend(
 }
 
 /// Who has what of one entity.
-struct Sides<'a> {
-    rejoin: &'a Rejoin,
+pub(super) struct Sides<'a> {
+    pub(super) rejoin: &'a Rejoin,
     /// The dots that the peer holds.
-    theirs: &'a BTreeSet<CellName>,
+    pub(super) theirs: &'a BTreeSet<CellName>,
     /// Our vector before.
-    ours: &'a VersionVector,
+    pub(super) ours: &'a VersionVector,
 }
 
 impl Sides<'_> {
@@ -224,9 +257,7 @@ impl Sides<'_> {
         floor: &VersionVector,
     ) -> Result<(), StoreError> {
         let we_held_none = entity.dots().iter().all(|dot| !self.ours.covers(*dot));
-        entity.retain(|key, cell| {
-            !self.rejoin.vector.covers(cell.dot) || self.theirs.contains(&CellName::of(key, cell))
-        });
+        self.drop_what_went(entity);
         if !entity.is_visible() {
             return Ok(());
         }
@@ -238,7 +269,7 @@ impl Sides<'_> {
                 .any(|(key, _)| matches!(key, FieldKey::Attribute(_)));
         if clears {
             // All of them: one that the clearing covers by chance must not depend on who has it still.
-            reissue(entity, names, Times::Raised, Some(floor), |_, _| true)?;
+            reissue(entity, names, &Times::Raised, Some(floor), |_, _| true)?;
             return Ok(());
         }
         // What loses to a cell that stays as it is would win over it with a new time.
@@ -247,16 +278,27 @@ impl Sides<'_> {
             .filter(|(key, field)| self.is_one_sided(key, field.shown()))
             .map(|(key, _)| key.clone())
             .collect();
-        reissue(entity, names, Times::Raised, None, |key, cell| {
+        reissue(entity, names, &Times::Raised, None, |key, cell| {
             winning.contains(key) && self.is_one_sided(key, cell)
         })?;
         Ok(())
     }
 
+    /// Drops what the peer covers and does not hold.
+    pub(super) fn drop_what_went(&self, entity: &mut Entity) {
+        entity
+            .retain(|key, cell| !self.rejoin.vector.covers(cell.dot) || self.is_theirs(key, cell));
+    }
+
+    /// Whether the peer holds a cell.
+    pub(super) fn is_theirs(&self, key: &FieldKey, cell: &Cell) -> bool {
+        self.theirs.contains(&CellName::of(key, cell))
+    }
+
     /// Whether a cell is to be written anew: only we have it, or only they have it and do not know our floor.
-    fn is_one_sided(&self, key: &FieldKey, cell: &Cell) -> bool {
+    pub(super) fn is_one_sided(&self, key: &FieldKey, cell: &Cell) -> bool {
         let dot = cell.dot;
-        if self.theirs.contains(&CellName::of(key, cell)) {
+        if self.is_theirs(key, cell) {
             self.rejoin.refresh_theirs && !self.ours.covers(dot)
         } else {
             !self.rejoin.vector.covers(dot)

@@ -282,7 +282,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             Claim::Repair => self.repair(id, &mut state, &op.entities)?,
             Claim::Recount => self.recount(id, &mut state, &op.entities)?,
             Claim::Collect { stable, ids } => self.collect(id, &mut state, stable, ids)?,
-            Claim::Rejoin(rejoin) => self.rejoin(id, &mut state, rejoin)?,
+            Claim::Rejoin(rejoin) => self.rejoin(id, &mut state, rejoin, &op.entities)?,
         };
         match op.claim {
             Claim::Nothing | Claim::Advance { .. } | Claim::Absorb { .. } => {

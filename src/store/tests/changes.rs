@@ -1,7 +1,7 @@
 //! What an offline client is told, page by page, from several nodes that go on writing: in the end it holds what
 //! they hold.
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible};
 
 use grapevine_crdt::{Entity, LwwMap, Rank, ReplicaId};
 use proptest::prelude::*;
@@ -189,10 +189,11 @@ fn a_token_below_the_floor_is_gone_and_one_of_nothing_yet_is_not() {
     node.write(0, &id);
     // As if what was just written had been deleted and collected everywhere.
     let mut held = PartitionState::clone(node.state.partition(partition));
-    held.floor = Arc::new(Floor {
+    let floor = Floor {
         vector: held.vector.clone(),
         rank: Rank::new(1),
-    });
+    };
+    held.raise_floor(&floor);
     node.state.set(partition, held);
     let read = |token: &ChangesToken| {
         let budget = DeltaBudget {

@@ -232,7 +232,7 @@ fn large_rows_are_listed_out_of_order_or_not_at_all() {
     let mut rows = MemoryRows::default();
     let mut workspace = Workspace::new(&rows, State::default());
     let keys: Vec<String> = (0..40).map(|number| format!("k{number:02}")).collect();
-    let size = |number: usize| if number % 3 == 0 { 10_000 } else { 10 };
+    let size = |number: usize| if number.is_multiple_of(3) { 10_000 } else { 10 };
     for (number, key) in keys.iter().enumerate() {
         let id = EntityId::new(Collection::Kv, key.clone()).expect("a key");
         let written = workspace.write(&id, US, 1, |edit| {

@@ -193,6 +193,7 @@ impl Node {
             floor: Floor::clone(&theirs.floor),
             held,
             refresh_theirs: !theirs.vector.includes(&ours.floor.vector),
+            returning: false,
             issue: None,
         };
         let op = Op {

@@ -268,6 +268,7 @@ mod tests {
             cluster: "grapevine".to_owned(),
             name: format!("peer-{peer}"),
             replica: ReplicaId::from_bytes([7; 16]),
+            store: uuid::Uuid::nil(),
             http: String::new(),
             peer: format!("127.0.0.1:{peer}"),
             unix_ms: (START_MS + now.monotonic_ms).saturating_add_signed(offset_ms),

@@ -28,7 +28,7 @@ use crate::{
     store::Snapshot,
     sync::{
         Message,
-        engine::{Command, Engine, Event, View},
+        engine::{Command, Engine, Event, Expelled, View},
         transport::{Frame, FrameError},
     },
 };
@@ -48,8 +48,21 @@ pub(super) enum Control {
     Peers(oneshot::Sender<Vec<PeerReport>>),
     ProbeAll,
     Gossiped(Vec<(ReplicaId, Root)>),
-    Roster(Arc<BTreeSet<ReplicaId>>, VersionVector, bool),
+    Roster(RosterRead),
     Health(oneshot::Sender<Health>),
+}
+
+/// What the roster says, as it was read last.
+#[derive(Clone, Debug, Default)]
+pub struct RosterRead {
+    /// The lives in it.
+    pub members: Arc<BTreeSet<ReplicaId>>,
+    /// Who was expelled and has not come back yet.
+    pub expelled: Arc<Expelled>,
+    /// What of the roster's partition had been taken in before it was read.
+    pub read: VersionVector,
+    /// Whether this node was given no seeds.
+    pub alone: bool,
 }
 
 /// Where events come from.
@@ -187,9 +200,19 @@ impl EventLoop {
             Control::Peers(answer) => {
                 let _asker_gone = answer.send(self.reports());
             }
-            Control::Roster(members, read, alone) => {
+            Control::Roster(roster) => {
+                let RosterRead {
+                    members,
+                    expelled,
+                    read,
+                    alone,
+                } = roster;
+                if !expelled.contains_key(&self.shared.store.identity().store_id) {
+                    self.shared.returned.send_replace(BTreeSet::new());
+                }
                 let event = Event::Roster {
                     members,
+                    expelled,
                     read,
                     alone,
                 };
@@ -336,6 +359,9 @@ impl EventLoop {
             Command::NewLife => {
                 self.warn("a peer holds writes of this life that it never made; a new life begins");
                 self.shared.store.begin_new_life();
+            }
+            Command::Returned(by) => {
+                self.shared.returned.send_replace(by);
             }
             Command::Disconnect(replica, reason) => self.disconnect(replica, &reason),
             Command::Diverged(replica, partition) => {

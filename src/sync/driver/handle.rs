@@ -7,17 +7,18 @@ use std::{
     time::Instant,
 };
 
-use grapevine_crdt::{ReplicaId, VersionVector};
+use grapevine_crdt::ReplicaId;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
 use super::{
     DriverConfig, DriverTotals, Probed, RefusedPeer, apply,
     clocks::Clocks,
     counters::Counters,
     dialer,
-    event_loop::{Control, EventLoop, Sources},
+    event_loop::{Control, EventLoop, RosterRead, Sources},
     listening,
     peers::Peers,
     scrub, serve,
@@ -32,7 +33,7 @@ use crate::{
     store::{Edit, Store},
     sync::{
         PeerInfo,
-        engine::{CollectionStatus, Divergence, Engine, PeerStatus},
+        engine::{CollectionStatus, Divergence, Engine, EngineConfig, PeerStatus},
         transport::{Connector, Listener, Traffic},
     },
 };
@@ -95,7 +96,10 @@ impl Driver {
         let (control_sender, control) = mpsc::channel(MAX_CONTROL_WAITING);
         let (addresses, wanted) = watch::channel(Arc::default());
         let (changes_sender, changes) = watch::channel(0);
-        let engine = Engine::new(config.engine.clone());
+        let engine = Engine::new(EngineConfig {
+            store: store.identity().store_id,
+            ..config.engine.clone()
+        });
         let commits = store.subscribe(MAX_COMMITS_WAITING);
         let clocks = Clocks::new(config.max_clock_skew_ms);
         let shared = Arc::new(Shared {
@@ -110,6 +114,7 @@ impl Driver {
             inbound: inbound_sender,
             room: Arc::new(Semaphore::new(MAX_ROOM_OF_ALL_BYTES)),
             up: watch::Sender::new(Arc::new(UpPeers::new())),
+            returned: watch::Sender::new(BTreeSet::new()),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
         });
@@ -185,17 +190,15 @@ impl Driver {
         reports.await.unwrap_or_default()
     }
 
-    /// Who belongs to the cluster, as the roster says, what of the roster's partition had been taken in when it
-    /// was read, and whether this node was given no seeds. Nothing is collected before. Waits for the driver, for
-    /// the word must not be lost.
-    pub async fn set_roster(
-        &self,
-        members: Arc<BTreeSet<ReplicaId>>,
-        read: VersionVector,
-        alone: bool,
-    ) {
-        let word = Control::Roster(members, read, alone);
-        let _stopped = self.control.send(word).await;
+    /// What the roster says. Nothing is collected before. Waits for the driver, for the word must not be lost.
+    pub async fn set_roster(&self, roster: RosterRead) {
+        let _stopped = self.control.send(Control::Roster(roster)).await;
+    }
+
+    /// The stores that expelled this one, if it has taken in every partition anew since; else none.
+    #[must_use]
+    pub fn returned(&self) -> BTreeSet<Uuid> {
+        self.shared.returned.borrow().clone()
     }
 
     /// How well the partitions are; the best once the driver stopped.

@@ -37,6 +37,7 @@ mod warnings;
 pub use clocks::{MAX_REFUSED, RefusedPeer};
 pub use config::{DriverConfig, LocalPeer};
 pub use counters::DriverTotals;
+pub use event_loop::RosterRead;
 pub use handle::{Driver, Health, PeerReport};
 pub use listening::MAX_LINKS;
 pub use probed::Probed;

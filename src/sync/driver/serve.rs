@@ -123,27 +123,14 @@ fn read(
             let (partition, cursor) = (asked.partition, asked.cursor);
             let page =
                 snapshot.sound_delta(partition, &asked.base, cursor, PAGE_BUDGET, damaged)?;
-            Message::Delta {
-                pull: asked.pull,
-                page: asked.page,
-                partition: asked.partition,
-                clock,
-                unclaimed: state.unclaimed > 0,
-                delta: page,
-            }
+            asked.answer(clock, state, page)
         }
         Request::State(asked) => {
             let state = snapshot.state().partition(asked.partition);
             let cursor = asked.cursor.as_ref();
-            let (partition, vector) = (asked.partition, &asked.vector);
+            let (partition, vector) = (asked.partition, asked.vector());
             let page = read_state(snapshot, partition, state, vector, cursor, LIST_BUDGET)?;
-            Message::State {
-                pull: asked.pull,
-                page: asked.page,
-                partition,
-                clock,
-                state: page,
-            }
+            asked.answer(clock, state, page)
         }
         Request::List(asked) => {
             let cursor = asked.cursor.as_ref();

@@ -1,10 +1,15 @@
 //! What all tasks of a driver share.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use grapevine_crdt::ReplicaId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{DriverConfig, clocks::Clocks, counters::Counters, warnings::Warnings};
 use crate::{
@@ -64,6 +69,8 @@ pub(super) struct Shared {
     /// The room of all messages between socket and store.
     pub(super) room: Arc<Semaphore>,
     pub(super) up: watch::Sender<Arc<UpPeers>>,
+    /// The stores that expelled us, once every partition was taken in anew since.
+    pub(super) returned: watch::Sender<BTreeSet<Uuid>>,
     /// No new links, no new work.
     pub(super) stopping: CancellationToken,
     /// The event loop has sent its last.
@@ -80,6 +87,7 @@ impl Shared {
             cluster: local.cluster.clone(),
             name: local.name.clone(),
             replica,
+            store: self.store.identity().store_id,
             http: local.http.clone(),
             peer: local.peer.clone(),
             unix_ms: self.clock.unix_ms(),

@@ -9,6 +9,10 @@
 //! Who the members are is known only as far as the roster was taken in; so our vector must include what every
 //! member told of the roster's partition as well, or one of them may listen to somebody we never heard of.
 //!
+//! Who was expelled is not waited for, so everybody else must keep away from it what it may bring. A report counts only
+//! if its speaker told it some time after it had taken in all that we know of expulsions: as long as a pull may stand
+//! still, within which all that was under way has come, and its engine has heard of what its store has taken in.
+//!
 //! A report counts only if its speaker held nothing that its vector does not cover: of such cells the report
 //! says nothing.
 //!
@@ -23,8 +27,9 @@ use std::{
 use grapevine_crdt::{ReplicaId, VersionVector};
 
 use super::{
-    Blocked, BlockedBy, CollectionStatus, Command, Now, View,
+    Blocked, BlockedBy, CollectionStatus, Command, Expelled, Now, View,
     core::{Engine, Step},
+    report::Report,
 };
 use crate::model::{PARTITIONS, PartitionId, PartitionState};
 
@@ -35,6 +40,10 @@ pub(super) struct Collecting {
     roster: PartitionId,
     /// What of it had been taken in when it was read.
     read: VersionVector,
+    /// What of it had been taken in when somebody was first seen to be expelled, the last that was.
+    expulsions: VersionVector,
+    /// Since when each member is known to have taken that in.
+    warned: BTreeMap<ReplicaId, u64>,
     /// The members of the roster; nobody is known before the first word from above.
     members: Option<Arc<BTreeSet<ReplicaId>>>,
     /// Whether there is nobody to agree with before the first round.
@@ -60,6 +69,8 @@ impl Default for Collecting {
         Self {
             roster: PartitionId::of_roster(),
             read: VersionVector::default(),
+            expulsions: VersionVector::default(),
+            warned: BTreeMap::new(),
             members: None,
             alone: false,
             met: false,
@@ -70,6 +81,15 @@ impl Default for Collecting {
             blocked: BTreeMap::new(),
             found: BTreeMap::new(),
         }
+    }
+}
+
+impl Collecting {
+    /// The members of the roster, as far as they are known.
+    pub(super) fn members(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.members
+            .iter()
+            .flat_map(|members| members.iter().copied())
     }
 }
 
@@ -84,6 +104,49 @@ impl Engine {
         self.collecting.members = Some(members);
         self.collecting.read = read;
         self.collecting.alone = alone;
+    }
+
+    /// Notes whether somebody was expelled of whom it was not known.
+    pub(super) fn note_expulsions(
+        &mut self,
+        step: &Step<'_>,
+        expelled: &Expelled,
+        read: &VersionVector,
+    ) {
+        if !self.standings.knows_all(expelled) {
+            self.collecting.expulsions.clone_from(read);
+            self.collecting.warned.clear();
+        }
+        self.note_warned(step.now);
+    }
+
+    /// Notes who has taken in all that we know of expulsions.
+    pub(super) fn note_warned(&mut self, now: Now) {
+        let Some(members) = self.collecting.members.clone() else {
+            return;
+        };
+        let up = self.peers.all_up();
+        for member in members.iter().chain(&up) {
+            let report = self.peers.report(*member, self.collecting.roster);
+            let told = report.vector();
+            let knows = told.is_some_and(|told| told.includes(&self.collecting.expulsions));
+            if !knows {
+                self.collecting.warned.remove(member);
+            } else if !self.collecting.warned.contains_key(member) {
+                self.collecting.warned.insert(*member, now.monotonic_ms);
+            }
+        }
+    }
+
+    /// Whether a member told this after it had kept away for a while from who was expelled.
+    fn keeps_away(&self, member: ReplicaId, report: &Report) -> bool {
+        if self.collecting.expulsions.is_empty() || !self.config.rules.rejoins_expelled {
+            return true;
+        }
+        let since = self.collecting.warned.get(&member);
+        since.is_some_and(|since_ms| {
+            report.told_ms >= since_ms.saturating_add(self.config.pull_abandoned_after_ms)
+        })
     }
 
     /// A partition was taken in whole. That of the roster tells who there is.
@@ -121,6 +184,7 @@ impl Engine {
             }
             self.collecting.due_ms = now_ms + self.config.collect_period_ms;
         }
+        self.note_warned(step.now);
         let Some(members) = self.collecting.members.clone() else {
             return;
         };
@@ -148,6 +212,7 @@ impl Engine {
             let before = (stable.clone(), state.steps);
             self.collecting.done.insert(partition, before);
             self.collecting.under_way = Some(partition);
+            self.pulls.forget_torn(partition);
             step.commands.push(Command::Collect { partition, stable });
             return;
         }
@@ -202,6 +267,7 @@ impl Engine {
                 None => Some(Blocked::Silent),
                 Some(_) if report.unclaimed => Some(Blocked::Open),
                 Some(_) if rules.covers_reports && knows_more => Some(Blocked::Ahead),
+                Some(_) if !self.keeps_away(*member, report) => Some(Blocked::Unwarned),
                 Some(vector) if rules.covers_reports && !state.vector.includes(vector) => {
                     Some(Blocked::Ahead)
                 }

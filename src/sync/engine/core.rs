@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use grapevine_crdt::{ReplicaId, VersionVector};
+use grapevine_crdt::ReplicaId;
 use rand::Rng;
+use uuid::Uuid;
 
 use super::{
     Command, Divergence, EngineConfig, Event, FetchRequest, ListRequest, Now, PeerStatus,
-    PullRequest, Request, StateRequest, Ticket, View,
+    PullRequest, Request, Ticket, View,
     collection::Collecting,
     divergence::Divergences,
     peer::{Peers, Want},
@@ -16,11 +17,12 @@ use super::{
     push,
     rejoin::Rejoining,
     repair::Repairing,
+    standing::{Standing, Standings},
     validate::{self, Violation},
 };
 use crate::{
-    model::{Op, Outcome, PartitionId, PartitionSummary, Root},
-    sync::Message,
+    model::{Cursor, HashedVector, Op, Outcome, Outline, PartitionId, PartitionSummary, Root},
+    sync::{Message, Terms},
 };
 
 /// The state of sync between this node and its peers.
@@ -36,6 +38,7 @@ pub struct Engine {
     pub(super) rejoin_not_before_ms: u64,
     pub(super) repairing: Option<Repairing>,
     pub(super) divergences: Divergences,
+    pub(super) standings: Standings,
     tickets: Tickets,
 }
 
@@ -54,10 +57,12 @@ impl Step<'_> {
 
 /// What a peer tells of itself when it asks for a page.
 struct Told {
-    vector: VersionVector,
+    vector: Outline,
+    base: Outline,
     open: bool,
     unclaimed: bool,
     fresh: bool,
+    terms: Terms,
 }
 
 /// Whose step a ticket names.
@@ -127,6 +132,7 @@ impl Engine {
             rejoin_not_before_ms: 0,
             repairing: None,
             divergences: Divergences::default(),
+            standings: Standings::default(),
             tickets: Tickets::default(),
         }
     }
@@ -147,7 +153,7 @@ impl Engine {
             commands,
         };
         match event {
-            Event::PeerUp(info) => self.peer_up(step, info.replica),
+            Event::PeerUp(info) => self.peer_up(step, info.replica, info.store),
             Event::PeerDown(peer) => self.peer_down(step, peer),
             Event::Received(peer, message) => self.received(step, peer, message),
             Event::Committed(records) => {
@@ -166,9 +172,14 @@ impl Engine {
             }
             Event::Roster {
                 members,
+                expelled,
                 read,
                 alone,
-            } => self.roster(members, read, alone),
+            } => {
+                self.note_expulsions(step, &expelled, &read);
+                self.learn_standings(step.view, &members, expelled);
+                self.roster(members, read, alone);
+            }
             Event::Collected(partition, whole) => self.collected(step, partition, whole),
             Event::Compared(repair, ids) => self.compared(step, repair, ids),
             Event::Tick => self.tick(step, rng),
@@ -210,15 +221,15 @@ impl Engine {
         step: &Step<'_>,
         peer: ReplicaId,
         partition: PartitionId,
-        vector: VersionVector,
+        vector: HashedVector,
         unclaimed: bool,
     ) {
         let replaces = self.config.rules.replaces_reports;
         if let Some(peer) = self.peers.up(peer) {
             if replaces {
-                peer.told_vector(partition, vector, step.view, unclaimed);
+                peer.told_vector(partition, vector, step.view, step.now, unclaimed);
             } else {
-                peer.told_as_well(partition, vector, step.view, unclaimed);
+                peer.told_as_well(partition, vector, step.view, step.now, unclaimed);
             }
         }
     }
@@ -240,10 +251,10 @@ impl Engine {
         });
     }
 
-    fn peer_up(&mut self, step: &mut Step<'_>, peer: ReplicaId) {
+    fn peer_up(&mut self, step: &mut Step<'_>, peer: ReplicaId, store: Uuid) {
         self.forget_work(peer);
         let forgets = self.config.rules.replaces_reports;
-        self.peers.connect(peer, step.now, forgets);
+        self.peers.connect(peer, store, step.now, forgets);
         self.probe(step, peer);
         self.fill(step);
     }
@@ -255,7 +266,7 @@ impl Engine {
 
     /// Nothing is wanted of a peer whose frames may have been lost with its connection.
     fn forget_work(&mut self, peer: ReplicaId) {
-        self.pulls.forget_peer(peer);
+        self.pulls.tear_off(peer);
         self.forget_rejoin(peer);
         self.forget_repair(peer);
         self.divergences.forget_peer(peer);
@@ -270,6 +281,7 @@ impl Engine {
         let taken = self.take(step, sender, message);
         if let Err(violation) = taken {
             self.forget_work(sender);
+            self.pulls.forget_torn_of(sender);
             if matches!(violation, Violation::OurWrites(_)) {
                 step.commands.push(Command::NewLife);
             }
@@ -308,21 +320,17 @@ impl Engine {
                 fresh,
                 base,
                 cursor,
+                terms,
             } => {
-                let request = PullRequest {
-                    pull,
-                    page,
-                    partition,
-                    base,
-                    cursor,
-                };
                 let told = Told {
                     vector,
+                    base,
                     open,
                     unclaimed,
                     fresh,
+                    terms,
                 };
-                self.serve(step, sender, request, told)?;
+                self.serve(step, sender, (pull, page, partition), cursor, &told)?;
             }
             Message::Delta {
                 pull,
@@ -342,23 +350,25 @@ impl Engine {
                 partition,
                 vector,
                 floor,
-            } => self.behind(step, sender, (pull, page, partition), vector, floor)?,
+            } => self.behind(step, sender, (pull, page, partition), &vector, &floor)?,
             Message::RejoinPull {
                 pull,
                 page,
                 partition,
                 vector,
                 cursor,
+                terms,
             } => {
-                let request = StateRequest {
-                    pull,
-                    page,
-                    partition,
-                    vector,
-                    cursor,
-                };
-                self.serve_state(step, sender, request)?;
+                let name = (pull, page, partition);
+                self.serve_state(step, sender, name, (&vector, terms), cursor)?;
             }
+            Message::Unknown {
+                pull,
+                page,
+                partition,
+                unclaimed,
+                table,
+            } => self.unknown(step, sender, (pull, page, partition), unclaimed, table)?,
             Message::State {
                 pull,
                 page,
@@ -420,10 +430,11 @@ impl Engine {
         let Some(peer) = self.peers.up(sender) else {
             return false;
         };
-        let agrees = peer.told_root(root, step.view);
+        let agrees = peer.told_root(root, step.view, step.now);
         if agrees {
             self.met();
             self.divergences.forget_peer(sender);
+            self.agrees_apart(step, sender);
         }
         agrees
     }
@@ -455,13 +466,20 @@ impl Engine {
         if self.told_root(step, sender, root) {
             return Ok(());
         }
+        let standing = self.standing(step.view, sender);
+        if standing != Standing::Even {
+            self.summaries_apart(step, sender, standing, partitions);
+        }
         let Some(peer) = self.peers.up(sender) else {
             return Ok(());
         };
         for (partition, theirs) in PartitionId::all().zip(partitions) {
             let ours = step.view.summary(partition);
             if ours.vector_hash == theirs.vector_hash {
-                peer.told_ours(partition, step.view, theirs.open);
+                peer.told_ours(partition, step.view, step.now, theirs.open);
+                if standing != Standing::Even {
+                    continue;
+                }
                 if !ours.open && !theirs.open {
                     if ours.digest == theirs.digest {
                         self.divergences.agree(sender, partition);
@@ -471,7 +489,7 @@ impl Engine {
                     continue;
                 }
             }
-            if ours != *theirs {
+            if ours != *theirs && standing == Standing::Even {
                 peer.want(partition, Want::Differs(*theirs));
             }
         }
@@ -488,28 +506,56 @@ impl Engine {
         &mut self,
         step: &mut Step<'_>,
         sender: ReplicaId,
-        request: PullRequest,
-        told: Told,
+        name: (u64, u32, PartitionId),
+        cursor: Option<Cursor>,
+        told: &Told,
     ) -> Result<(), Violation> {
-        let partition = request.partition;
-        validate::vector(partition, &told.vector, step.view)?;
-        if request.base.len() > validate::MAX_VECTOR_ENTRIES {
+        let (pull, page, partition) = name;
+        let whom = (sender, partition);
+        validate::outline(partition, &told.base)?;
+        let vector = self.understand(step.view, whom, &told.vector)?;
+        let ours = step.view.partition(partition);
+        let base = vector.as_ref().and_then(|vector| {
+            let base = told.base.resolve(vector);
+            base.or_else(|| told.base.resolve(&ours.hashed()))
+        });
+        let (Some(vector), Some(base)) = (vector, base) else {
+            self.tell_unknown(step, sender, name);
+            if ours.vector.is_empty()
+                && let Some(peer) = self.peers.up(sender)
+            {
+                peer.want(partition, Want::Told);
+            }
+            return Ok(());
+        };
+        validate::vector(partition, vector.vector(), step.view)?;
+        if base.vector().len() > validate::MAX_VECTOR_ENTRIES {
             return Err(Violation::LongVector(partition));
         }
         let Some(peer) = self.peers.up(sender) else {
             return Ok(());
         };
-        if request.page == 0 {
-            if !step.view.partition(partition).vector.includes(&told.vector) {
+        if !told.terms.seen {
+            if !ours.vector.includes(vector.vector()) {
                 peer.want(partition, Want::Told);
             } else if told.open {
                 peer.want(partition, Want::Open);
             }
         }
-        let fresh = told.fresh && told.vector.is_empty();
-        let lacks = Self::lacks_our_floor(step.view, partition, &told.vector);
-        self.told_vector(step, sender, partition, told.vector, told.unclaimed);
-        if lacks && !fresh && self.config.rules.checks_floor_of_pulls {
+        let request = PullRequest {
+            pull,
+            page,
+            partition,
+            base: base.into_vector(),
+            cursor,
+            telling: self.telling(step.view, whom, vector.clone(), told.terms),
+        };
+        let fresh = told.fresh && vector.vector().is_empty();
+        let lacks = Self::lacks_our_floor(step.view, partition, vector.vector());
+        self.told_vector(step, sender, partition, vector, told.unclaimed);
+        let checks = self.config.rules.checks_floor_of_pulls;
+        let apart = !self.exchanges(step.view, sender, partition);
+        if !fresh && (apart || (lacks && checks)) {
             Self::tell_behind(step, sender, &request);
         } else {
             let request = Request::Page(request);
@@ -528,6 +574,9 @@ impl Engine {
             Some(Purpose::StatePage(rejoin, _)) => self.state_applied(step, rejoin),
             Some(Purpose::Rejoin(rejoin, partition)) => {
                 self.met_by(partition);
+                if self.rejoin_returns(rejoin) {
+                    self.returned(step, partition);
+                }
                 self.end_rejoin(step, rejoin);
             }
             Some(Purpose::Repair(repair, _)) => self.repaired(step, repair),

@@ -11,10 +11,7 @@ use super::{
     pull::Pull,
     validate::{self, Violation},
 };
-use crate::{
-    model::{Floor, PartitionId},
-    sync::Message,
-};
+use crate::model::{Floor, PartitionId};
 
 impl Engine {
     /// Whether a peer with this vector lacks what we collected.
@@ -34,14 +31,7 @@ impl Engine {
         request: &PullRequest,
     ) {
         let ours = step.view.partition(request.partition);
-        let message = Message::Behind {
-            pull: request.pull,
-            page: request.page,
-            partition: request.partition,
-            vector: ours.vector.clone(),
-            floor: Floor::clone(&ours.floor),
-        };
-        step.send(peer, message);
+        step.send(peer, request.behind(&ours));
     }
 
     /// Whether nothing is held of a partition, claimed or not, and nothing is on its way to the writer.

@@ -111,6 +111,7 @@ mod tests {
             cluster: "grapevine".to_owned(),
             name: "ann".to_owned(),
             replica: ReplicaId::from_bytes([replica; 16]),
+            store: uuid::Uuid::nil(),
             http: "127.0.0.1:7000".to_owned(),
             peer: "127.0.0.1:7001".to_owned(),
             unix_ms,

@@ -4,8 +4,8 @@
 //! `core` takes events apart; `peer` keeps what is known of each peer, `report` what it told; `probes` decides
 //! when to compare, `pulls` what to fetch, `pull` how one fetch goes on, `push` what to take of what comes unasked;
 //! `collection` says when what is deleted may go for good, `floor` who has not taken that in, `rejoin` how such a
-//! peer takes part again; `divergence` and `repair` deal with what should never differ; `validate` and `hello`
-//! refuse. `docs/protocol.md` is the contract between two engines.
+//! peer takes part again; `divergence` and `repair` deal with what should never differ; `telling` says vectors
+//! shortly; `validate` and `hello` refuse. `docs/protocol.md` is the contract between two engines.
 //!
 //! Invariants: a message that is impossible changes nothing; whatever is lost, repeated, late or in another
 //! order costs time alone; everything kept is bounded by [`EngineConfig`] or a constant here.
@@ -28,7 +28,9 @@ mod repair;
 mod report;
 mod request;
 mod rules;
+mod standing;
 mod status;
+mod telling;
 mod types;
 mod validate;
 
@@ -45,6 +47,8 @@ pub use rejoin::{MAX_HELD_BYTES, REJOIN_RETRY_MS};
 pub use repair::{MAX_ENTRIES_LISTED, MAX_IDS_FETCHED};
 pub use request::{Comparison, FetchRequest, ListRequest, PullRequest, Request, StateRequest};
 pub use rules::Rules;
+pub use standing::Expelled;
 pub use status::{Blocked, BlockedBy, CollectionStatus, Divergence, PeerStatus};
+pub use telling::{MAX_ATTEMPTS, Telling};
 pub use types::{Command, EngineConfig, Event, Now, Ticket, View};
 pub use validate::Violation;

@@ -6,13 +6,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
+use grapevine_crdt::{ReplicaId, Timestamp};
+use uuid::Uuid;
 
 use super::{
     Now, PeerStatus, View,
     report::{Report, Told},
 };
-use crate::model::{CommitRecord, Floor, PARTITIONS, PartitionId, PartitionSummary, Root};
+use crate::model::{
+    CommitRecord, Floor, HashedVector, PARTITIONS, PartitionId, PartitionSummary, Root,
+};
 
 /// How many peers are remembered after they went down; the one not heard of for longest goes first.
 pub const MAX_PEERS_REMEMBERED: usize = 1_024;
@@ -46,6 +49,8 @@ impl Want {
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) up: bool,
+    /// Which store it is, through all its lives.
+    pub(super) store: Uuid,
     pub(super) root: Option<Root>,
     pub(super) last_heard_ms: u64,
     /// When it was probed last since it came up.
@@ -71,6 +76,7 @@ impl Peer {
     fn new() -> Self {
         Self {
             up: false,
+            store: Uuid::nil(),
             root: None,
             last_heard_ms: 0,
             probed_ms: None,
@@ -90,10 +96,17 @@ impl Peer {
     }
 
     /// It holds what we hold of `partition` now.
-    pub(super) fn told_ours(&mut self, partition: PartitionId, view: &dyn View, unclaimed: bool) {
+    pub(super) fn told_ours(
+        &mut self,
+        partition: PartitionId,
+        view: &dyn View,
+        now: Now,
+        unclaimed: bool,
+    ) {
         self.reports[partition.index()] = Report {
             told: Told::Ours(view.partition(partition)),
             unclaimed,
+            told_ms: now.monotonic_ms,
         };
     }
 
@@ -101,42 +114,48 @@ impl Peer {
     pub(super) fn told_vector(
         &mut self,
         partition: PartitionId,
-        mut vector: VersionVector,
+        mut vector: HashedVector,
         view: &dyn View,
+        now: Now,
         unclaimed: bool,
     ) {
         let ours = view.partition(partition);
-        let told = if ours.vector == vector {
+        let told = if ours.vector == *vector.vector() {
             Told::Ours(ours)
         } else {
             // It is kept for each peer and partition, and compared again and again.
             vector.share_settled(&ours.vector);
             Told::Vector(vector)
         };
-        self.reports[partition.index()] = Report { told, unclaimed };
+        self.reports[partition.index()] = Report {
+            told,
+            unclaimed,
+            told_ms: now.monotonic_ms,
+        };
     }
 
     /// As [`Self::told_vector`], but for a peer that never forgets what it once told: wrong, and there to show it.
     pub(super) fn told_as_well(
         &mut self,
         partition: PartitionId,
-        mut vector: VersionVector,
+        mut vector: HashedVector,
         view: &dyn View,
+        now: Now,
         unclaimed: bool,
     ) {
-        if let Some(before) = self.report(partition).vector() {
-            vector.join(before);
+        if let Some(before) = self.report(partition).hashed() {
+            vector.join(&before);
         }
-        self.told_vector(partition, vector, view, unclaimed);
+        self.told_vector(partition, vector, view, now, unclaimed);
     }
 
     /// It tells its root. If that is ours now, it holds what we hold.
-    pub(super) fn told_root(&mut self, root: Root, view: &dyn View) -> bool {
+    pub(super) fn told_root(&mut self, root: Root, view: &dyn View, now: Now) -> bool {
         self.root = Some(root);
         let agrees = root == view.root();
         if agrees {
             for partition in PartitionId::all() {
-                self.told_ours(partition, view, view.summary(partition).open);
+                self.told_ours(partition, view, now, view.summary(partition).open);
             }
         }
         agrees
@@ -251,9 +270,10 @@ impl Peers {
 
     /// What it told before it came up anew may be true no more: its machine was put back to an earlier moment,
     /// say.
-    pub(super) fn connect(&mut self, replica: ReplicaId, now: Now, forgets: bool) {
+    pub(super) fn connect(&mut self, replica: ReplicaId, store: Uuid, now: Now, forgets: bool) {
         let peer = self.0.entry(replica).or_insert_with(Peer::new);
         peer.up = true;
+        peer.store = store;
         if forgets {
             peer.reports.fill(Report::NOTHING);
             peer.cleared.clear();

@@ -35,7 +35,7 @@ impl Engine {
         let Some(known) = self.peers.known(peer) else {
             return;
         };
-        let differs = !known.told_root(root, step.view);
+        let differs = !known.told_root(root, step.view, step.now);
         if differs && known.up && !probed_within(known.probed_ms, period_ms, step.now) {
             self.probe(step, peer);
         }

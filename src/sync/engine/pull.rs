@@ -9,8 +9,10 @@
 
 use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
 
-use super::{Now, PullRequest};
-use crate::model::{Claim, Cursor, DeltaPage, EntityCells, Floor, Op, PartitionId, PartitionState};
+use super::{Now, telling::Asking};
+use crate::model::{
+    Claim, Cursor, DeltaPage, EntityCells, Floor, HashedVector, Op, PartitionId, PartitionState,
+};
 
 /// The most pages of one pull that are on their way through the writer; the next is asked for after one of
 /// them is durable.
@@ -25,8 +27,8 @@ pub const MAX_PASSES: u32 = 8;
 pub(super) enum Turn {
     /// Nothing until more happens.
     Wait,
-    /// Ask for this page.
-    Ask(PullRequest),
+    /// Ask for the next page.
+    Ask,
     /// Hand this last step to the writer; its outcome is the pull's.
     Claim(Op, Timestamp),
     /// All of it was here before.
@@ -55,11 +57,13 @@ pub(super) struct Pull {
     /// When it last came forward.
     progress_ms: u64,
     /// What need not be sent in this pass.
-    base: VersionVector,
+    base: HashedVector,
     /// Vector and stamp of the first page of this pass.
-    first: Option<(VersionVector, u64)>,
+    first: Option<(HashedVector, u64)>,
     /// The vector of the last page of any pass.
-    newest: VersionVector,
+    newest: HashedVector,
+    /// How the page it waits for was asked for.
+    pub(super) asking: Asking,
     cursor: Option<Cursor>,
     /// How many pages were asked for.
     asked: u32,
@@ -86,9 +90,10 @@ impl Pull {
             peer,
             partition,
             progress_ms: now.monotonic_ms,
-            base: ours.vector.clone(),
+            base: ours.hashed(),
             first: None,
-            newest: VersionVector::default(),
+            newest: HashedVector::default(),
+            asking: Asking::default(),
             cursor: None,
             asked: 0,
             awaiting: false,
@@ -112,7 +117,7 @@ impl Pull {
         self.awaiting && now_ms >= self.progress_ms.saturating_add(limit_ms)
     }
 
-    pub(super) const fn base(&self) -> &VersionVector {
+    pub(super) const fn base(&self) -> &HashedVector {
         &self.base
     }
 
@@ -120,7 +125,7 @@ impl Pull {
         self.cursor
     }
 
-    pub(super) const fn newest(&self) -> &VersionVector {
+    pub(super) const fn newest(&self) -> &HashedVector {
         &self.newest
     }
 
@@ -132,25 +137,38 @@ impl Pull {
         }
     }
 
-    /// Asks for the first page.
-    pub(super) fn begin(&mut self) -> PullRequest {
-        self.ask()
+    /// Whether it has brought something and may go on once its peer is there again: nothing of it is lost but a
+    /// question or its answer.
+    pub(super) const fn can_go_on(&self) -> bool {
+        !self.claiming && (self.cursor.is_some() || self.passes > 1 || self.last.is_some())
     }
 
-    /// Takes in the page it waits for; yields cells to be applied now, under [`Claim::Nothing`].
+    /// Its peer is there again, in the same life. What was asked last is asked again.
+    pub(super) const fn resume(&mut self, now: Now) {
+        self.progress_ms = now.monotonic_ms;
+        if self.awaiting {
+            self.awaiting = false;
+            self.asked = self.asked.saturating_sub(1);
+        }
+    }
+
+    /// Takes in the page it waits for, whose vector has this hash; yields cells to be applied
+    /// now, under [`Claim::Nothing`].
     pub(super) fn take(
         &mut self,
         page: DeltaPage,
+        vector: HashedVector,
         announced: Timestamp,
         now_ms: u64,
     ) -> Option<Op> {
         self.awaiting = false;
+        self.asking.answered();
         self.progress_ms = now_ms;
-        self.newest = page.vector.clone();
+        self.newest = vector;
         let (vector, stamp) = self
             .first
-            .get_or_insert_with(|| (page.vector.clone(), page.stamp));
-        let clean = *stamp == page.stamp && *vector == page.vector;
+            .get_or_insert_with(|| (self.newest.clone(), page.stamp));
+        let clean = *stamp == page.stamp && *vector == self.newest;
         self.cursor = page.next;
         if page.next.is_none() && clean {
             self.last = Some(Final {
@@ -193,7 +211,7 @@ impl Pull {
         }
         if self.last.is_none() {
             return if self.applying < MAX_PAGES_APPLYING {
-                Turn::Ask(self.ask())
+                Turn::Ask
             } else {
                 Turn::Wait
             };
@@ -218,16 +236,11 @@ impl Pull {
         })
     }
 
-    fn ask(&mut self) -> PullRequest {
+    /// Asks for the next page, or for the one it waits for once more; yields its number.
+    pub(super) const fn ask(&mut self) -> u32 {
         let page = self.asked;
         self.asked = page.saturating_add(1);
         self.awaiting = true;
-        PullRequest {
-            pull: self.id,
-            page,
-            partition: self.partition,
-            base: self.base.clone(),
-            cursor: self.cursor,
-        }
+        page
     }
 }

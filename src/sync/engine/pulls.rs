@@ -3,23 +3,27 @@
 //! Invariants: at most one pull of a partition from a peer; at most `max_pulls_per_peer` of a peer and
 //! `max_pulls` in all; what only a summary suggests is not pulled from two peers at once, so that a node
 //! that lacks much is not sent it by everybody.
+//!
+//! A pull whose connection was cut goes on where it was if the same life of its peer comes back: its pages are compared
+//! by their stamps as if an answer had been late. Nothing else may have been begun in its partition meanwhile, for
+//! what that brought is not what the pull was told of.
 
 use std::collections::BTreeMap;
 
 use grapevine_crdt::{ReplicaId, Timestamp};
 
 use super::{
-    Now, PullRequest, View,
+    Now, View,
     core::{Engine, Purpose, Step},
     floor::may_absorb,
     peer::{Peer, Want},
     pull::{Pull, Turn},
-    push,
+    push, telling,
     validate::{self, Violation},
 };
 use crate::{
     model::{DeltaPage, PartitionId},
-    sync::Message,
+    sync::{Message, ToldDelta},
 };
 
 /// All pulls under way, by their ids.
@@ -27,13 +31,35 @@ use crate::{
 pub(super) struct Pulls {
     next: u64,
     under_way: BTreeMap<u64, Pull>,
+    /// Those whose connection was cut, at most one of a partition.
+    torn: BTreeMap<PartitionId, Pull>,
     /// The peer that last began one; the next in order goes first.
     turn: Option<ReplicaId>,
 }
 
 impl Pulls {
-    pub(super) fn forget_peer(&mut self, peer: ReplicaId) {
+    /// The connection of this peer was cut.
+    pub(super) fn tear_off(&mut self, peer: ReplicaId) {
+        for pull in self.under_way.values().filter(|pull| pull.peer == peer) {
+            let alone = self
+                .under_way
+                .values()
+                .all(|other| other.id == pull.id || other.partition != pull.partition);
+            if alone && pull.can_go_on() {
+                self.torn.insert(pull.partition, pull.clone());
+            }
+        }
         self.under_way.retain(|_, pull| pull.peer != peer);
+    }
+
+    /// Nothing that this peer sent is gone on with.
+    pub(super) fn forget_torn_of(&mut self, peer: ReplicaId) {
+        self.torn.retain(|_, pull| pull.peer != peer);
+    }
+
+    /// What was torn off in this partition is begun anew.
+    pub(super) fn forget_torn(&mut self, partition: PartitionId) {
+        self.torn.remove(&partition);
     }
 
     /// A name for a transfer of any kind.
@@ -43,16 +69,14 @@ impl Pulls {
         name
     }
 
-    /// Whether a pull waits for this page.
-    pub(super) fn awaits(
-        &self,
-        id: u64,
+    /// The pull that waits for this page.
+    pub(super) fn awaited(
+        &mut self,
         peer: ReplicaId,
-        partition: PartitionId,
-        page: u32,
-    ) -> bool {
-        let pull = self.under_way.get(&id);
-        pull.is_some_and(|pull| pull.awaits(peer, partition, page))
+        (id, page, partition): (u64, u32, PartitionId),
+    ) -> Option<&mut Pull> {
+        let pull = self.under_way.get_mut(&id);
+        pull.filter(|pull| pull.awaits(peer, partition, page))
     }
 
     pub(super) fn of_partition(&self, partition: PartitionId) -> bool {
@@ -97,7 +121,20 @@ impl Engine {
             if peer.pulls.len() >= limit {
                 return false;
             }
-            let Some((partition, want)) = peer.wanted.pop_first() else {
+            let roster = PartitionId::of_roster();
+            if peer.pulls.contains_key(&roster) {
+                // It tells who the peer is.
+                return false;
+            }
+            let next = peer.wanted.remove_entry(&roster);
+            let Some((partition, want)) = next.or_else(|| peer.wanted.pop_first()) else {
+                return false;
+            };
+            let holds_nothing = self.holds_nothing(step.view, partition);
+            if !self.may_pull(step.view, replica, partition, holds_nothing) {
+                continue;
+            }
+            let Some(peer) = self.peers.up(replica) else {
                 return false;
             };
             let rejoining = self.rejoining.as_ref();
@@ -118,19 +155,27 @@ impl Engine {
                 peer.recheck = true;
                 continue;
             }
+            let torn = self.pulls.torn.remove(&partition);
+            if let Some(mut torn) = torn.filter(|torn| torn.peer == replica && !elsewhere) {
+                let id = torn.id;
+                torn.resume(step.now);
+                peer.pulls.insert(partition, id);
+                self.pulls.under_way.insert(id, torn);
+                self.go_on(step, id);
+                return true;
+            }
             let fresh = self.holds_nothing(step.view, partition);
             let id = self.pulls.name();
             let mut pull = Pull::new(id, replica, partition, fresh, &ours, step.now);
-            let request = pull.begin();
             let Some(peer) = self.peers.up(replica) else {
                 return false;
             };
             // A pull that answers such a pull does not say so again, or two nodes with cells that nobody
             // may claim would pull from each other without end.
-            let open = ours.unclaimed > 0 && !elsewhere && want != Want::Open;
+            pull.asking.open = ours.unclaimed > 0 && !elsewhere && want != Want::Open;
             peer.pulls.insert(partition, id);
             self.pulls.under_way.insert(id, pull);
-            ask(step, replica, request, open, fresh);
+            self.ask(step, id);
             return true;
         }
     }
@@ -143,22 +188,49 @@ impl Engine {
         (id, number, partition): (u64, u32, PartitionId),
         announced: Timestamp,
         unclaimed: bool,
-        page: DeltaPage,
+        told: ToldDelta,
     ) -> Result<(), Violation> {
-        let pull = self.pulls.under_way.get_mut(&id);
-        let Some(pull) = pull.filter(|pull| pull.awaits(sender, partition, number)) else {
+        let Some(pull) = self.pulls.awaited(sender, (id, number, partition)) else {
             return Ok(());
         };
+        let holds_nothing = pull.fresh && step.view.partition(partition).vector.is_empty();
+        if !self.may_pull(step.view, sender, partition, holds_nothing) {
+            self.abandon(id);
+            return Ok(());
+        }
+        let Some(pull) = self.pulls.under_way.get_mut(&id) else {
+            return Ok(());
+        };
+        validate::outline(partition, &told.vector)?;
+        if let Some(floor) = &told.floor {
+            validate::outline(partition, &floor.vector)?;
+        }
+        let vector = pull.asking.vector(&told.vector, pull.newest());
+        let floor = match &told.floor {
+            Some(floor) => telling::floor(step.view, partition, floor).map(Some),
+            None => Some(None),
+        };
+        let (Some(vector), Some(floor)) = (vector, floor) else {
+            pull.asking.ask_whole(partition)?;
+            self.ask(step, id);
+            return Ok(());
+        };
+        let page = DeltaPage {
+            entities: told.entities,
+            vector: vector.vector().clone(),
+            stamp: told.stamp,
+            next: told.next,
+            floor,
+        };
         validate::page(pull, announced, &page, step.view, step.now)?;
-        let vector = page.vector.clone();
         // Who has not taken in what was collected here would bring it back.
-        let lacks = Self::lacks_our_floor(step.view, partition, &vector);
+        let lacks = Self::lacks_our_floor(step.view, partition, &page.vector);
         if lacks && self.config.rules.checks_floor_of_pulls {
             self.told_vector(step, sender, partition, vector, unclaimed);
             self.give_up(id);
             return Ok(());
         }
-        let op = pull.take(page, announced, step.now.monotonic_ms);
+        let op = pull.take(page, vector.clone(), announced, step.now.monotonic_ms);
         self.told_vector(step, sender, partition, vector, unclaimed);
         if let Some(op) = op {
             self.apply(step, Purpose::Page(id, partition), op, announced);
@@ -172,6 +244,8 @@ impl Engine {
         if let Some(pull) = self.pulls.under_way.get_mut(&id) {
             pull.applied(step.now.monotonic_ms);
             self.go_on(step, id);
+        } else if let Some(pull) = self.pulls.torn.values_mut().find(|pull| pull.id == id) {
+            pull.applied(step.now.monotonic_ms);
         }
     }
 
@@ -179,7 +253,7 @@ impl Engine {
         let Some(pull) = self.pulls.under_way.get_mut(&id) else {
             return;
         };
-        let (peer, partition) = (pull.peer, pull.partition);
+        let partition = pull.partition;
         let checks = self.config.rules.checks_floor_of_pulls;
         if checks
             && let Some(floor) = pull.floor()
@@ -188,16 +262,46 @@ impl Engine {
             self.give_up(id);
             return;
         }
-        let fresh = pull.fresh && step.view.partition(partition).vector.is_empty();
         match pull.turn(&step.view.partition(partition).vector) {
             Turn::Wait => {}
-            Turn::Ask(request) => ask(step, peer, request, false, fresh),
+            Turn::Ask => self.ask(step, id),
             Turn::Claim(op, announced) => {
                 self.apply(step, Purpose::Claim(id, partition), op, announced);
             }
             Turn::Complete => self.completed(step, id),
             Turn::GiveUp => self.abandon(id),
         }
+    }
+
+    /// Asks for the next page of a pull, or for the one it waits for once more.
+    pub(super) fn ask(&mut self, step: &mut Step<'_>, id: u64) {
+        let Some(pull) = self.pulls.under_way.get_mut(&id) else {
+            return;
+        };
+        let page = pull.ask();
+        let whom = (pull.peer, pull.partition);
+        let mut asking = std::mem::take(&mut pull.asking);
+        let (base, cursor, fresh) = (pull.base().clone(), pull.cursor(), pull.fresh);
+        let seen = !pull.newest().vector().is_empty();
+        let (vector, terms) = self.ask_with(step.view, whom, &mut asking, seen);
+        let base = self.base(step.view, whom, &asking, &base);
+        let ours = step.view.partition(whom.1);
+        let message = Message::Pull {
+            pull: id,
+            page,
+            partition: whom.1,
+            vector,
+            open: asking.open,
+            unclaimed: ours.unclaimed > 0,
+            fresh: fresh && ours.vector.is_empty(),
+            base,
+            cursor,
+            terms,
+        };
+        if let Some(pull) = self.pulls.under_way.get_mut(&id) {
+            pull.asking = asking;
+        }
+        step.send(whom.0, message);
     }
 
     /// Everything that a pull was for is claimed.
@@ -227,6 +331,7 @@ impl Engine {
 
     /// Gives a pull up. What was parked for its end goes with it; the next probe finds what is missing.
     pub(super) fn abandon(&mut self, id: u64) {
+        self.pulls.torn.retain(|_, pull| pull.id != id);
         let Some(pull) = self.pulls.under_way.remove(&id) else {
             return;
         };
@@ -276,29 +381,4 @@ fn gains(
     // Somebody else is sending it already; what that leaves is found by another probe.
     peer.recheck |= differs && elsewhere;
     differs && !elsewhere
-}
-
-fn ask(step: &mut Step<'_>, peer: ReplicaId, request: PullRequest, open: bool, fresh: bool) {
-    let ours = step.view.partition(request.partition);
-    let PullRequest {
-        pull,
-        page,
-        partition,
-        base,
-        cursor,
-    } = request;
-    step.send(
-        peer,
-        Message::Pull {
-            pull,
-            page,
-            partition,
-            vector: ours.vector.clone(),
-            open,
-            unclaimed: ours.unclaimed > 0,
-            fresh,
-            base,
-            cursor,
-        },
-    );
 }

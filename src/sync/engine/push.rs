@@ -63,6 +63,9 @@ fn apply(
         }
         return;
     }
+    if !engine.exchanges(step.view, sender, partition) {
+        return;
+    }
     let ours = step.view.partition(partition);
     if ours.vector.get(record.replica) >= record.upto {
         return;

@@ -14,18 +14,23 @@
 //! Invariants: one at a time for a node, for the dots of a whole partition are in memory, and in one row of the
 //! journal then; at most [`MAX_HELD_BYTES`] of them. One that failed is not tried again at once.
 
-use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
+use grapevine_crdt::{FieldCell, FieldKey, ReplicaId, Timestamp, Value};
 
 use super::{
     Now, StateRequest,
     core::{Engine, Purpose, Step},
     floor,
     pull::MAX_PAGES_APPLYING,
+    standing::Standing,
+    telling::{self, Asking},
     validate::{self, Violation},
 };
 use crate::{
-    model::{CellName, Claim, EntityCells, EntityId, Floor, Op, PartitionId, Rejoin, StatePage},
-    sync::Message,
+    model::{
+        CellName, Claim, EntityCells, EntityId, Floor, HashedVector, Op, Outline, PartitionId,
+        Rejoin, StatePage,
+    },
+    sync::{Message, Terms, ToldFloor, ToldState},
 };
 
 /// The most bytes of keys and dots of one partition that are gathered. A partition with more cannot be rejoined.
@@ -37,6 +42,17 @@ const DOT_BYTES: usize = 32;
 /// How long after one that failed the next is begun, in milliseconds.
 pub const REJOIN_RETRY_MS: u64 = 10_000;
 
+/// Why a partition is taken in whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// One side lacks what the other collected.
+    Floor,
+    /// We were expelled.
+    Expelled,
+    /// We were expelled by the half that the peer is of, as it was by ours: it is about to do the same.
+    Halves,
+}
+
 /// A transfer of a peer's whole state of a partition.
 #[derive(Debug)]
 pub(super) struct Rejoining {
@@ -47,15 +63,19 @@ pub(super) struct Rejoining {
     asked: u32,
     /// Whether the last of them has not come.
     awaiting: bool,
+    asking: Asking,
     /// When it last came forward.
     progress_ms: u64,
     cursor: Option<EntityId>,
     /// The vector of the first page.
-    vector: Option<VersionVector>,
+    vector: Option<HashedVector>,
     held: Vec<(EntityId, Vec<CellName>)>,
     bytes: usize,
     /// The floor of the last page, once that has come.
     floor: Option<Floor>,
+    cause: Cause,
+    /// Deletions told of keys: they would take the place of edits that are to stay.
+    withheld: Vec<EntityCells>,
     announced: Timestamp,
     applying: usize,
     claiming: bool,
@@ -86,7 +106,7 @@ impl Rejoining {
         validate::vector(partition, &page.vector, step.view)?;
         floor::check(partition, &page.vector, &page.floor, Some(announced))?;
         let went_back = self.vector.as_ref();
-        if went_back.is_some_and(|first| !page.vector.includes(first)) {
+        if went_back.is_some_and(|first| !page.vector.includes(first.vector())) {
             return Err(Violation::VectorWentBack(partition));
         }
         let mut after = self.cursor.as_ref();
@@ -106,17 +126,27 @@ impl Rejoining {
     }
 
     /// Takes a page in; yields its cells.
-    fn take(&mut self, page: StatePage, announced: Timestamp, now: Now) -> Vec<EntityCells> {
+    fn take(
+        &mut self,
+        page: StatePage,
+        vector: HashedVector,
+        announced: Timestamp,
+        now: Now,
+    ) -> Vec<EntityCells> {
         self.awaiting = false;
+        self.asking.answered();
         self.progress_ms = now.monotonic_ms;
         self.announced = self.announced.max(announced);
-        self.vector.get_or_insert(page.vector);
+        self.vector.get_or_insert(vector);
         self.cursor.clone_from(&page.next);
         if page.next.is_none() {
             self.floor = Some(page.floor);
         }
         let mut cells = Vec::new();
-        for entity in page.entities {
+        for mut entity in page.entities {
+            if self.cause != Cause::Floor {
+                self.withhold(&entity.id, &mut entity.cells);
+            }
             self.bytes += entity.id.key().len() + DOT_BYTES * entity.names.len();
             if !entity.cells.is_empty() {
                 cells.push(EntityCells {
@@ -129,24 +159,42 @@ impl Rejoining {
         cells
     }
 
+    /// Sets deletions of keys apart.
+    fn withhold(&mut self, id: &EntityId, cells: &mut Vec<FieldCell>) {
+        let is_deletion = |held: &FieldCell| {
+            matches!(held.field, FieldKey::Register(_)) && held.cell.value == Value::Tombstone
+        };
+        if !cells.iter().any(is_deletion) {
+            return;
+        }
+        let (withheld, rest) = std::mem::take(cells).into_iter().partition(is_deletion);
+        *cells = rest;
+        self.bytes += id.key().len() + DOT_BYTES;
+        self.withheld.push(EntityCells {
+            id: id.clone(),
+            cells: withheld,
+        });
+    }
+
     /// The step that says it all.
     fn claim(&mut self, ours: &Floor) -> Op {
-        let vector = self.vector.take().unwrap_or_default();
+        let vector = self.vector.take().unwrap_or_default().into_vector();
         let theirs = self.floor.take().unwrap_or_default();
         let floor = Floor {
             vector: theirs.vector.meet(&vector),
             rank: theirs.rank,
         };
         let rejoin = Rejoin {
-            refresh_theirs: !vector.includes(&ours.vector),
+            refresh_theirs: self.cause == Cause::Halves || !vector.includes(&ours.vector),
             vector,
             floor,
             held: std::mem::take(&mut self.held),
+            returning: self.cause != Cause::Floor,
             issue: None,
         };
         Op {
             partition: self.partition,
-            entities: Vec::new(),
+            entities: std::mem::take(&mut self.withheld),
             claim: Claim::Rejoin(Box::new(rejoin)),
         }
     }
@@ -160,23 +208,39 @@ impl Engine {
             .is_some_and(|rejoining| rejoining.partition == partition)
     }
 
+    /// Whether the transfer of this number is for having been expelled.
+    pub(super) fn rejoin_returns(&self, id: u64) -> bool {
+        self.rejoining
+            .as_ref()
+            .is_some_and(|rejoining| rejoining.id == id && rejoining.cause != Cause::Floor)
+    }
+
     /// A peer says that we lack what it collected.
     pub(super) fn behind(
         &mut self,
         step: &mut Step<'_>,
         sender: ReplicaId,
         (id, page, partition): (u64, u32, PartitionId),
-        vector: VersionVector,
-        theirs: Floor,
+        vector: &Outline,
+        theirs: &ToldFloor,
     ) -> Result<(), Violation> {
-        if !self.pulls.awaits(id, sender, partition, page) {
+        let Some(pull) = self.pulls.awaited(sender, (id, page, partition)) else {
             return Ok(());
-        }
-        validate::vector(partition, &vector, step.view)?;
-        floor::check(partition, &vector, &theirs, None)?;
+        };
+        validate::outline(partition, vector)?;
+        validate::outline(partition, &theirs.vector)?;
+        let vector = pull.asking.vector(vector, pull.newest());
+        let theirs = telling::floor(step.view, partition, theirs);
+        let (Some(vector), Some(theirs)) = (vector, theirs) else {
+            pull.asking.ask_whole(partition)?;
+            self.ask(step, id);
+            return Ok(());
+        };
+        validate::vector(partition, vector.vector(), step.view)?;
+        floor::check(partition, vector.vector(), &theirs, None)?;
         self.abandon(id);
         let ours = step.view.partition(partition);
-        let goes_first = vector.includes(&ours.floor.vector)
+        let goes_first = vector.vector().includes(&ours.floor.vector)
             || step.view.replica().is_some_and(|us| us < sender);
         self.told_vector(step, sender, partition, vector, true);
         if goes_first && let Some(peer) = self.peers.up(sender) {
@@ -191,27 +255,44 @@ impl Engine {
             return;
         }
         for replica in self.peers.all_up() {
-            let Some(peer) = self.peers.up(replica) else {
-                continue;
-            };
-            while let Some((partition, floor)) = peer.rejoins.pop_first() {
-                peer.recheck = true;
+            let standing = self.standing(step.view, replica);
+            let halves = self.of_another_half(replica);
+            while let Some((partition, floor)) = self.next_rejoin(replica) {
                 let ours = step.view.partition(partition);
-                if ours.vector.includes(&floor.vector) {
+                let (cause, is_over) = match standing {
+                    // It goes first.
+                    Standing::ItReturns if partition != PartitionId::of_roster() => continue,
+                    Standing::WeReturn if partition != PartitionId::of_roster() => {
+                        let cause = if halves {
+                            Cause::Halves
+                        } else {
+                            Cause::Expelled
+                        };
+                        (cause, self.has_returned(partition))
+                    }
+                    Standing::Even | Standing::WeReturn | Standing::ItReturns => {
+                        (Cause::Floor, ours.vector.includes(&floor.vector))
+                    }
+                };
+                if is_over {
                     continue;
                 }
+                self.pulls.forget_torn(partition);
                 self.rejoining = Some(Rejoining {
                     id: self.pulls.name(),
                     peer: replica,
                     partition,
                     asked: 0,
                     awaiting: false,
+                    asking: Asking::default(),
                     progress_ms: step.now.monotonic_ms,
                     cursor: None,
                     vector: None,
                     held: Vec::new(),
                     bytes: 0,
                     floor: None,
+                    cause,
+                    withheld: Vec::new(),
                     announced: Timestamp::ZERO,
                     applying: 0,
                     claiming: false,
@@ -222,10 +303,36 @@ impl Engine {
         }
     }
 
-    fn ask_for_state(&mut self, step: &mut Step<'_>) {
+    fn next_rejoin(&mut self, replica: ReplicaId) -> Option<(PartitionId, Floor)> {
+        let peer = self.peers.up(replica)?;
+        let next = peer.rejoins.pop_first()?;
+        peer.recheck = true;
+        Some(next)
+    }
+
+    /// How the page that is awaited was asked for.
+    pub(super) fn awaited_state(
+        &mut self,
+        sender: ReplicaId,
+        name: (u64, u32, PartitionId),
+    ) -> Option<&mut Asking> {
+        let rejoining = self.rejoining.as_mut()?;
+        let awaits = rejoining.awaits(sender, name);
+        awaits.then_some(&mut rejoining.asking)
+    }
+
+    pub(super) fn ask_for_state(&mut self, step: &mut Step<'_>) {
         let Some(rejoining) = &mut self.rejoining else {
             return;
         };
+        let whom = (rejoining.peer, rejoining.partition);
+        let mut asking = std::mem::take(&mut rejoining.asking);
+        let seen = rejoining.vector.is_some();
+        let (vector, terms) = self.ask_with(step.view, whom, &mut asking, seen);
+        let Some(rejoining) = &mut self.rejoining else {
+            return;
+        };
+        rejoining.asking = asking;
         let page = rejoining.asked;
         rejoining.asked = page.saturating_add(1);
         rejoining.awaiting = true;
@@ -233,8 +340,9 @@ impl Engine {
             pull: rejoining.id,
             page,
             partition: rejoining.partition,
-            vector: step.view.partition(rejoining.partition).vector.clone(),
+            vector,
             cursor: rejoining.cursor.clone(),
+            terms,
         };
         step.send(rejoining.peer, message);
     }
@@ -246,7 +354,7 @@ impl Engine {
         sender: ReplicaId,
         name: (u64, u32, PartitionId),
         announced: Timestamp,
-        page: StatePage,
+        told: ToldState,
     ) -> Result<(), Violation> {
         let Some(rejoining) = &mut self.rejoining else {
             return Ok(());
@@ -254,9 +362,25 @@ impl Engine {
         if !rejoining.awaits(sender, name) {
             return Ok(());
         }
-        rejoining.check(&page, announced, step)?;
         let partition = rejoining.partition;
-        let cells = rejoining.take(page, announced, step.now);
+        validate::outline(partition, &told.vector)?;
+        validate::outline(partition, &told.floor.vector)?;
+        let before = rejoining.vector.clone().unwrap_or_default();
+        let vector = rejoining.asking.vector(&told.vector, &before);
+        let theirs = telling::floor(step.view, partition, &told.floor);
+        let (Some(vector), Some(floor)) = (vector, theirs) else {
+            rejoining.asking.ask_whole(partition)?;
+            self.ask_for_state(step);
+            return Ok(());
+        };
+        let page = StatePage {
+            entities: told.entities,
+            vector: vector.vector().clone(),
+            floor,
+            next: told.next,
+        };
+        rejoining.check(&page, announced, step)?;
+        let cells = rejoining.take(page, vector, announced, step.now);
         if rejoining.bytes > MAX_HELD_BYTES {
             let reason = format!("partition {partition} is too large to be taken in whole");
             step.commands.push(super::Command::Warn(reason));
@@ -348,14 +472,26 @@ impl Engine {
         &mut self,
         step: &mut Step<'_>,
         sender: ReplicaId,
-        request: StateRequest,
+        name: (u64, u32, PartitionId),
+        (told, terms): (&Outline, Terms),
+        cursor: Option<EntityId>,
     ) -> Result<(), Violation> {
-        let StateRequest {
-            partition, vector, ..
-        } = &request;
-        validate::vector(*partition, vector, step.view)?;
-        validate::cursor(*partition, request.cursor.as_ref())?;
-        self.told_vector(step, sender, *partition, vector.clone(), true);
+        let (pull, page, partition) = name;
+        let whom = (sender, partition);
+        let Some(vector) = self.understand(step.view, whom, told)? else {
+            self.tell_unknown(step, sender, name);
+            return Ok(());
+        };
+        validate::vector(partition, vector.vector(), step.view)?;
+        validate::cursor(partition, cursor.as_ref())?;
+        let request = StateRequest {
+            pull,
+            page,
+            partition,
+            cursor,
+            telling: self.telling(step.view, whom, vector.clone(), terms),
+        };
+        self.told_vector(step, sender, partition, vector, true);
         let request = super::Request::State(request);
         step.commands.push(super::Command::Serve(sender, request));
         Ok(())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use grapevine_crdt::VersionVector;
 
-use crate::model::PartitionState;
+use crate::model::{HashedVector, PartitionState};
 
 /// How much of a partition a peer said that it holds.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub(super) enum Told {
     /// What we held at that moment.
     Ours(Arc<PartitionState>),
     /// This.
-    Vector(VersionVector),
+    Vector(HashedVector),
 }
 
 /// What a peer last told of a partition.
@@ -27,6 +27,8 @@ pub(super) struct Report {
     pub(super) told: Told,
     /// Whether it held cells that its vector did not cover.
     pub(super) unclaimed: bool,
+    /// When it told it, on our monotonic clock.
+    pub(super) told_ms: u64,
 }
 
 impl Report {
@@ -34,13 +36,22 @@ impl Report {
     pub(super) const NOTHING: Self = Self {
         told: Told::Nothing,
         unclaimed: false,
+        told_ms: 0,
     };
 
     pub(super) fn vector(&self) -> Option<&VersionVector> {
         match &self.told {
             Told::Nothing => None,
             Told::Ours(state) => Some(&state.vector),
-            Told::Vector(vector) => Some(vector),
+            Told::Vector(vector) => Some(vector.vector()),
+        }
+    }
+
+    pub(super) fn hashed(&self) -> Option<HashedVector> {
+        match &self.told {
+            Told::Nothing => None,
+            Told::Ours(state) => Some(state.hashed()),
+            Told::Vector(vector) => Some(vector.clone()),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use grapevine_crdt::VersionVector;
 
+use super::Telling;
 use crate::model::{Cursor, EntityId, PartitionId};
 
 /// Something to be read from a fresh snapshot.
@@ -31,6 +32,8 @@ pub struct PullRequest {
     pub base: VersionVector,
     /// Behind which place of the log.
     pub cursor: Option<Cursor>,
+    /// How the vectors of the answer are told.
+    pub telling: Telling,
 }
 
 /// A page of all that is held of a partition.
@@ -42,10 +45,10 @@ pub struct StateRequest {
     pub page: u32,
     /// Of which partition.
     pub partition: PartitionId,
-    /// Of what it covers the cells need not be sent.
-    pub vector: VersionVector,
     /// Behind which entity.
     pub cursor: Option<EntityId>,
+    /// How the vectors of the answer are told; the vector asked with among it.
+    pub telling: Telling,
 }
 
 /// A page of the visible entities of a partition.

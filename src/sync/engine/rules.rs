@@ -17,6 +17,8 @@ pub struct Rules {
     pub checks_floor_of_pulls: bool,
     /// No push is taken from who has not taken in what was collected.
     pub checks_floor_of_pushes: bool,
+    /// Who was expelled takes part anew, whatever it meets first.
+    pub rejoins_expelled: bool,
 }
 
 impl Default for Rules {
@@ -27,6 +29,7 @@ impl Default for Rules {
             replaces_reports: true,
             checks_floor_of_pulls: true,
             checks_floor_of_pushes: true,
+            rejoins_expelled: true,
         }
     }
 }

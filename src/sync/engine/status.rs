@@ -28,6 +28,8 @@ pub enum Blocked {
     Open,
     /// It holds writes that this node has not taken in yet.
     Ahead,
+    /// It is not known to keep away yet from a member that was expelled.
+    Unwarned,
 }
 
 /// Who is in the way of collection.

@@ -2,6 +2,7 @@
 
 mod collection;
 mod floors;
+mod outlines;
 mod peers;
 mod pushes;
 mod refusals;
@@ -19,11 +20,11 @@ use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use super::*;
 use crate::{
     model::{
-        Claim, Collection, CommitRecord, Cursor, DeltaPage, EntityCells, EntityId, Floor, Op,
-        Outcome, PartitionId, PartitionState, PartitionSummary, Root,
+        Claim, Collection, CommitRecord, Cursor, EntityCells, EntityId, Floor, HashedVector, Op,
+        Outcome, Outline, PartitionId, PartitionState, PartitionSummary, Root,
     },
     store::State,
-    sync::{Message, PROTOCOL_VERSION, PeerInfo},
+    sync::{Message, PROTOCOL_VERSION, PeerInfo, Terms, ToldDelta, ToldFloor, ToldState},
 };
 
 const US: ReplicaId = ReplicaId::from_bytes([1; 16]);
@@ -105,7 +106,7 @@ impl Bench {
     /// Has collected what `entries` cover, and has more that may go.
     fn collect(&mut self, entries: &[(ReplicaId, u64)]) {
         let mut state = PartitionState::clone(self.held.0.partition(partition()));
-        state.floor = Arc::new(floor(entries));
+        state.raise_floor(&floor(entries));
         state.garbage = 1;
         self.held.0.set(partition(), state);
     }
@@ -121,6 +122,7 @@ fn info(replica: ReplicaId) -> PeerInfo {
         cluster: "grapevine".to_owned(),
         name: "peer".to_owned(),
         replica,
+        store: uuid::Uuid::nil(),
         http: String::new(),
         peer: String::new(),
         unix_ms: UNIX_MS,
@@ -145,6 +147,31 @@ fn vector(entries: &[(ReplicaId, u64)]) -> VersionVector {
     entries
         .map(|(replica, seq)| (*replica, Seq::new(*seq)))
         .collect()
+}
+
+fn hashed(entries: &[(ReplicaId, u64)]) -> HashedVector {
+    HashedVector::of(vector(entries))
+}
+
+/// To a peer that holds this, when there is nobody else.
+fn telling(known: &[(ReplicaId, u64)]) -> Telling {
+    Telling {
+        known: hashed(known),
+        terms: Terms::default(),
+        likely: vec![US, ANN],
+        max_whole: EngineConfig::default().max_told_whole,
+    }
+}
+
+fn told_floor(entries: &[(ReplicaId, u64)]) -> ToldFloor {
+    ToldFloor {
+        vector: Outline::whole(&vector(entries)),
+        rank: if entries.is_empty() {
+            Rank::default()
+        } else {
+            Rank::at(clock())
+        },
+    }
 }
 
 fn floor(entries: &[(ReplicaId, u64)]) -> Floor {
@@ -210,12 +237,16 @@ fn pull(
         pull: 0,
         page,
         partition: partition(),
-        vector: vector(ours),
+        vector: Outline::whole(&vector(ours)),
         open: false,
         unclaimed: false,
         fresh: ours.is_empty(),
-        base: vector(base),
+        base: Outline::against(&hashed(base), &hashed(ours)),
         cursor,
+        terms: Terms {
+            seen: page > 0,
+            ..Terms::default()
+        },
     }
 }
 
@@ -239,12 +270,12 @@ fn delta(
         partition: partition(),
         clock: clock(),
         unclaimed: false,
-        delta: DeltaPage {
+        delta: ToldDelta {
             entities,
-            vector: vector(told),
+            vector: Outline::whole(&vector(told)),
             stamp,
             next,
-            floor: next.is_none().then(Floor::default),
+            floor: next.is_none().then(|| told_floor(&[])),
         },
     }
 }
@@ -432,6 +463,7 @@ fn a_pull_tells_what_its_sender_holds_so_it_is_answered_with_a_page_and_a_pull()
         partition: partition(),
         base: vector(&[(ANN, 3)]),
         cursor: None,
+        telling: telling(&[(ANN, 3)]),
     };
     assert_eq!(
         bench.hear(ANN, pull(0, &[(ANN, 3)], &[(ANN, 3)], None)),

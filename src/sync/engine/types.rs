@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
+use uuid::Uuid;
 
-use super::{Comparison, Request, Rules};
+use super::{Comparison, Expelled, Request, Rules};
 use crate::{
     model::{
         CommitRecord, EntityId, Op, Outcome, PartitionId, PartitionState, PartitionSummary, Root,
@@ -25,6 +26,8 @@ pub struct Now {
 /// The engine's settings. Durations in milliseconds.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
+    /// Which store this is, through all its lives.
+    pub store: Uuid,
     /// How often a random live peer is probed.
     pub probe_period_ms: u64,
     /// A pull whose next page does not come for this long, although we took in all that came, is given up;
@@ -41,6 +44,8 @@ pub struct EngineConfig {
     pub max_pushes_applying: usize,
     /// How often what is deleted is looked through for what may go for good.
     pub collect_period_ms: u64,
+    /// Vectors of at most so many entries are told to peers whole; longer ones in outline.
+    pub max_told_whole: usize,
     /// What keeps collection and rejoin safe; all of it, but for simulations.
     pub rules: Rules,
 }
@@ -48,6 +53,7 @@ pub struct EngineConfig {
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
+            store: Uuid::nil(),
             probe_period_ms: 1_000,
             pull_abandoned_after_ms: 10_000,
             max_pulls_per_peer: 64,
@@ -55,6 +61,7 @@ impl Default for EngineConfig {
             max_parked_records: 4_096,
             max_pushes_applying: 16_384,
             collect_period_ms: 5_000,
+            max_told_whole: 32,
             rules: Rules::default(),
         }
     }
@@ -100,6 +107,8 @@ pub enum Event {
     Roster {
         /// The lives in it.
         members: Arc<BTreeSet<ReplicaId>>,
+        /// Who was expelled and has not come back yet.
+        expelled: Arc<Expelled>,
         /// What of the roster's partition had been taken in when it was read.
         read: VersionVector,
         /// Whether this node knows of nobody to ask before it collects: it was given no seeds.
@@ -134,6 +143,9 @@ pub enum Command {
     /// Somebody holds writes of this life that it never made: let the next write begin a new one, but not
     /// more often than the store allows.
     NewLife,
+    /// We were expelled by these stores, and have taken in every partition anew: our name may be cleared. May be told
+    /// more than once.
+    Returned(BTreeSet<Uuid>),
     /// Close every connection to this peer: it broke the protocol. It counts as down from here on; the
     /// `PeerDown` that follows changes nothing.
     Disconnect(ReplicaId, String),

@@ -4,8 +4,8 @@ use grapevine_crdt::{Dot, FieldCell, ReplicaId, Seq, Timestamp, VersionVector};
 
 use super::{MAX_CLOCK_AHEAD_MS, Now, View, floor, pull::Pull};
 use crate::model::{
-    CellName, CommitRecord, DeltaPage, EntityCells, EntityId, EntityState, Invalid, PARTITIONS,
-    PartitionId, PartitionSummary, Root, root_term,
+    CellName, CommitRecord, DeltaPage, EntityCells, EntityId, EntityState, Invalid, InvalidOutline,
+    Outline, PARTITIONS, PartitionId, PartitionSummary, Root, root_term,
 };
 
 /// The most replicas that a vector may name: lives of nodes that ever wrote to one partition.
@@ -35,13 +35,16 @@ pub enum Violation {
     /// A vector of more replicas than a frame can carry beside an entity.
     #[error("a vector of partition {0} names more than {MAX_VECTOR_ENTRIES} replicas")]
     LongVector(PartitionId),
-    /// A vector with an entry that covers nothing.
-    #[error("a vector of partition {0} has an entry without writes")]
-    EmptyEntry(PartitionId),
     /// Writes of the life under which this node writes that it never made: somebody else writes under it,
     /// or its data was rolled back.
     #[error("it holds writes of ours in partition {0} that we never made")]
     OurWrites(PartitionId),
+    /// A vector in outline, or sums over one, that nobody tells.
+    #[error("what it tells of its vector of partition {0} cannot be")]
+    Outline(PartitionId),
+    /// It does not understand what everybody understands, or tells what nobody can.
+    #[error("no vector of partition {0} is understood")]
+    Misunderstood(PartitionId),
     /// A vector of the peer that lacks what an earlier one covered.
     #[error("its vector of partition {0} went back")]
     VectorWentBack(PartitionId),
@@ -83,6 +86,15 @@ pub(super) const fn clock(announced: Timestamp, now: Now) -> Result<(), Violatio
     Ok(())
 }
 
+/// A vector in outline.
+pub(super) fn outline(partition: PartitionId, outline: &Outline) -> Result<(), Violation> {
+    let checked = outline.check(MAX_VECTOR_ENTRIES);
+    checked.map_err(|why| match why {
+        InvalidOutline::Order => Violation::Outline(partition),
+        InvalidOutline::Long => Violation::LongVector(partition),
+    })
+}
+
 /// A vector that a peer says it has.
 pub(super) fn vector(
     partition: PartitionId,
@@ -91,9 +103,6 @@ pub(super) fn vector(
 ) -> Result<(), Violation> {
     if vector.len() > MAX_VECTOR_ENTRIES {
         return Err(Violation::LongVector(partition));
-    }
-    if vector.iter().any(|(_, seq)| seq == Seq::ZERO) {
-        return Err(Violation::EmptyEntry(partition));
     }
     let ours = view.partition(partition);
     let invented = view
@@ -130,7 +139,7 @@ pub(super) fn page(
     let partition = pull.partition;
     clock(announced, now)?;
     vector(partition, &page.vector, view)?;
-    if !page.vector.includes(pull.newest()) {
+    if !page.vector.includes(pull.newest().vector()) {
         return Err(Violation::VectorWentBack(partition));
     }
     if let Some(next) = page.next
@@ -147,7 +156,7 @@ pub(super) fn page(
     }
     for cells in &page.entities {
         entity(partition, cells, announced, view)?;
-        let covered = |cell: &FieldCell| pull.base().covers(cell.cell.dot);
+        let covered = |cell: &FieldCell| pull.base().vector().covers(cell.cell.dot);
         if cells.cells.iter().any(covered) {
             return Err(Violation::NotAskedFor(cells.id.clone()));
         }

@@ -77,6 +77,7 @@ fn check_entity(
         let unseen = dots.iter().find(|gone| !context.covers(**gone));
         if !state.vector.covers(dot)
             && let Some(unseen) = unseen
+            && !world.is_expelled(node, dot.replica)
         {
             return Err(format!(
                 "{unseen:?} went, which the writer of {dot:?} had not seen"

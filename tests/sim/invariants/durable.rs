@@ -41,7 +41,8 @@ pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String
                 Held::of(&node.rows, partition).adds_up_to(state)?;
             }
         }
-        Observed::Durable { .. }
+        Observed::Brought { .. }
+        | Observed::Durable { .. }
         | Observed::Published { .. }
         | Observed::Served { .. }
         | Observed::Everything => {}

@@ -2,10 +2,13 @@
 //! collected.
 
 use grapevine::{model::PartitionId, store::read_entity};
-use grapevine_crdt::{Entity, FieldCell};
+use grapevine_crdt::{Entity, FieldCell, VersionVector};
 
 use super::{Observed, to_check};
-use crate::{history::Writes, world::World};
+use crate::{
+    history::{Writes, seen_by},
+    world::World,
+};
 
 pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String> {
     // A rejoin drops what the other side has dropped, for whatever reason; the end shows whether it was right.
@@ -22,7 +25,8 @@ pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String
 fn check_partition(world: &World, number: usize, partition: PartitionId) -> Result<(), String> {
     let node = &world.nodes[number];
     let state = node.state.partition(partition);
-    let (vector, floor) = (&state.vector, &state.floor.vector);
+    let vector = &state.vector;
+    let floor = &collected_anywhere(world, partition);
     let nothing = Writes::default();
     let writes = world.history.partitions.get(&partition).unwrap_or(&nothing);
     if !writes.vector.includes(vector) {
@@ -34,14 +38,20 @@ fn check_partition(world: &World, number: usize, partition: PartitionId) -> Resu
     for (id, writes) in &writes.entities {
         let held = read_entity(&node.rows, id).expect("rows in memory can be read");
         let mut held = held.unwrap_or_default();
-        // What the floor covers may have been collected, after it had replaced something. What may be collected is
-        // looked at when it is.
+        // What a floor covers may have been collected, after it had replaced something; and who wrote without it
+        // afterwards has replaced it here as well. What may be collected is looked at when it is.
         let collected = writes.iter().filter(|(dot, _)| floor.covers(**dot));
         for cell in collected.flat_map(|(_, cells)| cells) {
             held.merge_cell(cell.clone());
         }
         for (dot, cells) in writes.iter().filter(|(dot, _)| vector.covers(**dot)) {
-            if let Some(cell) = cells.iter().find(|cell| !holds(&held, cell)) {
+            let replaced = |cell: &FieldCell| {
+                // Whatever became of that one: it is looked at as well.
+                let mut by = seen_by(writes, cell);
+                by.any(|by| vector.covers(by))
+            };
+            let missing = |cell: &&FieldCell| !holds(&held, cell) && !replaced(cell);
+            if let Some(cell) = cells.iter().find(missing) {
                 return Err(format!(
                     "covers {dot:?} but not its cell {cell:?} of {id}: with all below the floor {floor:?} it is {held:?}"
                 ));
@@ -49,6 +59,15 @@ fn check_partition(world: &World, number: usize, partition: PartitionId) -> Resu
         }
     }
     Ok(())
+}
+
+/// What some node has collected: everybody has taken it in.
+fn collected_anywhere(world: &World, partition: PartitionId) -> VersionVector {
+    let mut floor = VersionVector::default();
+    for node in &world.nodes {
+        floor.join(&node.state.partition(partition).floor.vector);
+    }
+    floor
 }
 
 /// Whether the cell is held, or one that replaces it: whether merging it changes nothing.

@@ -9,6 +9,7 @@ mod durable;
 mod exact_delta;
 mod incorporation;
 mod join;
+mod outside;
 mod rejoin;
 mod time;
 mod together;
@@ -20,7 +21,7 @@ use grapevine::{
 };
 use grapevine_crdt::Dot;
 
-use crate::{world::World, writer::Before};
+use crate::{outsider::Brought, world::World, writer::Before};
 
 /// Something to check.
 pub(crate) enum Observed<'a> {
@@ -48,6 +49,8 @@ pub(crate) enum Observed<'a> {
     },
     /// A node is back; `before` is what it showed last.
     Restarted { node: usize, before: &'a State },
+    /// An edit from outside was decided.
+    Brought { node: usize, brought: &'a Brought },
     /// It is time to check everything.
     Everything,
 }
@@ -65,10 +68,11 @@ pub(crate) enum Invariant {
     Collection = 8,
     Rejoin = 9,
     Digests = 10,
+    Outside = 11,
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Incorporation,
         Self::Dots,
         Self::Together,
@@ -79,6 +83,7 @@ impl Invariant {
         Self::Collection,
         Self::Rejoin,
         Self::Digests,
+        Self::Outside,
     ];
 
     pub(crate) fn check(self, world: &World, observed: &Observed<'_>) -> Result<(), String> {
@@ -93,6 +98,7 @@ impl Invariant {
             Self::Collection => collection::check(world, observed),
             Self::Rejoin => rejoin::check(world, observed),
             Self::Digests => digests::check(world, observed),
+            Self::Outside => outside::check(world, observed),
         }
     }
 }
@@ -117,7 +123,8 @@ fn to_check(world: &World, observed: &Observed<'_>) -> Vec<(usize, PartitionId)>
         | Observed::Acknowledged { .. }
         | Observed::Pushed { .. }
         | Observed::Served { .. }
-        | Observed::Restarted { .. } => Vec::new(),
+        | Observed::Restarted { .. }
+        | Observed::Brought { .. } => Vec::new(),
     }
 }
 

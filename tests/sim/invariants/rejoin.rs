@@ -50,7 +50,8 @@ fn check_held(held: &Held, rejoin: &Rejoin) -> Result<(), String> {
                     "{dot:?} of {id} is gone at the peer, and still held"
                 ));
             }
-            let is_content = matches!(key, FieldKey::Register(_) | FieldKey::Attribute(_));
+            let is_content =
+                matches!(key, FieldKey::Register(_) | FieldKey::Attribute(_)) && !cell.is_marker();
             // What loses to a cell that stays as it is would win over it with a new time.
             let wins = entity
                 .field(key)

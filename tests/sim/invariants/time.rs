@@ -16,10 +16,15 @@ pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String
         | Observed::Pushed { .. }
         | Observed::Served { .. }
         | Observed::Restarted { .. }
+        | Observed::Brought { .. }
         | Observed::Everything => return Ok(()),
     };
     let ranks = |entity: &EntityCells| {
-        let timed = entity.cells.iter().filter(|cell| cell.field.is_timed());
+        // What marks a conflict as given up has no time.
+        let timed = entity
+            .cells
+            .iter()
+            .filter(|cell| cell.field.is_timed() && !cell.cell.is_marker());
         timed.map(|cell| cell.cell.rank.time()).max()
     };
     let greatest = group
@@ -51,6 +56,16 @@ pub(crate) fn check(world: &World, observed: &Observed<'_>) -> Result<(), String
         .unwrap_or(Timestamp::ZERO);
     let life = world.nodes[node].life;
     for op in group.ops.iter().filter(|op| is_local(op, life)) {
+        // Edits from outside have times of their own.
+        let mut dots = op.entities.iter().flat_map(|entity| &entity.cells);
+        if dots.any(|cell| {
+            world
+                .history
+                .outside
+                .contains(&(op.partition, cell.cell.dot))
+        }) {
+            continue;
+        }
         if let Some(time) = op.entities.iter().filter_map(ranks).max() {
             if time <= last {
                 return Err(format!(

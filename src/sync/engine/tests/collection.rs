@@ -7,6 +7,7 @@ use super::*;
 fn roster(members: &[ReplicaId]) -> Event {
     Event::Roster {
         members: Arc::new(members.iter().copied().collect::<BTreeSet<_>>()),
+        expelled: Arc::default(),
         read: VersionVector::default(),
         alone: false,
     }
@@ -131,6 +132,7 @@ fn nothing_goes_before_this_node_has_met_anybody_unless_there_is_nobody() {
     assert_eq!(bench.round(), []);
     bench.step(Event::Roster {
         members: Arc::new(BTreeSet::from([US])),
+        expelled: Arc::default(),
         read: VersionVector::default(),
         alone: true,
     });

@@ -15,8 +15,8 @@ fn behind(ours: &[(ReplicaId, u64)], collected: &[(ReplicaId, u64)]) -> Message 
         pull: 0,
         page: 0,
         partition: partition(),
-        vector: vector(ours),
-        floor: floor(collected),
+        vector: Outline::whole(&vector(ours)),
+        floor: told_floor(collected),
     }
 }
 
@@ -87,7 +87,7 @@ fn what_was_collected_during_a_pull_is_not_claimed_by_it() {
     bench.hear(ANN, summaries(&[(ANN, 1), (BOB, 3)]));
     let mut last = delta(0, written(ANN, 1), &[(ANN, 1), (BOB, 3)], 5, None);
     if let Message::Delta { delta, .. } = &mut last {
-        delta.floor = Some(floor(&[(BOB, 3)]));
+        delta.floor = Some(told_floor(&[(BOB, 3)]));
     }
     assert_eq!(bench.hear(ANN, last), []);
     let mut bench = Bench::with_peers(&[ANN]);
@@ -95,7 +95,7 @@ fn what_was_collected_during_a_pull_is_not_claimed_by_it() {
     bench.hear(ANN, summaries(&[(ANN, 1), (BOB, 3)]));
     let mut last = delta(0, written(ANN, 1), &[(ANN, 1), (BOB, 3)], 5, None);
     if let Message::Delta { delta, .. } = &mut last {
-        delta.floor = Some(floor(&[(BOB, 2)]));
+        delta.floor = Some(told_floor(&[(BOB, 2)]));
     }
     let claim = Claim::Absorb {
         vector: vector(&[(ANN, 1), (BOB, 3)]),
@@ -113,7 +113,7 @@ fn who_holds_nothing_takes_in_what_was_collected_with_the_rest() {
     );
     let mut last = delta(0, written(ANN, 3), &[(ANN, 3)], 5, None);
     if let Message::Delta { delta, .. } = &mut last {
-        delta.floor = Some(floor(&[(ANN, 2)]));
+        delta.floor = Some(told_floor(&[(ANN, 2)]));
     }
     let claim = Claim::Absorb {
         vector: vector(&[(ANN, 3)]),

@@ -103,3 +103,76 @@ fn peers_that_went_down_are_remembered_within_a_bound() {
     let first = ReplicaId::from_bytes(1_000_000_u128.to_be_bytes());
     assert!(statuses.iter().all(|status| status.replica != first));
 }
+
+/// A pull of ours from Ann of which the first of two pages came before her connection was cut.
+fn torn() -> (Bench, [(ReplicaId, u64); 2], Cursor) {
+    let mut bench = Bench::with_peers(&[ANN, BOB]);
+    bench.hold(&[(BOB, 1)]);
+    let told = [(ANN, 2), (BOB, 1)];
+    bench.hear(ANN, summaries(&told));
+    let next = cursor(ANN, 1);
+    let commands = bench.hear(ANN, delta(0, written(ANN, 1), &told, 5, Some(next)));
+    let second = pull(1, &[(BOB, 1)], &[(BOB, 1)], Some(next));
+    assert_eq!(
+        commands,
+        [
+            apply(0, written(ANN, 1), Claim::Nothing),
+            Command::Send(ANN, not_fresh(second)),
+        ]
+    );
+    bench.step(Event::PeerDown(ANN));
+    (bench, told, next)
+}
+
+#[test]
+fn a_pull_that_was_torn_off_begins_anew_for_ever() {
+    let (mut bench, told, next) = torn();
+    bench.step(Event::Applied(Ticket(0), Outcome::Applied));
+    bench.step(Event::PeerUp(info(ANN)));
+    let second = not_fresh(pull(1, &[(BOB, 1)], &[(BOB, 1)], Some(next)));
+    assert_eq!(
+        bench.hear(ANN, summaries(&told)),
+        [Command::Send(ANN, second)]
+    );
+    assert_eq!(
+        bench.hear(ANN, delta(1, written(ANN, 2), &told, 5, None)),
+        [apply(1, written(ANN, 2), absorb(vector(&told)))]
+    );
+}
+
+#[test]
+fn a_torn_pull_goes_on_over_what_it_was_not_told_of() {
+    let begins_anew = |bench: &mut Bench, told: &[(ReplicaId, u64)]| {
+        bench.step(Event::PeerUp(info(ANN)));
+        let commands = bench.hear(ANN, summaries(told));
+        assert!(
+            matches!(
+                &commands[..],
+                [Command::Send(
+                    ANN,
+                    Message::Pull {
+                        page: 0,
+                        cursor: None,
+                        ..
+                    }
+                )]
+            ),
+            "{commands:?}"
+        );
+    };
+    // A page of it could not be stored.
+    let (mut bench, told, _) = torn();
+    bench.step(Event::ApplyFailed(Ticket(0)));
+    begins_anew(&mut bench, &told);
+    // Another pull of the partition was begun.
+    let (mut bench, told, _) = torn();
+    bench.hear(BOB, summaries(&told));
+    bench.step(Event::PeerDown(BOB));
+    begins_anew(&mut bench, &told);
+    // She broke the protocol.
+    let (mut bench, told, _) = torn();
+    bench.step(Event::PeerUp(info(ANN)));
+    bench.hear(ANN, Message::Hello(info(ANN)));
+    bench.step(Event::PeerDown(ANN));
+    begins_anew(&mut bench, &told);
+}

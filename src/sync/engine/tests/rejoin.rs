@@ -1,15 +1,15 @@
 //! Taking part in a partition anew.
 
 use super::*;
-use crate::model::{CellName, EntityState, Rejoin, StatePage};
+use crate::model::{CellName, EntityState, Rejoin};
 
 fn behind(theirs: &[(ReplicaId, u64)], collected: &[(ReplicaId, u64)]) -> Message {
     Message::Behind {
         pull: 0,
         page: 0,
         partition: partition(),
-        vector: vector(theirs),
-        floor: floor(collected),
+        vector: Outline::whole(&vector(theirs)),
+        floor: told_floor(collected),
     }
 }
 
@@ -18,8 +18,12 @@ fn rejoin_pull(page: u32, ours: &[(ReplicaId, u64)], cursor: Option<EntityId>) -
         pull: 1,
         page,
         partition: partition(),
-        vector: vector(ours),
+        vector: Outline::whole(&vector(ours)),
         cursor,
+        terms: Terms {
+            seen: page > 0,
+            ..Terms::default()
+        },
     }
 }
 
@@ -51,10 +55,10 @@ fn state(
         page,
         partition: partition(),
         clock: clock(),
-        state: StatePage {
+        state: ToldState {
             entities,
-            vector: vector(theirs),
-            floor: floor(collected),
+            vector: Outline::whole(&vector(theirs)),
+            floor: told_floor(collected),
             next,
         },
     }
@@ -115,6 +119,7 @@ fn the_vector_of_the_first_page_is_claimed_with_all_that_the_pages_held() {
         floor: floor(&[(ANN, 5)]),
         held: vec![(one, vec![name(ANN, 2)]), (two, vec![name(ANN, 7)])],
         refresh_theirs: false,
+        returning: false,
         issue: None,
     };
     assert_eq!(
@@ -137,10 +142,11 @@ fn of_two_that_lack_what_the_other_collected_the_smaller_goes_first() {
     bench.collect(&[(US, 2)]);
     bench.hear(ANN, summaries(&[(ANN, 5)]));
     let began = bench.hear(ANN, behind(&[(ANN, 5)], &[(ANN, 4)]));
-    assert_eq!(
-        began,
-        [Command::Send(ANN, rejoin_pull(0, &[(US, 3)], None))]
-    );
+    let mut asked = rejoin_pull(0, &[(US, 3)], None);
+    if let Message::RejoinPull { terms, .. } = &mut asked {
+        terms.floor = hashed(&[(US, 2)]).hash();
+    }
+    assert_eq!(began, [Command::Send(ANN, asked)]);
     let [one, _] = two();
     let page = state(0, vec![held(&one, ANN, 5)], &[(ANN, 5)], &[(ANN, 4)], None);
     bench.hear(ANN, page);
@@ -251,8 +257,8 @@ fn impossible_states_are_refused() {
         pull: 1,
         page: 0,
         partition: partition(),
-        vector: vector(&[(ANN, 5)]),
-        floor: floor(&[(ANN, 6)]),
+        vector: Outline::whole(&vector(&[(ANN, 5)])),
+        floor: told_floor(&[(ANN, 6)]),
     };
     assert_eq!(bench.hear(ANN, above), [], "it answers no pull");
 }
@@ -266,8 +272,8 @@ fn all_that_is_held_is_served_to_who_asks() {
         pull: 1,
         page: 0,
         partition: partition(),
-        vector: vector(&[(ANN, 1)]),
         cursor: Some(one),
+        telling: telling(&[(ANN, 1)]),
     };
     assert_eq!(commands, [Command::Serve(ANN, Request::State(request))]);
 }

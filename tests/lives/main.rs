@@ -1,21 +1,20 @@
 //! What lives that are over cost: a write, a start, the file and an exchange, with 10,000 of them in each
-//! partition and with 10. It measures and asserts nothing of time; run it by hand:
+//! partition and with 10. What an exchange costs is asserted; the rest is measured by hand:
 //! `cargo test --test lives -- --ignored --nocapture` (`LIVES=10000,10` are the numbers of lives).
+
+mod exchange;
 
 use std::{sync::Arc, time::Instant};
 
+use exchange::{Said, Side, speak};
 use grapevine::{
     clock::SystemClock,
-    codec,
-    model::{
-        Claim, Collection, DeltaPage, EntityCells, EntityId, Floor, Op, PartitionId, PartitionState,
-    },
+    model::{Claim, Collection, EntityId, Floor, Op, PartitionId, PartitionState},
     store::{Edit, MemoryRows, State, Store, StoreOptions, Workspace},
-    sync::Message,
 };
 use grapevine_crdt::{FieldCell, LwwMap, ReplicaId, Seq, Timestamp, VersionVector};
 
-type TestResult = Result<(), Box<dyn std::error::Error>>;
+type TestResult<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 const UNIX_MS: u64 = 1_700_000_000_000;
 const WRITES: u32 = 2_000;
@@ -82,51 +81,100 @@ fn kernel(lives: u64) -> TestResult {
     Ok(())
 }
 
-fn exchange(lives: u64) -> TestResult {
-    let ours = vector(lives, 0);
-    let mut theirs = ours.clone();
-    theirs.advance(life(lives + 1), Seq::new(1));
-    let partition = PartitionId::new(0);
-    let floor = Floor {
-        vector: ours.clone(),
+/// The lives of long ago, and these numbers of writes by later ones.
+fn with(past: &VersionVector, later: impl IntoIterator<Item = u64>) -> VersionVector {
+    let later = later.into_iter().map(|number| (life(number), Seq::new(1)));
+    let mut vector: VersionVector = past.iter().chain(later).collect();
+    vector.settle();
+    vector
+}
+
+/// What two nodes say in the cases that matter, each with its name.
+fn exchanges(lives: u64) -> TestResult<Vec<(&'static str, Said)>> {
+    let id = id(1);
+    let partition = id.partition();
+    let past = vector(lives, 0);
+    let nothing = Floor::default();
+    let collected = |vector: VersionVector| Floor {
+        vector,
         ..Floor::default()
     };
-    let pull = Message::Pull {
-        pull: 1,
-        page: 0,
-        partition,
-        vector: ours.clone(),
-        open: false,
-        unclaimed: false,
-        fresh: false,
-        base: ours,
-        cursor: None,
-    };
-    let bytes = codec::encode(&pull)?.len();
-    for (floor, what) in [
-        (Floor::default(), "nothing collected"),
-        (floor, "a full floor"),
-    ] {
-        let delta = Message::Delta {
-            pull: 1,
-            page: 0,
-            partition,
-            clock: Timestamp::ZERO,
-            unclaimed: false,
-            delta: DeltaPage {
-                entities: vec![EntityCells {
-                    id: id(1),
-                    cells: Vec::new(),
-                }],
-                vector: theirs.clone(),
-                stamp: 1,
-                next: None,
-                floor: Some(floor),
-            },
-        };
-        let delta = codec::encode(&delta)?.len();
-        println!("  a pull of one entity, {what}: {} bytes", bytes + delta);
+    // What both hold: as many lives, other numbers, so that no vector is like the floor.
+    let half = past
+        .iter()
+        .map(|(of, seq)| (of, Seq::new(1 + seq.get() / 2)));
+    let half: VersionVector = half.collect();
+    let sides = || (Side::new(life(lives + 1)), Side::new(life(lives + 2)));
+    let mut all = Vec::new();
+
+    let (mut ann, mut bob) = sides();
+    ann.absorb(partition, &past, &nothing);
+    bob.absorb(partition, &past, &nothing);
+    ann.write(&id);
+    all.push(("one entity", speak(&mut ann, &mut bob)?));
+    bob.write(&id);
+    all.push(("one entity, once more", speak(&mut ann, &mut bob)?));
+
+    let (mut ann, mut bob) = sides();
+    ann.absorb(partition, &past, &collected(half.clone()));
+    bob.absorb(partition, &past, &collected(half.clone()));
+    ann.write(&id);
+    all.push((
+        "one entity, and both collected the same",
+        speak(&mut ann, &mut bob)?,
+    ));
+
+    let (mut ann, mut bob) = sides();
+    let more = with(&past, lives + 10..lives + 13);
+    ann.absorb(partition, &with(&past, []), &nothing);
+    bob.absorb(partition, &more, &nothing);
+    ann.write(&id);
+    all.push((
+        "one entity, and three lives nobody told of",
+        speak(&mut ann, &mut bob)?,
+    ));
+
+    let (mut ann, mut bob) = sides();
+    let more = with(&past, lives + 10..lives + 210);
+    ann.absorb(partition, &with(&past, []), &nothing);
+    bob.absorb(partition, &more, &nothing);
+    ann.write(&id);
+    all.push((
+        "one entity, and 200 lives settled meanwhile",
+        speak(&mut ann, &mut bob)?,
+    ));
+
+    let (mut ann, mut bob) = sides();
+    let mut early = half.clone();
+    early.settle();
+    ann.absorb(partition, &past, &collected(early));
+    bob.absorb(partition, &past, &collected(past.clone()));
+    ann.write(&id);
+    all.push((
+        "one entity, and one collected all",
+        speak(&mut ann, &mut bob)?,
+    ));
+
+    let (mut ann, mut bob) = sides();
+    ann.absorb(partition, &past, &collected(half));
+    ann.write(&id);
+    all.push(("a new node", speak(&mut ann, &mut bob)?));
+    Ok(all)
+}
+
+#[test]
+fn lives_that_are_over_make_an_exchange_large() -> TestResult {
+    let few = exchanges(10)?;
+    let many = exchanges(3_000)?;
+    for ((case, few), (_, many)) in few.iter().zip(&many) {
+        println!("{case}: {few:?} with few lives, {many:?} with many");
     }
+    // The first four differ in a few entries, whatever both hold of long ago.
+    for ((case, few), (_, many)) in few.iter().zip(&many).take(3) {
+        assert!(many.bytes < few.bytes + 8_000, "{case}");
+    }
+    assert!(many[3].1.bytes < few[3].1.bytes + 20_000);
+    assert!(many[4].1.bytes < few[4].1.bytes + 30_000);
     Ok(())
 }
 
@@ -188,7 +236,9 @@ async fn lives_that_are_over_make_everything_slow_and_large() -> TestResult {
     for lives in lives.split(',') {
         println!("{lives} lives in each partition");
         let lives = lives.trim().parse()?;
-        exchange(lives)?;
+        for (case, said) in exchanges(lives)? {
+            println!("  an exchange, {case}: {said:?}");
+        }
         kernel(lives)?;
         store(lives).await?;
     }

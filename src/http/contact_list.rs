@@ -1,0 +1,215 @@
+//! `GET /v1/contacts`: sorted by name, of a group, found by a query; whole or some fields of each.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use grapevine_crdt::Entity;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    HttpState,
+    body::to_json,
+    cursor::{self, ListKind},
+    items::Items,
+    page::{foreign_cursor, read_limit},
+    problem::Problem,
+    query::Parameters,
+    session::Session,
+};
+use crate::{
+    address_book::{self, SearchPlace, Taken},
+    codec,
+    model::{Contact, ContactQuery, EntityId},
+    store::Snapshot,
+};
+
+/// The most bytes of a place that a cursor tells: a row of the index has a group, a name and an id.
+const MAX_PLACE_BYTES: usize = 4_096;
+
+/// The fields of a contact, as they are shown.
+const FIELDS: [&str; 15] = [
+    "id",
+    "name",
+    "phones",
+    "emails",
+    "organization",
+    "title",
+    "birthday",
+    "address",
+    "note",
+    "groups",
+    "created_at",
+    "updated_at",
+    "revived",
+    "conflicts",
+    "vcard",
+];
+
+/// Where a page ended, in the list of which these are the first bytes of a hash of what was asked for.
+#[derive(Serialize, Deserialize)]
+struct ListPlace {
+    list: [u8; 8],
+    at: At,
+}
+
+#[derive(Serialize, Deserialize)]
+enum At {
+    Row(Vec<u8>),
+    Found(SearchPlace),
+}
+
+pub(super) async fn list(
+    State(state): State<Arc<HttpState>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let wanted = Wanted::read(&request)?;
+    Session::of_read(request.headers(), &state).await?;
+    let snapshot = state.store.snapshot();
+    tokio::task::spawn_blocking(move || wanted.answer(&snapshot))
+        .await
+        .map_err(|error| Problem::internal(&error))?
+}
+
+/// What a request asks for.
+struct Wanted {
+    query: ContactQuery,
+    group: Option<String>,
+    fields: Option<BTreeSet<&'static str>>,
+    limit: usize,
+    list: [u8; 8],
+    after: Option<At>,
+}
+
+impl Wanted {
+    fn read(request: &Request) -> Result<Self, Problem> {
+        let known = ["q", "group", "fields", "limit", "cursor"];
+        let parameters = Parameters::read(request.uri(), &known)?;
+        let (text, group) = (parameters.text("q"), parameters.text("group"));
+        let query = ContactQuery::read(text.unwrap_or_default())
+            .map_err(|error| Problem::malformed("q", error.to_string()))?;
+        let mut hasher = blake3::Hasher::new();
+        for part in [text.unwrap_or_default(), group.unwrap_or("\0")] {
+            hasher.update(part.as_bytes()).update(&[0xff]);
+        }
+        let mut list = [0; 8];
+        list.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        let after = parameters
+            .text("cursor")
+            .map(|text| {
+                cursor::read(ListKind::Contacts, text, MAX_PLACE_BYTES)
+                    .and_then(|bytes| codec::decode::<ListPlace>(&bytes).ok())
+                    .filter(|place| place.list == list)
+                    .map(|place| place.at)
+                    .ok_or_else(foreign_cursor)
+            })
+            .transpose()?;
+        Ok(Self {
+            query,
+            group: group.map(str::to_owned),
+            fields: parameters.text("fields").map(read_fields).transpose()?,
+            limit: read_limit(&parameters)?,
+            list,
+            after,
+        })
+    }
+
+    fn answer(self, snapshot: &Snapshot) -> Result<Response, Problem> {
+        let Self {
+            query,
+            group,
+            fields,
+            limit,
+            list,
+            after,
+        } = self;
+        let mut items = Items::new(limit);
+        let mut visit = |id: &EntityId, entity: &Entity| -> Result<Taken, Problem> {
+            items.take(|| show(id, entity, fields.as_ref()))
+        };
+        let group = group.as_deref();
+        let next = if query.readings().is_empty() {
+            let after = match after {
+                None => None,
+                Some(At::Row(row)) => Some(row),
+                Some(At::Found(_)) => return Err(foreign_cursor()),
+            };
+            address_book::list_by_name(snapshot, group, after.as_deref(), &mut visit)?.map(At::Row)
+        } else {
+            let after = match after {
+                None => None,
+                Some(At::Found(place)) => Some(place),
+                Some(At::Row(_)) => return Err(foreign_cursor()),
+            };
+            address_book::search(snapshot, &query, group, after, &mut visit)?.map(At::Found)
+        };
+        let next = next
+            .map(|at| codec::encode(&ListPlace { list, at }))
+            .transpose()
+            .map_err(|error| Problem::internal(&error))?
+            .map(|bytes| cursor::write(ListKind::Contacts, &bytes));
+        items.answer(next.as_deref())
+    }
+}
+
+fn read_fields(text: &str) -> Result<BTreeSet<&'static str>, Problem> {
+    text.split(',')
+        .map(|name| {
+            FIELDS
+                .into_iter()
+                .find(|field| *field == name)
+                .ok_or_else(|| {
+                    let detail = format!("fields are, with a comma between: {}", FIELDS.join(", "));
+                    Problem::malformed("fields", detail)
+                })
+        })
+        .collect()
+}
+
+/// The JSON of a contact, of `fields` only if they are told; the id is always there.
+fn show(
+    id: &EntityId,
+    entity: &Entity,
+    fields: Option<&BTreeSet<&'static str>>,
+) -> Result<Vec<u8>, Problem> {
+    let contact = Contact::read(id.key(), entity)
+        .ok_or_else(|| Problem::internal(&"a contact that is visible cannot be read"))?;
+    let Some(fields) = fields else {
+        return to_json(&contact);
+    };
+    let whole = serde_json::to_value(&contact).map_err(|error| Problem::internal(&error))?;
+    let mut some = Map::new();
+    if let Value::Object(whole) = whole {
+        let chosen = |name: &str| name == "id" || fields.contains(name);
+        some.extend(whole.into_iter().filter(|(name, _)| chosen(name)));
+    }
+    to_json(&some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_that_is_shown_can_be_asked_for() {
+        use grapevine_crdt::{Dot, LwwMap, ReplicaId, Seq, Timestamp};
+
+        let dot = Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(1));
+        let mut entity = Entity::default();
+        for cell in LwwMap::new(&entity).set("name", b"Ada", dot, Timestamp::ZERO) {
+            entity.merge_cell(cell);
+        }
+        let contact = Contact::read("ada", &entity).expect("it is visible");
+        let json = serde_json::to_value(&contact).expect("it is JSON");
+        let shown: BTreeSet<&str> = json
+            .as_object()
+            .expect("an object")
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(shown, BTreeSet::from(FIELDS));
+    }
+}

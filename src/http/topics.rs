@@ -1,0 +1,368 @@
+//! `/v1/topics/{topic}/messages`: messages, in one order on every node.
+//!
+//! A message is named by the hybrid time at which it is posted, above every time that this node has heard of. One
+//! that is posted under an `Idempotency-Key` is named first in a record of its own, which a retry finds; two
+//! nodes that had not heard of each other may each have named one, and then the record says which is listed.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use axum::{
+    extract::{Path, Request, State, rejection::PathRejection},
+    http::{HeaderValue, StatusCode, Uri, header},
+    response::Response,
+};
+use grapevine_crdt::{LwwMap, Timestamp};
+use serde_json::Value;
+
+use super::{
+    HttpState,
+    body::{empty, json, json_bytes, require_json, to_json},
+    conditions::{Conditions, ETag},
+    counters::only_fields,
+    cursor::{self, ListKind},
+    idempotency,
+    page::{Page, foreign_cursor, read_limit},
+    problem::{Problem, ProblemKind, path_text, path_texts},
+    query::Parameters,
+    session::{Session, Written, tracked},
+};
+use crate::{
+    model::{
+        Collection, EntityId, MAX_KEY_BYTES, Message, MessageDraft, MessageId, PostedUnder, Topic,
+        read_instant,
+    },
+    store::{BatchWriter, Range, Snapshot, StoreError, list_within},
+};
+
+/// Before the first message of any topic, and behind the last.
+const IDS: [&str; 2] = ["0", "g"];
+
+type TopicPath = Result<Path<String>, PathRejection>;
+type MessagePath = Result<Path<(String, String)>, PathRejection>;
+
+pub(super) async fn post(
+    State(state): State<Arc<HttpState>>,
+    path: TopicPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let topic = Topic::new(path_text("topic", path)?)?;
+    let (parts, body) = request.into_parts();
+    Parameters::read(&parts.uri, &[])?;
+    let key = idempotency::key(&parts.headers)?;
+    let request = key.map(|key| idempotency::message_request(topic.name(), key));
+    let body = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
+    let draft = read_draft(&body)?;
+    let session = Session::of_writes(&parts.headers, &state, &BTreeSet::new()).await?;
+    let post = Post {
+        id: next_id(&state)?,
+        topic: topic.clone(),
+        draft,
+        request,
+    };
+    let made = state.store.write_batch(move |writer| post.make(writer));
+    let (message, written) = made.await??;
+    let mut response = json(StatusCode::CREATED, &message)?;
+    let headers = response.headers_mut();
+    let path = format!("/v1/topics/{}/messages/{}", escape(&topic), message.id);
+    let location = HeaderValue::try_from(path).map_err(|error| Problem::internal(&error))?;
+    headers.insert(header::LOCATION, location);
+    tag(&message).put(&mut response);
+    Ok(session.answer_all(written).put(response))
+}
+
+/// Reads what is posted.
+pub(super) fn read_draft(body: &Value) -> Result<MessageDraft, Problem> {
+    only_fields(body, &["author", "body"])?;
+    let text = |name: &str| {
+        let text = body.get(name).and_then(Value::as_str).map(str::to_owned);
+        text.ok_or_else(|| Problem::invalid(name, format!("{name} is needed, and is a text")))
+    };
+    Ok(MessageDraft::new(text("author")?, text("body")?)?)
+}
+
+/// An id above every time that this node has told or heard of.
+pub(super) fn next_id(state: &HttpState) -> Result<MessageId, Problem> {
+    let heard = state.store.snapshot().state().clock();
+    let mut times = state.message_times.lock().expect("no holder panics");
+    times.observe(heard);
+    let time = times.tick(state.clock.unix_ms());
+    let time = time.map_err(|error| Problem::internal(&error))?;
+    Ok(MessageId::new(time, rand::random()))
+}
+
+/// A message to be posted.
+pub(super) struct Post {
+    pub(super) topic: Topic,
+    pub(super) draft: MessageDraft,
+    /// Its id, unless one is known for its request.
+    pub(super) id: MessageId,
+    /// The digest of its idempotency key.
+    pub(super) request: Option<[u8; 16]>,
+}
+
+impl Post {
+    /// Posts it: the record of its key first, if it has one.
+    pub(super) fn make(
+        self,
+        writer: &mut BatchWriter<'_, '_>,
+    ) -> Result<(Message, Vec<Written>), Problem> {
+        let Self {
+            topic,
+            mut draft,
+            mut id,
+            request,
+        } = self;
+        let mut all = Vec::new();
+        if let Some(request) = request {
+            let ours = PostedUnder {
+                id,
+                digest: draft.digest(),
+            };
+            let record = topic.request_id(&request);
+            let (named, written) = writer.write(&record, |edit| {
+                let (cells, id) = match PostedUnder::read(edit.entity) {
+                    Some(held) if held.digest == ours.digest => (Vec::new(), held.id),
+                    Some(_) => return Err(refused("this key was used for another message")),
+                    None if edit.entity.is_empty() => {
+                        (vec![ours.put(edit.dot, edit.time)], ours.id)
+                    }
+                    None => return Err(deleted()),
+                };
+                let written = Written::of(&record, &edit, &cells);
+                Ok((cells, (id, written)))
+            })?;
+            id = named;
+            all.push(written);
+            draft = draft.requested(request);
+        }
+        let entity = topic.message_id(&id);
+        let expected = draft.clone().shown(&topic, id);
+        let written = writer.write(&entity, |edit| {
+            let cells = if edit.entity.is_empty() {
+                vec![draft.post(edit.dot, edit.time)]
+            } else if Message::read(&topic, id, edit.entity).as_ref() == Some(&expected) {
+                Vec::new()
+            } else {
+                return Err(deleted());
+            };
+            let written = Written::of(&entity, &edit, &cells);
+            Ok((cells, written))
+        })?;
+        all.push(written);
+        Ok((expected, all))
+    }
+}
+
+fn refused(detail: &str) -> Problem {
+    Problem::new(ProblemKind::Conflict, detail).about(idempotency::FIELD)
+}
+
+fn deleted() -> Problem {
+    refused("the message posted under this key was deleted")
+}
+
+/// The tag of a message, which never changes.
+pub(super) fn tag(message: &Message) -> ETag {
+    ETag::named(&message.id)
+}
+
+/// The name of a topic as a part of a path.
+fn escape(topic: &Topic) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let mut escaped = String::new();
+    for byte in topic.name().bytes() {
+        if plain(byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+/// Which messages of a topic.
+#[derive(Debug)]
+struct Messages {
+    topic: Topic,
+    from: String,
+    exclusive: bool,
+    to: String,
+    limit: usize,
+}
+
+impl Messages {
+    fn read(topic: Topic, uri: &Uri) -> Result<Self, Problem> {
+        let parameters = Parameters::read(uri, &["limit", "cursor", "since"])?;
+        let prefix = topic.prefix();
+        let [first, behind] = IDS.map(|place| format!("{prefix}{place}"));
+        let since = parameters.text("since").map(read_since).transpose()?;
+        let since = since.map(|time| {
+            topic
+                .message_id(&MessageId::first_at(time))
+                .key()
+                .to_owned()
+        });
+        let kind = ListKind::Entities(Collection::Topics);
+        let after = parameters
+            .text("cursor")
+            .map(|text| {
+                cursor::read_text(kind, text, MAX_KEY_BYTES)
+                    .filter(|key| key.starts_with(&prefix))
+                    .ok_or_else(foreign_cursor)
+            })
+            .transpose()?;
+        Ok(Self {
+            limit: read_limit(&parameters)?,
+            exclusive: after.is_some(),
+            from: after.or(since).unwrap_or(first),
+            to: behind,
+            topic,
+        })
+    }
+
+    fn page(&self, snapshot: &Snapshot) -> Result<Vec<u8>, Problem> {
+        let mut page = Page::new(self.limit);
+        let range = Range {
+            partition: self.topic.settings_id().partition(),
+            collection: Collection::Topics,
+            from: &self.from,
+            exclusive: self.exclusive,
+            to: &self.to,
+        };
+        list_within(snapshot, &range, &mut |id, row| {
+            page.take(id.key(), || {
+                if row.is_hidden() {
+                    return Ok(None);
+                }
+                let message = Message::read_key(id.key(), &row.read()?);
+                let Some(message) = message else {
+                    return Ok(None);
+                };
+                if is_double(snapshot, &self.topic, &message)? {
+                    return Ok(None);
+                }
+                to_json(&message).map(Some)
+            })
+        })?;
+        page.finish(ListKind::Entities(Collection::Topics))
+    }
+}
+
+pub(super) fn read_since(text: &str) -> Result<Timestamp, Problem> {
+    let number = text.parse::<i64>().map(Value::from);
+    let ms = read_instant(&number.unwrap_or_else(|_| Value::from(text)));
+    ms.map(|ms| Timestamp::from_unix_ms(u64::try_from(ms).unwrap_or(0)))
+        .ok_or_else(|| {
+            Problem::malformed(
+                "since",
+                "since is a time: RFC 3339, or milliseconds since 1970",
+            )
+        })
+}
+
+/// Whether `message` was posted under a key under which another stays.
+pub(super) fn is_double(
+    snapshot: &Snapshot,
+    topic: &Topic,
+    message: &Message,
+) -> Result<bool, StoreError> {
+    let Some(request) = &message.request else {
+        return Ok(false);
+    };
+    let record = snapshot.entity(&topic.request_id(request))?;
+    let record = record.as_ref().and_then(PostedUnder::read);
+    Ok(record.is_some_and(|record| record.id.to_string() != message.id))
+}
+
+pub(super) async fn list(
+    State(state): State<Arc<HttpState>>,
+    path: TopicPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let topic = Topic::new(path_text("topic", path)?)?;
+    let messages = Messages::read(topic, request.uri())?;
+    Session::of_read(request.headers(), &state).await?;
+    let snapshot = state.store.snapshot();
+    let bytes = tokio::task::spawn_blocking(move || messages.page(&snapshot))
+        .await
+        .map_err(|error| Problem::internal(&error))??;
+    Ok(json_bytes(StatusCode::OK, bytes))
+}
+
+pub(super) async fn get(
+    State(state): State<Arc<HttpState>>,
+    path: MessagePath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (topic, id) = read_path(path)?;
+    Parameters::read(request.uri(), &[])?;
+    let conditions = Conditions::read(request.headers())?;
+    Session::of_read(request.headers(), &state).await?;
+    let entity = state.store.snapshot().entity(&topic.message_id(&id))?;
+    let message = entity.and_then(|entity| Message::read(&topic, id, &entity));
+    let message = message.ok_or_else(absent)?;
+    let bytes = to_json(&message)?;
+    conditions.answer_read(tag(&message), || json_bytes(StatusCode::OK, bytes))
+}
+
+pub(super) async fn delete(
+    State(state): State<Arc<HttpState>>,
+    path: MessagePath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (topic, id) = read_path(path)?;
+    Parameters::read(request.uri(), &[])?;
+    // What the session posted must be here to be removed.
+    Session::of_read(request.headers(), &state).await?;
+    let session = Session::of_writes(request.headers(), &state, &BTreeSet::new()).await?;
+    let written = remove(&state, &topic, id).await?.ok_or_else(absent)?;
+    Ok(session
+        .answer_all(written)
+        .put(empty(StatusCode::NO_CONTENT)))
+}
+
+/// Removes a message, and before it what is known of the key it was posted under; `None` if it is not there.
+pub(super) async fn remove(
+    state: &HttpState,
+    topic: &Topic,
+    id: MessageId,
+) -> Result<Option<Vec<Written>>, Problem> {
+    let entity = topic.message_id(&id);
+    let held = state.store.snapshot().entity(&entity)?;
+    let Some(message) = held.and_then(|held| Message::read(topic, id, &held)) else {
+        return Ok(None);
+    };
+    let record = message.request.map(|request| topic.request_id(&request));
+    let mut all = Vec::new();
+    for entity in record.into_iter().chain([entity]) {
+        let removed = state.store.write(entity.clone(), removal(entity));
+        let ((), written) = removed.await?;
+        all.push(written);
+    }
+    Ok(Some(all))
+}
+
+type Decided = Result<(Vec<grapevine_crdt::FieldCell>, ((), Written)), Problem>;
+
+/// The edit that removes an entity as it is held then.
+fn removal(entity: EntityId) -> impl FnOnce(crate::store::Edit<'_>) -> Decided + Send + 'static {
+    tracked(entity, move |edit| {
+        let cells = if edit.entity.is_visible() {
+            LwwMap::new(edit.entity).remove(edit.dot)
+        } else {
+            Vec::new()
+        };
+        Ok::<_, Problem>((cells, ()))
+    })
+}
+
+fn read_path(path: MessagePath) -> Result<(Topic, MessageId), Problem> {
+    let (topic, id) = path_texts(path)?;
+    let id = MessageId::parse(&id)
+        .ok_or_else(|| Problem::malformed("id", "the id of a message is a UUID in lower case"))?;
+    Ok((Topic::new(topic)?, id))
+}
+
+fn absent() -> Problem {
+    Problem::not_found("there is no message with this id in this topic")
+}

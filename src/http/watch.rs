@@ -1,0 +1,187 @@
+//! `/v1/topics/{topic}/stream` and `/v1/watch`: what this node takes in, live.
+//!
+//! Both are server-sent events; `/v1/watch` is a WebSocket too, for who asks for one. Where a listener stopped is a
+//! token of version vectors, with which it goes on at any node.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Bytes,
+    extract::{
+        FromRequestParts, Path, Request, State,
+        rejection::PathRejection,
+        ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code},
+    },
+    http::{HeaderMap, header},
+    response::Response,
+};
+use tokio::time::timeout;
+
+use super::{
+    HttpState,
+    changes::read_token,
+    events,
+    frame::Content,
+    listener::{Filter, Listener, Told},
+    problem::{Problem, path_text},
+    query::Parameters,
+    topics::read_since,
+};
+use crate::model::{ChangesToken, Collection, MessageId, Topic};
+
+const LAST_EVENT_ID: &str = "last-event-id";
+/// As the problem names it.
+const FIELD: &str = "Last-Event-ID";
+/// A WebSocket whose client takes nothing for so long is dropped.
+const MAX_SEND_TIME: Duration = Duration::from_secs(30);
+/// The most bytes of a message of a client, of which none is read.
+const MAX_CLIENT_MESSAGE_BYTES: usize = 4_096;
+
+type TopicPath = Result<Path<String>, PathRejection>;
+
+pub(super) async fn stream(
+    State(state): State<Arc<HttpState>>,
+    path: TopicPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let topic = Topic::new(path_text("topic", path)?)?;
+    let parameters = Parameters::read(request.uri(), &["since"])?;
+    let from = parameters.text("since").map(read_since).transpose()?;
+    let seen = last_event(request.headers())?
+        .map(|token| {
+            let vector = token.fetched(topic.settings_id().partition()).cloned();
+            vector.ok_or_else(|| Problem::malformed(FIELD, "it is that of another stream"))
+        })
+        .transpose()?;
+    let from = from.map(MessageId::first_at);
+    let listener = Listener::listen(state, topic, seen, from).await?;
+    Ok(events::answer(listener))
+}
+
+pub(super) async fn watch(
+    State(state): State<Arc<HttpState>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (mut parts, _body) = request.into_parts();
+    let parameters = Parameters::read(&parts.uri, &["collection", "prefix", "since"])?;
+    let collection = parameters
+        .text("collection")
+        .map(read_collection)
+        .transpose()?;
+    let since = match last_event(&parts.headers)? {
+        Some(token) => Some(token),
+        None => parameters.text("since").map(read_token).transpose()?,
+    };
+    let filter = Filter {
+        collection,
+        prefix: parameters.text("prefix").unwrap_or_default().to_owned(),
+    };
+    if !parts.headers.contains_key(header::UPGRADE) {
+        let listener = Listener::watch(state, filter, since).await?;
+        return Ok(events::answer(listener));
+    }
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
+        .await
+        .map_err(|rejection| Problem::malformed("Upgrade", rejection.body_text()))?;
+    let listener = Listener::watch(state, filter, since).await?;
+    Ok(upgrade
+        .max_message_size(MAX_CLIENT_MESSAGE_BYTES)
+        .on_upgrade(move |socket| tell(socket, listener)))
+}
+
+fn read_collection(name: &str) -> Result<Collection, Problem> {
+    let told = [
+        Collection::Contacts,
+        Collection::Counters,
+        Collection::Kv,
+        Collection::Topics,
+    ];
+    let found = told
+        .into_iter()
+        .find(|collection| collection.name() == name);
+    found.ok_or_else(|| {
+        let names = told.map(Collection::name).join(", ");
+        Problem::malformed("collection", format!("the collections are: {names}"))
+    })
+}
+
+/// Where the listener stopped.
+fn last_event(headers: &HeaderMap) -> Result<Option<ChangesToken>, Problem> {
+    let Some(value) = headers.get(LAST_EVENT_ID) else {
+        return Ok(None);
+    };
+    ChangesToken::from_text(value.to_str().unwrap_or_default())
+        .map(Some)
+        .map_err(|error| Problem::malformed(FIELD, error.to_string()))
+}
+
+/// Tells `listener` everything through `socket`. What the client says is not listened to.
+async fn tell(mut socket: WebSocket, mut listener: Listener) {
+    loop {
+        let mut next = Box::pin(listener.next());
+        let (after, told) = loop {
+            tokio::select! {
+                next = &mut next => break next,
+                said = socket.recv() => match said {
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                    Some(Ok(_)) => {}
+                },
+            }
+        };
+        listener = after;
+        let end = match &told {
+            Told::Missed(..) | Told::Came(..) => None,
+            Told::Overflow => Some((close_code::AGAIN, "you read too slowly")),
+            Told::End => Some((close_code::RESTART, "come back")),
+        };
+        let mut messages = messages(told, listener.filter());
+        messages.extend(end.map(|(code, reason)| {
+            Message::Close(Some(CloseFrame {
+                code,
+                reason: Utf8Bytes::from_static(reason),
+            }))
+        }));
+        for message in messages {
+            let sent = timeout(MAX_SEND_TIME, socket.send(message)).await;
+            if !matches!(sent, Ok(Ok(()))) {
+                return;
+            }
+        }
+        if end.is_some() {
+            return;
+        }
+    }
+}
+
+/// What is told as messages: a change as its JSON, a position as `{"position": token}`.
+fn messages(told: Told, filter: Option<&Filter>) -> Vec<Message> {
+    let position = |token: &str| Message::Text(format!("{{\"position\":\"{token}\"}}").into());
+    match told {
+        Told::Missed(frame, token) => {
+            let (bytes, changes) = frame.finish();
+            let changes = changes.iter().map(|change| change.json(&bytes));
+            let mut messages: Vec<Message> = changes.filter_map(text).collect();
+            messages.extend(token.as_deref().map(position));
+            messages
+        }
+        Told::Came(frame, bytes) => match &frame.content {
+            Content::Changes(changes) => changes
+                .iter()
+                .filter(|change| filter.is_none_or(|filter| filter.takes(&change.id)))
+                .filter_map(|change| text(change.json(&bytes)))
+                .collect(),
+            Content::Position(place) => {
+                let token = bytes.slice(place.clone());
+                let token = core::str::from_utf8(&token).map(position);
+                token.into_iter().collect()
+            }
+            Content::Beat => vec![Message::Ping(Bytes::new())],
+        },
+        Told::Overflow => vec![Message::Text("{\"overflow\":true}".into())],
+        Told::End => Vec::new(),
+    }
+}
+
+fn text(json: Bytes) -> Option<Message> {
+    Utf8Bytes::try_from(json).ok().map(Message::Text)
+}

@@ -1,0 +1,186 @@
+//! Removes key-values that have expired, so that they can be collected. Nobody sees it: they were shown no more.
+//!
+//! A value is removed only when it has been expired for as long as the clocks of two nodes may be apart, so nobody
+//! shows it still. One of the live members is chosen for each key; what two remove merges to the same. The removal
+//! covers what this node holds: a renewal that it has not seen stays.
+
+use std::{convert::Infallible, ops::ControlFlow, sync::Arc, time::Duration};
+
+use grapevine_crdt::ReplicaId;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::trimming::{TrimmingTask, is_chosen};
+use crate::{
+    clock::WallClock,
+    cluster::ClusterView,
+    model::{Collection, EntityId, kv},
+    store::{Listing, Store, StoreError, WriteError},
+};
+
+/// How long a node rests between two looks at its key-values.
+const EXPIRY_PERIOD: Duration = Duration::from_secs(300);
+/// How many key-values are looked at in one step, with one snapshot.
+const KEYS_PER_STEP: usize = 1_000;
+/// How long it rests between two steps.
+const STEP_PERIOD: Duration = Duration::from_millis(50);
+
+/// The loop that removes what has expired.
+pub(super) struct Expiry {
+    pub(super) store: Store,
+    pub(super) cluster: Arc<dyn ClusterView>,
+    pub(super) clock: Arc<dyn WallClock>,
+    /// How far the clocks of two nodes may be apart.
+    pub(super) max_clock_skew_ms: u64,
+}
+
+impl Expiry {
+    /// Starts the loop.
+    pub(super) fn start(self) -> TrimmingTask {
+        let stopping = CancellationToken::new();
+        let token = stopping.clone();
+        let running = tokio::spawn(async move {
+            let rounds = async {
+                loop {
+                    tokio::time::sleep(EXPIRY_PERIOD).await;
+                    if let Err(error) = self.round().await {
+                        tracing::warn!(%error, "expired key-values cannot be removed");
+                    }
+                }
+            };
+            token.run_until_cancelled(rounds).await;
+        });
+        TrimmingTask::new(stopping, running)
+    }
+
+    /// Looks at every key-value, and removes what has expired and this node is chosen for.
+    pub(super) async fn round(&self) -> Result<(), StoreError> {
+        let Some(ours) = self.store.replica() else {
+            return Ok(());
+        };
+        let members = self.cluster.members().await;
+        let alive = members.iter().filter(|member| member.alive);
+        let alive: Vec<ReplicaId> = alive.map(|member| member.replica).collect();
+        let mut after = None;
+        loop {
+            let before_ms = self.clock.unix_ms().saturating_sub(self.max_clock_skew_ms);
+            let (expired, next) = self.step(after, before_ms, ours, alive.clone()).await?;
+            for id in expired {
+                self.remove(id, before_ms).await?;
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(());
+            }
+            tokio::time::sleep(STEP_PERIOD).await;
+        }
+    }
+
+    /// What of the next keys has expired by `before_ms`, and behind which key to go on.
+    async fn step(
+        &self,
+        after: Option<String>,
+        before_ms: u64,
+        ours: ReplicaId,
+        alive: Vec<ReplicaId>,
+    ) -> Result<(Vec<EntityId>, Option<String>), StoreError> {
+        let snapshot = self.store.snapshot();
+        let read = move || {
+            let (mut expired, mut next, mut left) = (Vec::new(), None, KEYS_PER_STEP);
+            let listing = Listing {
+                collection: Collection::Kv,
+                prefix: "",
+                after: after.as_deref(),
+            };
+            snapshot.list(&listing, &mut |id, entity| {
+                let key = id.key().to_owned();
+                if kv::is_expired(&entity, before_ms) && is_chosen(ours, &alive, &key) {
+                    expired.push(id);
+                }
+                left -= 1;
+                if left == 0 {
+                    next = Some(key);
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })?;
+            Ok((expired, next))
+        };
+        spawn_blocking(read)
+            .await
+            .unwrap_or(Err(StoreError::Closed))
+    }
+
+    async fn remove(&self, id: EntityId, before_ms: u64) -> Result<(), StoreError> {
+        let removed = self.store.write(id, move |edit| {
+            let cells = kv::remove_expired(edit.entity, before_ms, edit.dot);
+            Ok::<_, Infallible>((cells, ()))
+        });
+        match removed.await {
+            Ok(()) => Ok(()),
+            Err(WriteError::Rejected(never)) => match never {},
+            Err(WriteError::Store(error)) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::SystemClock, model::kv::KeyValue, node::trimming::tests::Alive, store::StoreOptions,
+    };
+
+    #[tokio::test]
+    async fn what_has_expired_is_kept_for_ever_or_goes_too_soon() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let options = StoreOptions::new(directory.path());
+        let store = Store::open(options, Arc::new(SystemClock)).expect("a new store opens");
+        let now = SystemClock.unix_ms();
+        for (key, expires) in [
+            ("long ago", Some(now - 60_001)),
+            ("just now", Some(now - 1)),
+            ("later", Some(now + 600_000)),
+            ("never", None),
+        ] {
+            let id = EntityId::new(Collection::Kv, key).expect("a good key");
+            let encoded = kv::encode("a/b", b"hi", expires).expect("within the bounds");
+            let put = store.write(id, move |edit| {
+                let cell = kv::put(encoded, edit.dot, edit.time);
+                Ok::<_, Infallible>((vec![cell], ()))
+            });
+            put.await.expect("it is written");
+        }
+        let held = |key: &str| {
+            let id = EntityId::new(Collection::Kv, key).expect("a good key");
+            let entity = store.snapshot().entity(&id).expect("it can be read");
+            let entity = entity.expect("something is held");
+            (entity.is_visible(), KeyValue::read(&entity, now).is_some())
+        };
+        let cluster = Arc::new(Alive::default());
+        cluster.set(vec![store.replica().expect("it has written")]);
+        let expiry = Expiry {
+            store: store.clone(),
+            cluster,
+            clock: Arc::new(SystemClock),
+            max_clock_skew_ms: 60_000,
+        };
+        expiry.round().await.expect("it can be removed");
+        assert_eq!(held("long ago"), (false, false));
+        assert_eq!(
+            held("just now"),
+            (true, false),
+            "another's clock may be behind"
+        );
+        assert_eq!(held("later"), (true, true));
+        assert_eq!(held("never"), (true, true));
+        let root = store.snapshot().state().root();
+        expiry.round().await.expect("it can be read");
+        assert_eq!(
+            store.snapshot().state().root(),
+            root,
+            "nothing is written twice"
+        );
+        store.close().await;
+    }
+}
