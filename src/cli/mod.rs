@@ -32,6 +32,8 @@ mod progress;
 mod serve;
 mod stop;
 mod stress;
+mod topic;
 mod verify;
+mod watch;
 
 pub use command::run;
