@@ -9,9 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use grapevine::{config::NodeConfig, node::Node};
-use reqwest::Client;
-use serde_json::Value;
+use grapevine::{
+    client::{Client, ClientOptions},
+    config::NodeConfig,
+    node::Node,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -42,59 +44,52 @@ async fn start(name: &str, directory: &Path, seeds: Vec<String>) -> Result<Node,
 }
 
 async fn use_cluster(urls: &[String]) -> Result<(), Box<dyn Error>> {
-    let http = Client::new();
+    // A client for each, so that it is known who answers; one client of all would ask the next when one is down.
+    let clients = urls
+        .iter()
+        .map(|url| ClientOptions::default().node(url)?.connect())
+        .collect::<Result<Vec<_>, _>>()?;
     let started = Instant::now();
-    for url in urls {
-        everybody_is_there(&http, url, urls.len()).await?;
+    for client in &clients {
+        everybody_is_there(client, urls.len()).await?;
     }
     println!("All see all after {:?}", started.elapsed());
 
-    let key = "/v1/kv/greeting";
-    http.put(format!("{}{key}", urls[0]))
-        .header("content-type", "text/plain")
-        .body("hello from the first")
-        .send()
-        .await?
-        .error_for_status()?;
-    for url in urls {
-        http.post(format!("{url}/v1/counters/visits/increment"))
-            .send()
-            .await?
-            .error_for_status()?;
+    let greeting = "hello from the first";
+    clients[0]
+        .kv()
+        .put("greeting", "text/plain", greeting)
+        .await?;
+    for client in &clients {
+        client.counters().increment("visits", 1).await?;
     }
-    for url in urls {
+    for (client, url) in clients.iter().zip(urls) {
         // Answers as soon as all live members agree with this one.
-        http.get(format!("{url}/v1/cluster/convergence?wait=10s"))
-            .send()
-            .await?
-            .error_for_status()?;
-        let greeting = http.get(format!("{url}{key}")).send().await?.text().await?;
-        let visits: Value = http
-            .get(format!("{url}/v1/counters/visits"))
-            .send()
-            .await?
-            .json()
-            .await?;
-        println!("{url} says {greeting:?} and counts {}", visits["value"]);
+        let disagreeing = client.cluster().converged(Duration::from_secs(10)).await?;
+        if !disagreeing.is_empty() {
+            return Err(format!("{url} and {disagreeing:?} do not agree").into());
+        }
+        let greeting = client.kv().get("greeting").await?;
+        let greeting = greeting.ok_or("there is no greeting")?.value;
+        let visits = client.counters().get("visits").await?.value;
+        println!(
+            "{url} says {:?} and counts {}",
+            greeting.bytes, visits.value
+        );
     }
     Ok(())
 }
 
 /// Asks a node for its members until all of them live.
-async fn everybody_is_there(http: &Client, url: &str, count: usize) -> Result<(), Box<dyn Error>> {
+async fn everybody_is_there(client: &Client, count: usize) -> Result<(), Box<dyn Error>> {
     let deadline = Instant::now() + Duration::from_secs(20);
     while Instant::now() < deadline {
-        let cluster: Value = http
-            .get(format!("{url}/v1/cluster"))
-            .send()
-            .await?
-            .json()
-            .await?;
-        let members = cluster["members"].as_array().into_iter().flatten();
-        if members.filter(|member| member["alive"] == true).count() == count {
+        let status = client.cluster().status().await?;
+        let alive = status.members.iter().filter(|member| member.alive);
+        if alive.count() == count {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Err(format!("{url} does not see {count} members").into())
+    Err(format!("a node does not see {count} members").into())
 }

@@ -375,3 +375,70 @@ fn shells_complete_every_command() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contacts_are_found_and_joined() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let node = alone(directory.path()).await;
+    let node = url(&node);
+    let phone = ["--phone", "+44 20 7946 0000"];
+    let add = |id: &'static str, name: &'static str, group: &'static str| {
+        let arguments = ["contacts", "add", name, "--id", id, "--group", group];
+        said(&node, &[&arguments[..], &phone].concat())
+    };
+    add("minh", "Nguyễn Thị Minh", "friends");
+    add("ada", "Ada", "crew");
+    let found = told(&node, &["contacts", "search", "nguyen"]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["id"], "minh");
+    assert_eq!(told(&node, &["contacts", "search", "7946"]).len(), 2);
+    let crew = told(&node, &["contacts", "list", "--group", "crew"]);
+    assert_eq!((crew.len(), &crew[0]["id"]), (1, &json!("ada")));
+    let groups = told(&node, &["contacts", "duplicates"]);
+    assert_eq!(groups[0]["contacts"].as_array().map(Vec::len), Some(2));
+    assert!(said(&node, &["contacts", "duplicates"]).contains("Ada (ada)"));
+    let one = &told(&node, &["contacts", "absorb", "ada", "minh"])[0];
+    assert_eq!(one["groups"], json!(["crew", "friends"]));
+    assert_eq!(told(&node, &["contacts", "list"]).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_and_changes_are_told_as_they_come() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let node = alone(directory.path()).await;
+    let node = url(&node);
+    let post = |body: &str| said(&node, &["topic", "post", "news", body, "--author", "ada"]);
+    post("one");
+    let read = told(&node, &["topic", "read", "news"]);
+    assert_eq!((read.len(), &read[0]["body"]), (1, &json!("one")));
+    let mut follow = asking(&[&node], &["topic", "follow", "news", "--json"]);
+    follow.args(["--since", "2020-01-01T00:00:00Z"]);
+    let mut follow = follow.stdout(Stdio::piped()).spawn().expect("it runs");
+    let lines = support::process::lines_of(follow.stdout.take().expect("it is piped"));
+    let next = || {
+        let line = lines.recv_timeout(support::wait::DEADLINE);
+        let line = line.expect("it comes at once");
+        serde_json::from_str::<Value>(&line).expect("a line is JSON")["body"].clone()
+    };
+    assert_eq!(next(), "one");
+    post("two");
+    assert_eq!(next(), "two");
+    follow.kill().expect("it runs");
+    follow.wait().expect("it was killed");
+
+    let watch = ["watch", "--collection", "kv", "--prefix", "seen/", "--json"];
+    let mut watch = asking(&[&node], &watch);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().expect("it runs");
+    let lines = support::process::lines_of(watch.stdout.take().expect("it is piped"));
+    // It tells from when it listens; nobody knows when that is.
+    let change = support::wait::until("change", async || {
+        said(&node, &["kv", "put", "seen/it", "--value", "x"]);
+        lines.try_recv().map_err(|error| error.to_string())
+    })
+    .await;
+    let change: Value = serde_json::from_str(&change).expect("a line is JSON");
+    assert_eq!(change["key"], "seen/it");
+    assert_eq!(change["value"]["text"], "x");
+    watch.kill().expect("it runs");
+    watch.wait().expect("it was killed");
+}

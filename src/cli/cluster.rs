@@ -213,9 +213,9 @@ fn drawn(status: &ClusterStatus) -> String {
         {
             let name = complaint["name"].as_str().unwrap_or("?");
             let why = complaint["reason"].as_str().or(complaint["why"].as_str());
-            text.push_str(&format!("\n\n{what}: {}", shown(name)));
+            text.extend(["\n\n", what, ": ", &shown(name)]);
             if let Some(why) = why {
-                text.push_str(&format!(" ({})", shown(why)));
+                text.extend([" (", &shown(why), ")"]);
             }
         }
     }

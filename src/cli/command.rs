@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use super::{
     bundle, cluster, compact, completions, contacts, counter, dev, failure, kv, mend_clock, ping,
-    serve, verify,
+    serve, stress, topic, verify, watch,
 };
 
 /// How long the process waits for threads that do not end when the command has ended.
@@ -31,8 +31,11 @@ enum Command {
     Contacts(contacts::Contacts),
     Counter(counter::CounterCommand),
     Kv(kv::Kv),
+    Topic(topic::Topic),
+    Watch(watch::Watch),
     Cluster(cluster::Cluster),
     Ping(ping::Ping),
+    Stress(stress::Stress),
     Bundle(bundle::Bundle),
     Verify(verify::Verify),
     Compact(compact::Compact),
@@ -58,8 +61,11 @@ pub fn run() -> ExitCode {
             Command::Contacts(contacts) => done(contacts.run().await),
             Command::Counter(counter) => done(counter.run().await),
             Command::Kv(kv) => done(kv.run().await),
+            Command::Topic(topic) => done(topic.run().await),
+            Command::Watch(watch) => done(watch.run().await),
             Command::Cluster(cluster) => done(cluster.run().await),
             Command::Ping(ping) => ping.run().await,
+            Command::Stress(stress) => done(stress.run().await),
             Command::Verify(verify) => verify.run(),
             Command::Compact(compact) => compact.run(),
             Command::MendClock(mend) => mend.run(),

@@ -25,9 +25,40 @@ pub(super) struct Contacts {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Lists contacts
-    #[command(after_help = "Example:\n  grapevine contacts list --limit 20")]
-    List(Most),
+    /// Lists contacts, in the order of their names
+    #[command(after_help = "Example:\n  grapevine contacts list --group friends --limit 20")]
+    List {
+        /// Only those of this group
+        #[arg(long, value_name = "NAME")]
+        group: Option<String>,
+        #[command(flatten)]
+        most: Most,
+    },
+    /// Finds contacts by the beginnings of words and numbers, whatever the case and the accents; the best first
+    #[command(
+        after_help = "Examples:\n  grapevine contacts search nguyen\n  grapevine contacts search ada 44 20"
+    )]
+    Search {
+        /// All of these
+        #[arg(required = true, value_name = "WORD")]
+        words: Vec<String>,
+        /// Only those of this group
+        #[arg(long, value_name = "NAME")]
+        group: Option<String>,
+        #[command(flatten)]
+        most: Most,
+    },
+    /// Lists contacts that may be one: they share a number, an e-mail address or a name
+    #[command(after_help = "Example:\n  grapevine contacts duplicates")]
+    Duplicates(Most),
+    /// Makes two contacts one: the first takes what it lacks, and the other is removed
+    #[command(after_help = "Example:\n  grapevine contacts absorb ada ada2")]
+    Absorb {
+        /// The id of the contact that stays
+        id: String,
+        /// The id of the one that goes
+        other: String,
+    },
     /// Shows a contact
     #[command(after_help = "Example:\n  grapevine contacts show ada")]
     Show(Id),
@@ -99,7 +130,20 @@ impl Contacts {
         let client = self.nodes.client()?;
         let mut output = self.nodes.output();
         match self.action {
-            Action::List(most) => print(&mut output, client.contacts().list(), &most).await?,
+            Action::List { group, most } => {
+                let found = client.contacts().find(None, group.as_deref());
+                print(&mut output, found, &most).await?;
+            }
+            Action::Search { words, group, most } => {
+                let query = words.join(" ");
+                let found = client.contacts().find(Some(&query), group.as_deref());
+                print(&mut output, found, &most).await?;
+            }
+            Action::Duplicates(most) => duplicates(&client, &mut output, &most).await?,
+            Action::Absorb { id, other } => {
+                let contact = client.contacts().absorb(&id, &other).await?;
+                output.answer(&contact, described)?;
+            }
             Action::Show(Id { id }) => {
                 let contact = client.contacts().get(&id).await?.value;
                 output.answer(&contact, described)?;
@@ -136,6 +180,23 @@ impl Contacts {
         }
         output.flush()
     }
+}
+
+async fn duplicates(client: &Client, output: &mut Output, most: &Most) -> anyhow::Result<()> {
+    let header = ["REASON", "VALUE", "CONTACTS"];
+    listed::print(
+        output,
+        client.contacts().duplicates(),
+        most,
+        header,
+        |group| {
+            let named = group.contacts.iter();
+            let named = named.map(|named| format!("{} ({})", shown(&named.name), shown(&named.id)));
+            let named: Vec<String> = named.collect();
+            [group.reason.clone(), shown(&group.value), named.join(", ")]
+        },
+    )
+    .await
 }
 
 async fn remove(client: &Client, output: &mut Output, ids: &[String]) -> anyhow::Result<()> {

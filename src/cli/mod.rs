@@ -31,6 +31,9 @@ mod ping;
 mod progress;
 mod serve;
 mod stop;
+mod stress;
+mod topic;
 mod verify;
+mod watch;
 
 pub use command::run;

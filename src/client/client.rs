@@ -32,6 +32,7 @@ use super::{
     options::ClientOptions,
     rounds::{Failure, Rounds},
     session::Session,
+    topics::Topics,
 };
 
 /// The most bytes of an answer that is taken whole: a value, or a page of a list, which ends after 8 MiB and one entity.
@@ -122,6 +123,12 @@ impl Client {
     #[must_use]
     pub fn kv(&self) -> KeyValues<'_> {
         KeyValues::of(self)
+    }
+
+    /// The topics, and what changes.
+    #[must_use]
+    pub fn topics(&self) -> Topics<'_> {
+        Topics::of(self)
     }
 
     /// The cluster.

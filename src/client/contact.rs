@@ -104,6 +104,30 @@ pub struct Conflict {
     pub more: serde_json::Map<String, serde_json::Value>,
 }
 
+/// Contacts that may be one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Duplicates {
+    /// What they have in common: `phone`, `email`, `name`.
+    pub reason: String,
+    /// That.
+    pub value: String,
+    /// Who, the first 100.
+    pub contacts: Vec<Named>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// A contact by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Named {
+    /// Its id.
+    pub id: String,
+    /// What the person is called.
+    pub name: String,
+}
+
 /// What became of the cards of an import.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]

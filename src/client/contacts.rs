@@ -9,7 +9,7 @@ use super::{
     body::Payload,
     call::{Call, Condition, Tagged, escaped},
     client::Client,
-    contact::{Conflict, Contact, ContactDraft, ImportReport},
+    contact::{Conflict, Contact, ContactDraft, Duplicates, ImportReport},
     error::ClientError,
     list::List,
 };
@@ -86,10 +86,35 @@ impl<'a> Contacts<'a> {
             .map(drop)
     }
 
-    /// All contacts.
+    /// All contacts, in the order of their names.
     #[must_use]
     pub fn list(&self) -> List<Contact> {
-        List::new(self.0, Call::get("/v1/contacts"))
+        self.find(None, None)
+    }
+
+    /// The contacts in which every word of `query` begins some word or number, best first, and which are in `group`.
+    #[must_use]
+    pub fn find(&self, query: Option<&str>, group: Option<&str>) -> List<Contact> {
+        let mut call = Call::get("/v1/contacts");
+        for (name, value) in [("q", query), ("group", group)] {
+            if let Some(value) = value {
+                call = call.parameter(name, value);
+            }
+        }
+        List::new(self.0, call)
+    }
+
+    /// Contacts that may be one.
+    #[must_use]
+    pub fn duplicates(&self) -> List<Duplicates> {
+        List::new(self.0, Call::get("/v1/contacts/duplicates"))
+    }
+
+    /// Makes `id` and `other` one contact, under `id`.
+    pub async fn absorb(&self, id: &str, other: &str) -> Result<Contact, ClientError> {
+        let path = format!("{}/absorb/{}", path(id), escaped(other));
+        let call = Call::new(Method::POST, path).repeatable();
+        self.0.send(call).await?.json()
     }
 
     /// Takes the cards of a file in, as many as one request carries (`docs/api.md`). The same again changes nothing.

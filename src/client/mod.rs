@@ -36,23 +36,29 @@ mod contact;
 mod contacts;
 mod counters;
 mod error;
+mod feed;
 mod kv;
 mod list;
 mod options;
 mod problem;
 mod rounds;
 mod session;
+mod topics;
 
 pub use address::NodeAddress;
 pub use bundle::Bundles;
 pub use call::{Condition, Tagged};
 pub use client::Client;
 pub use cluster::{ClusterOf, ClusterStatus, Member, NodeStatus};
-pub use contact::{CardReport, Conflict, Contact, ContactDraft, Email, ImportReport, Phone};
+pub use contact::{
+    CardReport, Conflict, Contact, ContactDraft, Duplicates, Email, ImportReport, Named, Phone,
+};
 pub use contacts::Contacts;
 pub use counters::{Counter, Counters, Tally};
 pub use error::ClientError;
+pub use feed::Feed;
 pub use kv::{KeyEntry, KeyValues, Value};
 pub use list::List;
 pub use options::{ClientOptions, MAX_NODES};
 pub use problem::{Problem, ProblemKind};
+pub use topics::{Change, Message, Topics};
