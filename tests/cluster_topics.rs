@@ -121,12 +121,9 @@ async fn a_message_is_told_on_every_node_and_ordered_alike() {
     eventually("one of them is left", async || {
         let mut counts = Vec::new();
         for node in nodes {
-            let list = list(&client, node).await;
-            counts.push(
-                list.iter()
-                    .filter(|message| message["author"] == "eve")
-                    .count(),
-            );
+            let listed = list(&client, node).await;
+            let hers = listed.iter().filter(|message| message["author"] == "eve");
+            counts.push(hers.count());
         }
         (counts == [1, 1, 1]).then_some(())
     })

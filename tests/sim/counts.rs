@@ -104,8 +104,8 @@ impl Shown {
         if !forgets(counted).any(seen) {
             self.value += by;
         }
-        let deletes = forgets(counted).filter(|write| matches!(write.count, Count::Delete));
-        let hidden = deletes.map(seen).any(|seen| seen);
+        let mut deletes = forgets(counted).filter(|write| matches!(write.count, Count::Delete));
+        let hidden = deletes.any(seen);
         self.visible |= !hidden;
     }
 }

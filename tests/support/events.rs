@@ -80,8 +80,8 @@ impl Events {
     async fn block(&mut self) -> Option<Option<Event>> {
         let block = loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let block = block.to_owned();
-                self.text = rest.to_owned();
+                let (block, rest) = (block.to_owned(), rest.to_owned());
+                self.text = rest;
                 break block;
             }
             let chunk = tokio::time::timeout(DEADLINE, self.response.chunk());

@@ -2,7 +2,7 @@
 //! collected.
 
 use grapevine::{model::PartitionId, store::read_entity};
-use grapevine_crdt::{Entity, FieldCell, VersionVector};
+use grapevine_crdt::{Entity, FieldCell, FieldKey, VersionVector};
 
 use super::{Observed, to_check};
 use crate::{
@@ -38,11 +38,17 @@ fn check_partition(world: &World, number: usize, partition: PartitionId) -> Resu
     for (id, writes) in &writes.entities {
         let held = read_entity(&node.rows, id).expect("rows in memory can be read");
         let mut held = held.unwrap_or_default();
+        // A clearing refuses what was collected, also what had replaced something before that.
+        let mut uncleared = held.clone();
+        uncleared.retain(|field, _| !is_clearing(field));
         // What a floor covers may have been collected, after it had replaced something; and who wrote without it
         // afterwards has replaced it here as well. What may be collected is looked at when it is.
         let collected = writes.iter().filter(|(dot, _)| floor.covers(**dot));
         for cell in collected.flat_map(|(_, cells)| cells) {
             held.merge_cell(cell.clone());
+            if !is_clearing(&cell.field) {
+                uncleared.merge_cell(cell.clone());
+            }
         }
         for (dot, cells) in writes.iter().filter(|(dot, _)| vector.covers(**dot)) {
             let replaced = |cell: &FieldCell| {
@@ -50,7 +56,9 @@ fn check_partition(world: &World, number: usize, partition: PartitionId) -> Resu
                 let mut by = seen_by(writes, cell);
                 by.any(|by| vector.covers(by))
             };
-            let missing = |cell: &&FieldCell| !holds(&held, cell) && !replaced(cell);
+            let missing = |cell: &&FieldCell| {
+                !holds(&held, cell) && !holds(&uncleared, cell) && !replaced(cell)
+            };
             if let Some(cell) = cells.iter().find(missing) {
                 return Err(format!(
                     "covers {dot:?} but not its cell {cell:?} of {id}: with all below the floor {floor:?} it is {held:?}"
@@ -68,6 +76,10 @@ fn collected_anywhere(world: &World, partition: PartitionId) -> VersionVector {
         floor.join(&node.state.partition(partition).floor.vector);
     }
     floor
+}
+
+const fn is_clearing(field: &FieldKey) -> bool {
+    matches!(field, FieldKey::Clearing(_))
 }
 
 /// Whether the cell is held, or one that replaces it: whether merging it changes nothing.
