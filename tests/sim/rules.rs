@@ -26,12 +26,12 @@ type Schedule = fn(Option<Fault>) -> (World, EntityId);
 fn assert_needed(fault: Fault, schedule: Schedule, expected: &[(&str, u32)]) {
     let (mut world, id) = schedule(None);
     world.reunite();
-    assert!(world.all_show(&id, expected), "{:?}", shown(&world, &id));
     world.converge();
     assert!(world.all_show(&id, expected), "{:?}", shown(&world, &id));
 
     let (mut world, id) = schedule(Some(fault));
     world.reunite();
+    world.come_together();
     let shown = shown(&world, &id);
     let harm = !world.all_show(&id, expected) || !world.violations.is_empty();
     assert!(harm, "no harm: {shown:?}");

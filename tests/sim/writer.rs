@@ -107,7 +107,9 @@ impl World {
         let Some(staged) = node.staged.take_if(|staged| staged.serial == serial) else {
             return;
         };
-        if self.turmoil && self.rng.random_ratio(1, 200) {
+        // Not in a past played by hand: what breaks there is chosen.
+        let by_chance = self.turmoil && self.settings.turmoil_ms > 0;
+        if by_chance && self.rng.random_ratio(1, 200) {
             self.reopen(number, staged);
         } else {
             self.publish(number, staged);
