@@ -9,7 +9,7 @@ use crate::{
     store::{Rows, StoreError, Table, read_entity},
 };
 
-/// The most work of one page; a row of the index is one, a contact that is looked at [`CONTACT_WORK`] and one for each
+/// The most work of one page; a row of the index is one, a contact that is looked at `CONTACT_WORK` and one for each
 /// KiB of what it holds.
 pub const MAX_WORK_PER_PAGE: usize = 50_000;
 /// The work of looking at a contact.
