@@ -5,7 +5,8 @@
 //! two pages, what was written in between may lie before the place where the pages had come; another pass
 //! against the vector with which the one before began finds that, and only the last is claimed.
 //!
-//! A place in a log means nothing to another store, which begins the partition again.
+//! A place in a log means nothing to another store, which begins the partition again. What the client was told of it
+//! before may have been deleted since; if that is forgotten here, the client must begin anew.
 
 use grapevine_crdt::{Entity, VersionVector};
 
@@ -74,15 +75,32 @@ pub fn read_changes<R: Rows + ?Sized>(
         budget,
         bytes: 0,
     };
-    let resume = reading.page.token.take_resume(source);
+    let (resume, mut elsewhere) = match reading.page.token.take_resume() {
+        Some(resume) if resume.source == source => (Some(resume), None),
+        elsewhere => (None, elsewhere),
+    };
     let first = resume.as_ref().map_or(0, |resume| resume.partition.get());
     let mut pass = resume.map(|resume| resume.pass);
     for partition in PartitionId::all().skip(usize::from(first)) {
-        let done = reading.partition(partition, state.partition(partition), pass.take())?;
+        let held = state.partition(partition);
+        if let Some(told) = elsewhere.take_if(|told| told.partition == partition)
+            && reading.page.token.fetched(partition).is_none()
+            && !told.pass.begun.includes(&held.floor.vector)
+        {
+            return Err(ChangesError::Gone);
+        }
+        let done = reading.partition(partition, held, pass.take())?;
         if !done {
             reading.page.more = true;
             break;
         }
+    }
+    if let Some(told) = elsewhere
+        && reading.page.token.fetched(told.partition).is_none()
+    {
+        // Something of it was told, and nothing can be claimed: it was not reached, and its place is not kept.
+        let nothing = VersionVector::default();
+        reading.page.token.fetch(told.partition, nothing);
     }
     Ok(reading.page)
 }

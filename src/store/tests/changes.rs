@@ -212,3 +212,45 @@ fn a_token_below_the_floor_is_gone_and_one_of_nothing_yet_is_not() {
     let last = read(&page.token).expect("a page");
     assert!(covers_floors(&last.token, &node.state, |_| true));
 }
+
+#[test]
+fn a_client_told_half_of_a_partition_elsewhere_keeps_what_was_deleted_and_collected_since() {
+    let keys = keys();
+    let partition = keys[0].partition();
+    let mut nodes = [Node::default(), Node::default()];
+    for id in &keys[..2] {
+        nodes[0].write(0, id);
+    }
+    let [first, second] = &mut nodes;
+    second.take_in(first);
+    let mut client = Client::default();
+    assert!(client.fetch(0, first, 1), "there is more");
+    // As if the other had deleted what was told, and all had collected that.
+    second.write(1, &keys[0]);
+    let mut held = PartitionState::clone(second.state.partition(partition));
+    let floor = Floor {
+        vector: held.vector.clone(),
+        rank: Rank::new(1),
+    };
+    held.raise_floor(&floor);
+    second.state.set(partition, held);
+    let read = |node: &Node, token: &ChangesToken, entities| {
+        let budget = DeltaBudget {
+            entities,
+            bytes: usize::MAX,
+        };
+        read_changes(&node.rows, &node.state, 1, token.clone(), budget)
+    };
+    let told = read(second, &client.token, 100);
+    assert!(matches!(told, Err(ChangesError::Gone)), "{told:?}");
+    // Also if the page ends before it comes to that partition.
+    let all = || (0..).map(|number: u32| kv(&number.to_string()));
+    let before = all().find(|id| id.partition() < partition);
+    let before = before.expect("it is not the first partition").partition();
+    for id in all().filter(|id| id.partition() == before).take(2) {
+        second.write(1, &id);
+    }
+    let page = read(second, &client.token, 1).expect("a page of another partition");
+    let told = read(second, &page.token, 100);
+    assert!(matches!(told, Err(ChangesError::Gone)), "{told:?}");
+}
