@@ -8,9 +8,8 @@ use std::{convert::Infallible, ops::ControlFlow, sync::Arc, time::Duration};
 
 use grapevine_crdt::ReplicaId;
 use tokio::task::spawn_blocking;
-use tokio_util::sync::CancellationToken;
 
-use super::trimming::{TrimmingTask, is_chosen};
+use super::trimming::{Rounds, alive, is_chosen};
 use crate::{
     clock::WallClock,
     cluster::ClusterView,
@@ -34,33 +33,21 @@ pub(super) struct Expiry {
     pub(super) max_clock_skew_ms: u64,
 }
 
-impl Expiry {
-    /// Starts the loop.
-    pub(super) fn start(self) -> TrimmingTask {
-        let stopping = CancellationToken::new();
-        let token = stopping.clone();
-        let running = tokio::spawn(async move {
-            let rounds = async {
-                loop {
-                    tokio::time::sleep(EXPIRY_PERIOD).await;
-                    if let Err(error) = self.round().await {
-                        tracing::warn!(%error, "expired key-values cannot be removed");
-                    }
-                }
-            };
-            token.run_until_cancelled(rounds).await;
-        });
-        TrimmingTask::new(stopping, running)
+impl Rounds for Expiry {
+    fn period(&self) -> Duration {
+        EXPIRY_PERIOD
+    }
+
+    fn removes(&self) -> &'static str {
+        "expired key-values"
     }
 
     /// Looks at every key-value, and removes what has expired and this node is chosen for.
-    pub(super) async fn round(&self) -> Result<(), StoreError> {
+    async fn round(&self) -> Result<(), StoreError> {
         let Some(ours) = self.store.replica() else {
             return Ok(());
         };
-        let members = self.cluster.members().await;
-        let alive = members.iter().filter(|member| member.alive);
-        let alive: Vec<ReplicaId> = alive.map(|member| member.replica).collect();
+        let alive = alive(&*self.cluster).await;
         let mut after = None;
         loop {
             let before_ms = self.clock.unix_ms().saturating_sub(self.max_clock_skew_ms);
@@ -75,7 +62,9 @@ impl Expiry {
             tokio::time::sleep(STEP_PERIOD).await;
         }
     }
+}
 
+impl Expiry {
     /// What of the next keys has expired by `before_ms`, and behind which key to go on.
     async fn step(
         &self,

@@ -14,9 +14,8 @@ use std::{
 
 use grapevine_crdt::{LwwMap, ReplicaId, Timestamp};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio_util::sync::CancellationToken;
 
-use super::trimming::{TrimmingTask, is_chosen};
+use super::trimming::{Rounds, alive, is_chosen};
 use crate::{
     clock::WallClock,
     cluster::ClusterView,
@@ -51,33 +50,21 @@ pub(super) struct Keeping {
     pub(super) counted: Mutex<BTreeMap<Topic, u64>>,
 }
 
-impl Keeping {
-    /// Starts the loop.
-    pub(super) fn start(self) -> TrimmingTask {
-        let stopping = CancellationToken::new();
-        let token = stopping.clone();
-        let running = tokio::spawn(async move {
-            let rounds = async {
-                loop {
-                    tokio::time::sleep(RETENTION_PERIOD).await;
-                    if let Err(error) = self.round().await {
-                        tracing::warn!(%error, "old messages cannot be removed");
-                    }
-                }
-            };
-            token.run_until_cancelled(rounds).await;
-        });
-        TrimmingTask::new(stopping, running)
+impl Rounds for Keeping {
+    fn period(&self) -> Duration {
+        RETENTION_PERIOD
+    }
+
+    fn removes(&self) -> &'static str {
+        "old messages"
     }
 
     /// Looks at every topic for which this node is chosen, and removes what exceeds its bounds.
-    pub(super) async fn round(&self) -> Result<(), StoreError> {
+    async fn round(&self) -> Result<(), StoreError> {
         let Some(ours) = self.store.replica() else {
             return Ok(());
         };
-        let members = self.cluster.members().await;
-        let alive = members.iter().filter(|member| member.alive);
-        let alive: Vec<ReplicaId> = alive.map(|member| member.replica).collect();
+        let alive = alive(&*self.cluster).await;
         let topics = self.topics(ours, alive).await?;
         let before = core::mem::take(&mut *self.counted.lock().expect(NOT_POISONED));
         for (topic, partition) in topics {
@@ -101,7 +88,9 @@ impl Keeping {
         }
         Ok(())
     }
+}
 
+impl Keeping {
     async fn topics(
         &self,
         ours: ReplicaId,

@@ -271,8 +271,8 @@ fn start_loops(
     };
     [
         Trimming::start(store.clone(), cluster.clone(), clock.clone()),
-        keeping.start(),
-        expiry.start(),
+        TrimmingTask::start(keeping),
+        TrimmingTask::start(expiry),
     ]
 }
 

@@ -31,6 +31,25 @@ pub(super) struct Trimming {
     clock: Arc<dyn WallClock>,
 }
 
+/// What removes something now and then.
+pub(super) trait Rounds: Send + Sync + 'static {
+    /// How long it rests before each round.
+    fn period(&self) -> Duration;
+
+    /// What it removes, in the plural, for the log.
+    fn removes(&self) -> &'static str;
+
+    /// Looks once, and removes what has to go.
+    fn round(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// The members that live.
+pub(super) async fn alive(cluster: &dyn ClusterView) -> Vec<ReplicaId> {
+    let members = cluster.members().await;
+    let alive = members.iter().filter(|member| member.alive);
+    alive.map(|member| member.replica).collect()
+}
+
 /// The task in which the loop runs.
 pub(super) struct TrimmingTask {
     stopping: CancellationToken,
@@ -38,8 +57,22 @@ pub(super) struct TrimmingTask {
 }
 
 impl TrimmingTask {
-    /// A loop that runs until `stopping`.
-    pub(super) const fn new(stopping: CancellationToken, running: JoinHandle<()>) -> Self {
+    /// Does a round now and then.
+    pub(super) fn start(rounds: impl Rounds) -> Self {
+        let stopping = CancellationToken::new();
+        let token = stopping.clone();
+        let running = tokio::spawn(async move {
+            let every = rounds.period();
+            let rounds = async {
+                loop {
+                    tokio::time::sleep(every).await;
+                    if let Err(error) = rounds.round().await {
+                        tracing::warn!(%error, "{} cannot be removed", rounds.removes());
+                    }
+                }
+            };
+            token.run_until_cancelled(rounds).await;
+        });
         Self { stopping, running }
     }
 
