@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
+    contact_export::Export,
     contact_fields::{Add, Edit},
     contact_import,
     listed::{self, Most},
@@ -92,6 +93,12 @@ enum Action {
         #[arg(long)]
         charset: Option<String>,
     },
+    /// Writes the address book into a file, or to standard output; what was imported comes out whole
+    #[command(
+        after_help = "Examples:\n  grapevine contacts export friends.vcf --group friends\n  \
+            grapevine contacts export --format vcard4 | gzip > all.vcf.gz"
+    )]
+    Export(Export),
     /// Lists what lost a merge without having been seen
     #[command(
         after_help = "Examples:\n  grapevine contacts conflicts\n  grapevine contacts conflicts ada"
@@ -160,6 +167,7 @@ impl Contacts {
             Action::Import { file, charset } => {
                 contact_import::run(&client, &mut output, &file, charset.as_deref()).await?;
             }
+            Action::Export(export) => export.run(&client).await?,
             Action::Conflicts { id, most } => {
                 let list = match &id {
                     Some(id) => client.contacts().conflicts_of(id),

@@ -14,6 +14,7 @@ mod cluster;
 mod command;
 mod compact;
 mod completions;
+mod contact_export;
 mod contact_fields;
 mod contact_import;
 mod contacts;

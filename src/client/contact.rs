@@ -128,6 +128,27 @@ pub struct Named {
     pub name: String,
 }
 
+/// What an export is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExportFormat {
+    /// vCard 3.0 (RFC 2426), which most programs read.
+    VCard3,
+    /// vCard 4.0 (RFC 6350).
+    VCard4,
+}
+
+impl ExportFormat {
+    /// As a node calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::VCard3 => "vcard3",
+            Self::VCard4 => "vcard4",
+        }
+    }
+}
+
 /// What became of the cards of an import.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use hyper::Method;
 use serde::Serialize;
+use tokio::io::AsyncWrite;
 use uuid::Uuid;
 
 use super::{
     body::Payload,
     call::{Call, Condition, Tagged, escaped},
     client::Client,
-    contact::{Conflict, Contact, ContactDraft, Duplicates, ImportReport},
+    contact::{Conflict, Contact, ContactDraft, Duplicates, ExportFormat, ImportReport},
     error::ClientError,
     list::List,
 };
@@ -102,6 +103,22 @@ impl<'a> Contacts<'a> {
             }
         }
         List::new(self.0, call)
+    }
+
+    /// Writes the address book, or the contacts of `group`, into `target`; says after every piece how many bytes there
+    /// are. An error says that what was written is not whole.
+    pub async fn export(
+        &self,
+        format: ExportFormat,
+        group: Option<&str>,
+        target: &mut (impl AsyncWrite + Unpin + Send),
+        mut progress: impl FnMut(u64) + Send,
+    ) -> Result<(), ClientError> {
+        let mut call = Call::get("/v1/contacts/export").parameter("format", format.name());
+        if let Some(group) = group {
+            call = call.parameter("group", group);
+        }
+        self.0.download(&call, target, &mut progress).await
     }
 
     /// Contacts that may be one.

@@ -51,7 +51,8 @@ pub use call::{Condition, Tagged};
 pub use client::Client;
 pub use cluster::{ClusterOf, ClusterStatus, Member, NodeStatus};
 pub use contact::{
-    CardReport, Conflict, Contact, ContactDraft, Duplicates, Email, ImportReport, Named, Phone,
+    CardReport, Conflict, Contact, ContactDraft, Duplicates, Email, ExportFormat, ImportReport,
+    Named, Phone,
 };
 pub use contacts::Contacts;
 pub use counters::{Counter, Counters, Tally};

@@ -6,9 +6,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufReader, BufWriter, Seek as _, Write},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -18,7 +16,6 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
-use hyper::body::Frame;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -29,6 +26,7 @@ use super::{
     changes::read_token,
     problem::{Problem, ProblemKind},
     query::Parameters,
+    streamed::{Chunk, Streamed},
 };
 use crate::{
     bundle::{BundleError, BundleHeader, Importer, export},
@@ -128,7 +126,7 @@ async fn stream(state: &HttpState, since: ChangesToken) -> Result<Response, Prob
         node: node.name,
         unix_ms: state.clock.unix_ms(),
     };
-    let (sender, mut chunks) = mpsc::channel(MAX_CHUNKS_WAITING);
+    let (sender, chunks) = mpsc::channel(MAX_CHUNKS_WAITING);
     let store = state.store.clone();
     tokio::task::spawn_blocking(move || {
         let out = BufWriter::with_capacity(CHUNK_BYTES, Chunks(sender.clone()));
@@ -136,21 +134,14 @@ async fn stream(state: &HttpState, since: ChangesToken) -> Result<Response, Prob
             let _client_gone = sender.blocking_send(Err(error));
         }
     });
-    let first = match chunks.recv().await {
-        Some(Ok(first)) => Some(first),
-        Some(Err(error)) => return Err(error.into()),
-        None => None,
-    };
-    let mut response = Response::new(Body::new(Streamed { first, chunks }));
+    let mut response = Response::new(Streamed::begin(chunks).await?);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, MEDIA_TYPE);
     Ok(response)
 }
 
-type Chunk = Result<Bytes, BundleError>;
-
 /// Hands on what is written, and waits while the client is slow.
-struct Chunks(mpsc::Sender<Chunk>);
+struct Chunks(mpsc::Sender<Chunk<BundleError>>);
 
 impl Write for Chunks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -162,31 +153,6 @@ impl Write for Chunks {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// The body of an export; an error cuts it off.
-struct Streamed {
-    first: Option<Bytes>,
-    chunks: mpsc::Receiver<Chunk>,
-}
-
-impl hyper::body::Body for Streamed {
-    type Data = Bytes;
-    type Error = BundleError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BundleError>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
-        }
-        let chunk = ready!(self.chunks.poll_recv(context));
-        if let Some(Err(error)) = &chunk {
-            tracing::warn!(%error, "an export ended early");
-        }
-        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
     }
 }
 

@@ -10,7 +10,7 @@ use axum::{
 
 use super::{
     HttpState, absorb, batch, bundle, changes, cluster, conflicts, contact_list, contacts,
-    counters, duplicates, health, import, kv, merge,
+    counters, duplicates, export, health, import, kv, merge,
     problem::{Problem, ProblemKind},
     tallies, topic_settings, topics, watch,
 };
@@ -28,6 +28,7 @@ pub fn router(state: HttpState) -> Router {
             get(contact_list::list).post(contacts::create),
         )
         .route("/v1/contacts/import", post(import::import))
+        .route("/v1/contacts/export", get(export::get))
         .route("/v1/contacts/duplicates", get(duplicates::list))
         .route(
             "/v1/contacts/{id}",

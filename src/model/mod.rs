@@ -38,9 +38,15 @@ mod session_token;
 mod token_text;
 mod topic;
 mod vcard;
+mod vcard_convert;
 pub mod vcard_edit;
+mod vcard_export;
+#[cfg(test)]
+mod vcard_export_laws;
 mod vcard_lines;
 mod vcard_property;
+mod vcard_text;
+mod vcard_version;
 
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
 pub use changes_token::{ChangesToken, MAX_CHANGES_TOKEN_BYTES, Pass, Resume};
@@ -85,4 +91,6 @@ pub use token_text::InvalidToken;
 pub use topic::{InvalidTopic, MAX_TOPIC_BYTES, Retention, Topic, TopicEntity, read_topic_key};
 pub use vcard::{Card, CardFile, RejectedCard, RejectedProperty};
 pub use vcard_edit::Source;
+pub use vcard_export::export_card;
 pub use vcard_lines::{MAX_CARD_BYTES, UnreadableFile};
+pub use vcard_version::CardVersion;

@@ -12,6 +12,7 @@ mod contacts;
 mod cors;
 mod counters;
 mod expiry;
+mod export;
 mod import;
 mod kv;
 mod lists;
