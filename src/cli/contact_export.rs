@@ -1,6 +1,7 @@
 //! `grapevine contacts export`: the address book into a file, or to standard output.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{self, Stdout, Write as _},
     path::{Path, PathBuf},
@@ -34,6 +35,8 @@ enum Format {
     Vcard3,
     /// vCard 4.0
     Vcard4,
+    /// A table: less than a vCard says
+    Csv,
 }
 
 impl Export {
@@ -42,6 +45,7 @@ impl Export {
         let format = match self.format {
             Some(Format::Vcard3) => ExportFormat::VCard3,
             Some(Format::Vcard4) => ExportFormat::VCard4,
+            Some(Format::Csv) => ExportFormat::Csv,
             None => by_ending(&self.file)?,
         };
         let group = self.group.as_deref();
@@ -101,9 +105,10 @@ impl AsyncWrite for ToReader {
 }
 
 fn by_ending(file: &Path) -> anyhow::Result<ExportFormat> {
-    let ending = file.extension().map(|ending| ending.to_ascii_lowercase());
+    let ending = file.extension().map(OsStr::to_ascii_lowercase);
     match ending.as_deref().and_then(|ending| ending.to_str()) {
         None | Some("vcf" | "vcard") => Ok(ExportFormat::VCard3),
+        Some("csv") => Ok(ExportFormat::Csv),
         Some(other) => bail!(".{other} says no format that is written here; say it with --format"),
     }
 }
@@ -116,6 +121,7 @@ mod tests {
     fn the_ending_of_a_file_says_its_format() {
         let format = |file| by_ending(Path::new(file)).ok();
         assert_eq!(format("a.VCF"), Some(ExportFormat::VCard3));
+        assert_eq!(format("a.csv"), Some(ExportFormat::Csv));
         assert_eq!(format("-"), Some(ExportFormat::VCard3));
         assert_eq!(format("a.pdf"), None);
     }

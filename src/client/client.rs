@@ -93,6 +93,13 @@ impl Client {
         self.0.session.token()
     }
 
+    /// The session has seen what `token` names too.
+    pub(super) fn go_on_from(&self, token: &str) {
+        if self.0.options.session {
+            self.0.session.join(token);
+        }
+    }
+
     /// The nodes, in the order in which they were given.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeAddress> {
         self.0.options.nodes.iter()

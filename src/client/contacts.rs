@@ -10,8 +10,12 @@ use super::{
     body::Payload,
     call::{Call, Condition, Tagged, escaped},
     client::Client,
-    contact::{Conflict, Contact, ContactDraft, Duplicates, ExportFormat, ImportReport},
+    contact::{
+        CardReport, Conflict, Contact, ContactDraft, Duplicates, ExportFormat, ImportCounts,
+        ImportReport,
+    },
     error::ClientError,
+    import::ContactsFile,
     list::List,
 };
 
@@ -134,7 +138,17 @@ impl<'a> Contacts<'a> {
         self.0.send(call).await?.json()
     }
 
-    /// Takes the cards of a file in, as many as one request carries (`docs/api.md`). The same again changes nothing.
+    /// Takes a file in, and calls `tell` for each card or row as the node decides it. The same file again changes
+    /// nothing, also after an error halfway.
+    pub async fn import_file(
+        &self,
+        file: ContactsFile,
+        tell: impl FnMut(CardReport) + Send,
+    ) -> Result<ImportCounts, ClientError> {
+        file.import(self.0, tell).await
+    }
+
+    /// Takes the cards of a small file in (`docs/api.md`). The same again changes nothing.
     pub async fn import(
         &self,
         content_type: &str,

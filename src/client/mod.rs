@@ -37,6 +37,7 @@ mod contacts;
 mod counters;
 mod error;
 mod feed;
+mod import;
 mod kv;
 mod list;
 mod options;
@@ -51,13 +52,14 @@ pub use call::{Condition, Tagged};
 pub use client::Client;
 pub use cluster::{ClusterOf, ClusterStatus, Member, NodeStatus};
 pub use contact::{
-    CardReport, Conflict, Contact, ContactDraft, Duplicates, Email, ExportFormat, ImportReport,
-    Named, Phone,
+    CardReport, Conflict, Contact, ContactDraft, Duplicates, Email, ExportFormat, ImportCounts,
+    ImportReport, Named, Phone,
 };
 pub use contacts::Contacts;
 pub use counters::{Counter, Counters, Tally};
 pub use error::ClientError;
 pub use feed::Feed;
+pub use import::ContactsFile;
 pub use kv::{KeyEntry, KeyValues, Value};
 pub use list::List;
 pub use options::{ClientOptions, MAX_NODES};

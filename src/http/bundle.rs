@@ -4,28 +4,27 @@
 //! of it is applied. An export that fails halfway is cut off, so that whoever gets it sees that it is no whole one.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufReader, BufWriter, Seek as _, Write},
+    io::{self, BufReader, BufWriter, Write},
     sync::Arc,
     time::Duration,
 };
 
 use axum::{
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use super::{
     HttpState,
-    body::{self, json, require_json},
+    body::{json, require_json},
     changes::read_token,
     problem::{Problem, ProblemKind},
     query::Parameters,
+    spool::spool,
     streamed::{Chunk, Streamed},
 };
 use crate::{
@@ -89,7 +88,7 @@ pub(super) async fn post(
         let detail = "another bundle is being taken in";
         return Err(Problem::new(ProblemKind::Unavailable, detail));
     };
-    let file = spool(&state, body).await?;
+    let file = spool(&state.spool, body, "bundle", MAX_BUNDLE_BYTES).await?;
     let reader = Importer {
         store: state.store.clone(),
         cluster: state.cluster.node().cluster,
@@ -154,41 +153,6 @@ impl Write for Chunks {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// The body as a file that is gone when it is closed.
-async fn spool(state: &HttpState, mut body: Body) -> Result<File, Problem> {
-    let path = state
-        .spool
-        .join(format!("bundle-{}.partial", Uuid::now_v7()));
-    let opened = File::options()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(&path);
-    let mut file = opened.map_err(|error| Problem::internal(&error))?;
-    // Where an open file cannot be unlinked it is left behind, and nothing is lost but its room.
-    if let Err(error) = fs::remove_file(&path) {
-        tracing::warn!(%error, path = %path.display(), "a spooled bundle stays");
-    }
-    let mut bytes: u64 = 0;
-    while let Some(chunk) = body::next(&mut body).await? {
-        bytes = bytes.saturating_add(chunk.len() as u64);
-        if bytes > MAX_BUNDLE_BYTES {
-            let detail = format!("a bundle has at most {MAX_BUNDLE_BYTES} bytes");
-            return Err(Problem::too_large(detail).about("body"));
-        }
-        let write = move || file.write_all(&chunk).map(|()| file);
-        let written = tokio::task::spawn_blocking(write).await;
-        file = written
-            .map_err(|error| Problem::internal(&error))?
-            .map_err(|error| {
-                let detail = format!("the bundle cannot be spooled: {error}");
-                Problem::new(ProblemKind::Unavailable, detail)
-            })?;
-    }
-    file.rewind().map_err(|error| Problem::internal(&error))?;
-    Ok(file)
 }
 
 impl From<BundleError> for Problem {

@@ -22,7 +22,11 @@ use super::{
     streamed::{Chunk, Streamed},
 };
 use crate::{
-    model::{CardVersion, Collection, ContactQuery, ContactTerms, EntityId, export_card},
+    model::{
+        CardVersion, Collection, ContactQuery, ContactTerms, EntityId,
+        contact_csv::{csv_header, export_row},
+        export_card,
+    },
     store::{Listing, Store, StoreError},
 };
 
@@ -37,13 +41,15 @@ const MAX_CHUNKS_WAITING: usize = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Cards(CardVersion),
+    Csv,
 }
 
 impl Format {
     /// As the parameter `format` says it.
-    const NAMED: [(&str, Self); 2] = [
+    const NAMED: [(&str, Self); 3] = [
         ("vcard3", Self::Cards(CardVersion::V3)),
         ("vcard4", Self::Cards(CardVersion::V4)),
+        ("csv", Self::Csv),
     ];
 
     /// What the request asks for: its parameter, else what it accepts, else what most programs read.
@@ -72,6 +78,7 @@ impl Format {
                 };
                 Some(Self::Cards(version))
             }
+            "text/csv" => Some(Self::Csv),
             _ => None,
         }
     }
@@ -80,13 +87,23 @@ impl Format {
         HeaderValue::from_static(match self {
             Self::Cards(CardVersion::V3) => "text/vcard; version=3.0; charset=utf-8",
             Self::Cards(CardVersion::V4) => "text/vcard; version=4.0; charset=utf-8",
+            Self::Csv => "text/csv; charset=utf-8; header=present",
         })
     }
 
     const fn disposition(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Cards(_) => "attachment; filename=\"contacts.vcf\"",
+            Self::Csv => "attachment; filename=\"contacts.csv\"",
         })
+    }
+
+    /// What stands before the first contact.
+    fn head(self) -> Vec<u8> {
+        match self {
+            Self::Cards(_) => Vec::new(),
+            Self::Csv => csv_header(),
+        }
     }
 
     fn write(self, out: &mut Vec<u8>, id: &EntityId, entity: &Entity) {
@@ -96,6 +113,7 @@ impl Format {
                     out.extend_from_slice(card.as_bytes());
                 }
             }
+            Self::Csv => out.extend(export_row(id.key(), entity).unwrap_or_default()),
         }
     }
 }
@@ -176,13 +194,13 @@ fn write(
     sender: &mpsc::Sender<Chunk<StoreError>>,
 ) -> Result<(), StoreError> {
     let mut after: Option<String> = None;
+    let mut chunk = format.head();
     loop {
         let listing = Listing {
             collection: Collection::Contacts,
             prefix: "",
             after: after.as_deref(),
         };
-        let mut chunk = Vec::new();
         let mut scanned = 0;
         let mut last = None;
         store.snapshot().list(&listing, &mut |id, entity| {
@@ -196,8 +214,8 @@ fn write(
             last = Some(id.key().to_owned());
             ControlFlow::Break(())
         })?;
-        let client_gone =
-            !chunk.is_empty() && sender.blocking_send(Ok(Bytes::from(chunk))).is_err();
+        let piece = Bytes::from(std::mem::take(&mut chunk));
+        let client_gone = !piece.is_empty() && sender.blocking_send(Ok(piece)).is_err();
         if client_gone || last.is_none() {
             return Ok(());
         }

@@ -28,6 +28,7 @@ use super::{
     cluster::MAX_CONVERGENCE_WAIT,
     cors::Cors,
     counters::MAX_COUNTER_WAIT,
+    import::MAX_CONTACTS_IMPORT_TIME,
     paced::Paced,
     problem::{Problem, ProblemKind},
     room::{MAX_BODIES_BYTES, Rooms},
@@ -52,6 +53,7 @@ const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
 const CONVERGENCE: &str = "/v1/cluster/convergence";
 const BUNDLE: &str = "/v1/bundle";
+const CONTACTS_IMPORT: &str = "/v1/contacts/import";
 const COUNTERS: &str = "/v1/counters/";
 
 /// Serves the API until `shutdown` is ready, then takes no more connections, answers the requests under way
@@ -200,17 +202,18 @@ async fn answer_in_time(
     {
         return Ok(Problem::clock_off(fault).into_response());
     }
-    let is_bundle = request.uri().path() == BUNDLE;
+    let is_spooled = [BUNDLE, CONTACTS_IMPORT].contains(&request.uri().path());
     let limit = match request.uri().path() {
         CONVERGENCE => request_timeout + MAX_CONVERGENCE_WAIT,
         BUNDLE => request_timeout + MAX_IMPORT_TIME,
+        CONTACTS_IMPORT => request_timeout + MAX_CONTACTS_IMPORT_TIME,
         path if path.starts_with(COUNTERS) && request.method() == Method::GET => {
             request_timeout + MAX_COUNTER_WAIT
         }
         _ => request_timeout,
     };
-    // A bundle is never held in memory.
-    let answered = if request.body().is_end_stream() || is_bundle {
+    // What is spooled is never held in memory.
+    let answered = if request.body().is_end_stream() || is_spooled {
         timeout(limit, router.call(request)).await
     } else {
         let (parts, body) = request.into_parts();

@@ -11,7 +11,13 @@ use std::{
 use grapevine_crdt::HybridClock;
 use tokio::sync::Semaphore;
 
-use super::{cors::Cors, counters::MAX_WAITING_FOR_COUNTERS, feed::Feed, session::Waiting};
+use super::{
+    cors::Cors,
+    counters::MAX_WAITING_FOR_COUNTERS,
+    feed::Feed,
+    import::{MAX_IMPORT_BYTES, MAX_IMPORTS},
+    session::Waiting,
+};
 use crate::{
     clock::{SystemClock, WallClock},
     cluster::ClusterView,
@@ -35,6 +41,8 @@ pub struct HttpLimits {
     pub max_listeners: usize,
     /// How often those who listen hear something, whatever happens.
     pub heartbeat: Duration,
+    /// The most bytes of one import of contacts.
+    pub max_import_bytes: u64,
 }
 
 impl Default for HttpLimits {
@@ -54,6 +62,7 @@ impl From<&NodeConfig> for HttpLimits {
             retention: config.topic_retention(),
             max_listeners: config.max_listeners,
             heartbeat: Duration::from_millis(config.heartbeat_ms),
+            max_import_bytes: MAX_IMPORT_BYTES,
         }
     }
 }
@@ -71,6 +80,8 @@ pub struct HttpState {
     pub(super) spool: PathBuf,
     /// One bundle is taken in at a time.
     pub(super) importing: Arc<Semaphore>,
+    /// So many imports of contacts at a time.
+    pub(super) taking_in: Arc<Semaphore>,
     /// One contact absorbs another at a time: of two that absorb each other, one must stay.
     pub(super) absorbing: Arc<Semaphore>,
     /// The time of day.
@@ -97,6 +108,7 @@ impl HttpState {
             limits,
             spool: env::temp_dir(),
             importing: Arc::new(Semaphore::new(1)),
+            taking_in: Arc::new(Semaphore::new(MAX_IMPORTS)),
             absorbing: Arc::new(Semaphore::new(1)),
             clock: Arc::new(SystemClock),
             waiting: Arc::default(),

@@ -10,6 +10,7 @@ mod contact_absorb;
 pub mod contact_conflict;
 #[cfg(test)]
 mod contact_conflict_laws;
+pub mod contact_csv;
 mod contact_draft;
 pub mod contact_edit;
 mod contact_element;
@@ -21,6 +22,7 @@ mod contact_query;
 mod contact_rules;
 mod contact_trim;
 mod counter;
+mod decoded;
 mod floor;
 mod fold;
 mod instant;
@@ -89,7 +91,7 @@ pub use replication::{
 pub use session_token::{MAX_SESSION_TOKEN_BYTES, SessionToken};
 pub use token_text::InvalidToken;
 pub use topic::{InvalidTopic, MAX_TOPIC_BYTES, Retention, Topic, TopicEntity, read_topic_key};
-pub use vcard::{Card, CardFile, RejectedCard, RejectedProperty};
+pub use vcard::{Card, CardFile, CardReader, RejectedCard, RejectedProperty};
 pub use vcard_edit::Source;
 pub use vcard_export::export_card;
 pub use vcard_lines::{MAX_CARD_BYTES, UnreadableFile};

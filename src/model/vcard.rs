@@ -3,6 +3,8 @@
 //! Law: every line of a card is taken, or kept, or told as rejected. A line that is taken is kept too unless
 //! the field says everything that the line said, so that an export loses nothing.
 
+use std::io::{self, BufRead};
+
 use calcard::vcard::VCardProperty;
 use uuid::Uuid;
 
@@ -11,7 +13,7 @@ use super::{
     contact_element::{ElementDraft, Kind},
     contact_kept::{KeptProperty, MAX_KEPT_BYTES, MAX_KEPT_PROPERTIES, MAX_KEPT_PROPERTY_BYTES},
     contact_rules::{MAX_ELEMENTS, MAX_NAME_CHARS, contact_key},
-    vcard_lines::{self, Line, RawCard, UnreadableFile},
+    vcard_lines::{Line, RawCard, RawCards, UnreadableFile},
     vcard_property::Property,
 };
 
@@ -43,6 +45,8 @@ pub struct Card {
     pub draft: ContactDraft,
     /// What is kept.
     pub kept: Vec<KeptProperty>,
+    /// Whether it takes the place of what a card before had left to be kept.
+    pub replaces_kept: bool,
     /// The names of the properties that became fields, one for each line.
     pub taken_names: Vec<String>,
     /// What was neither taken nor kept.
@@ -74,11 +78,49 @@ impl CardFile {
         charset: Option<&str>,
         max_cards: usize,
     ) -> Result<Self, UnreadableFile> {
-        let file = vcard_lines::read(bytes, charset, max_cards)?;
+        let mut reader = CardReader::new(bytes, charset)?;
+        let mut cards = Vec::new();
+        while let Ok(Some(card)) = reader.next() {
+            if cards.len() == max_cards {
+                return Err(UnreadableFile::TooManyCards(max_cards));
+            }
+            cards.push(card);
+        }
+        if cards.is_empty() {
+            return Err(UnreadableFile::NoCard);
+        }
         Ok(Self {
-            cards: file.cards.into_iter().map(Card::read).collect(),
-            stray_lines: file.stray_lines,
+            cards,
+            stray_lines: reader.stray_lines(),
         })
+    }
+}
+
+/// The cards of a file of any length, one after another.
+pub struct CardReader<'a>(RawCards<'a>);
+
+impl<'a> CardReader<'a> {
+    /// Reads from `reader`; `charset` is what was declared for the whole file.
+    pub fn new(
+        reader: impl BufRead + Send + 'a,
+        charset: Option<&str>,
+    ) -> Result<Self, UnreadableFile> {
+        RawCards::new(reader, charset).map(Self)
+    }
+
+    /// The next card, or why it cannot be taken; `None` at the end. An error is one of the reader.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an iterator goes on after an error, and a reader does not"
+    )]
+    pub fn next(&mut self) -> io::Result<Option<Result<Card, RejectedCard>>> {
+        Ok(self.0.next()?.map(Card::read))
+    }
+
+    /// How many lines so far belong to no card.
+    #[must_use]
+    pub const fn stray_lines(&self) -> usize {
+        self.0.stray_lines()
     }
 }
 
@@ -119,6 +161,7 @@ impl Card {
             hash,
             draft: reading.draft,
             kept: reading.kept,
+            replaces_kept: true,
             taken_names: reading.taken_names,
             rejected: reading.rejected,
         })
@@ -409,6 +452,13 @@ pub(super) fn uid_and_id(kept: &KeptProperty) -> Option<(String, String)> {
     let uid = Property::read(&kept.line, &kept.version)?.first()?;
     let id = id(Some(&uid), &[0; 32]);
     Some((uid, id))
+}
+
+/// The id of a contact that is called `name` elsewhere, if it is called anything, and else of what `hash` is of: itself
+/// if it can be one.
+pub(super) fn id_of_name(name: Option<&str>, hash: &[u8; 32]) -> String {
+    let own = name.and_then(|name| contact_key(name).ok());
+    own.unwrap_or_else(|| id(name, hash))
 }
 
 fn id(uid: Option<&str>, hash: &[u8; 32]) -> String {

@@ -282,13 +282,13 @@ impl List {
             Kind::Phone => {
                 let phones = contact.phones.iter();
                 phones
-                    .map(|phone| Item::new(&phone.label, &phone.number))
+                    .map(|phone| Item::new(phone.label.as_ref(), &phone.number))
                     .collect()
             }
             Kind::Email => {
                 let emails = contact.emails.iter();
                 emails
-                    .map(|email| Item::new(&email.label, &email.address))
+                    .map(|email| Item::new(email.label.as_ref(), &email.address))
                     .collect()
             }
         };
@@ -322,9 +322,9 @@ impl List {
 }
 
 impl Item {
-    fn new(label: &Option<String>, content: &str) -> Self {
+    fn new(label: Option<&String>, content: &str) -> Self {
         Self {
-            label: label.clone(),
+            label: label.cloned(),
             content: content.to_owned(),
         }
     }

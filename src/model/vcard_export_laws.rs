@@ -24,7 +24,7 @@ fn stamp() -> WriteStamp<'static> {
 fn imported(card: &Card) -> Entity {
     let source = Source::default().and(card);
     let mut entity = Entity::default();
-    let (cells, _) = vcard_edit::import(&entity, card, source, source, stamp()).expect("it fits");
+    let (cells, _) = vcard_edit::import(&entity, card, source, stamp()).expect("it fits");
     for cell in cells {
         entity.merge_cell(cell);
     }

@@ -11,6 +11,7 @@ mod conflicts;
 mod contacts;
 mod cors;
 mod counters;
+mod csv;
 mod expiry;
 mod export;
 mod import;
