@@ -22,6 +22,7 @@ mod cors;
 mod counters;
 mod cursor;
 mod duplicates;
+mod elements;
 mod events;
 mod export;
 mod feed;

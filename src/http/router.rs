@@ -10,10 +10,11 @@ use axum::{
 
 use super::{
     HttpState, absorb, batch, bundle, changes, cluster, conflicts, contact_list, contacts,
-    counters, duplicates, export, health, import, kv, merge,
+    counters, duplicates, elements, export, health, import, kv, merge,
     problem::{Problem, ProblemKind},
     tallies, topic_settings, topics, watch,
 };
+use crate::model::ElementKind;
 
 /// The whole API.
 pub fn router(state: HttpState) -> Router {
@@ -36,6 +37,22 @@ pub fn router(state: HttpState) -> Router {
                 .put(contacts::put)
                 .patch(contacts::patch)
                 .delete(contacts::delete),
+        )
+        .route(
+            "/v1/contacts/{id}/phones",
+            elements::list_routes(ElementKind::Phone),
+        )
+        .route(
+            "/v1/contacts/{id}/phones/{element}",
+            elements::element_routes(ElementKind::Phone),
+        )
+        .route(
+            "/v1/contacts/{id}/emails",
+            elements::list_routes(ElementKind::Email),
+        )
+        .route(
+            "/v1/contacts/{id}/emails/{element}",
+            elements::element_routes(ElementKind::Email),
         )
         .route("/v1/conflicts", get(conflicts::list_all))
         .route("/v1/contacts/{id}/absorb/{other}", post(absorb::post))

@@ -14,6 +14,7 @@ pub mod contact_csv;
 mod contact_draft;
 pub mod contact_edit;
 mod contact_element;
+mod contact_elements;
 pub mod contact_index;
 mod contact_kept;
 #[cfg(test)]
@@ -55,9 +56,12 @@ pub use changes_token::{ChangesToken, MAX_CHANGES_TOKEN_BYTES, Pass, Resume};
 pub use contact::{Contact, Email, Phone};
 pub use contact_absorb::{MAX_ABSORBED, absorb, has_absorbed};
 pub use contact_conflict::{Conflict, Settlement, Version};
-pub use contact_draft::ContactDraft;
+pub use contact_draft::{ContactDraft, check_element_id};
 pub use contact_edit::{Change, Creation, WriteStamp};
-pub use contact_element::ElementDraft;
+pub use contact_element::{ElementDraft, Kind as ElementKind};
+pub use contact_elements::{
+    patched_element, read_element, shown_element, shown_elements, with_element, without_element,
+};
 pub use contact_index::{
     ContactTerms, IndexList, IndexRow, index_rows, index_version, indexed_entity, is_indexed,
 };

@@ -12,6 +12,7 @@ mod contacts;
 mod cors;
 mod counters;
 mod csv;
+mod elements;
 mod expiry;
 mod export;
 mod import;
