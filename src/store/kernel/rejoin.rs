@@ -13,8 +13,8 @@ use std::{
 };
 
 use grapevine_crdt::{
-    CausalContext, Cell, Dot, Entity, FieldCell, FieldKey, LwwMap, Rank, ReplicaId, Seq, Timestamp,
-    VersionVector,
+    CausalContext, Cell, Dot, Entity, Field, FieldCell, FieldKey, LwwMap, Rank, ReplicaId, Seq,
+    Timestamp, Value, VersionVector,
 };
 
 use super::{Workspace, merge::raise_floor, replace::Old};
@@ -83,12 +83,11 @@ pub(super) fn reissue(
     collected: Option<&VersionVector>,
     chosen: impl Fn(&FieldKey, &Cell) -> bool,
 ) -> Result<bool, StoreError> {
-    let chosen_cells = entity
-        .cells()
-        .filter(|(key, cell)| key.is_timed() && !cell.is_marker() && chosen(key, cell));
-    let mut old: Vec<(FieldKey, Cell)> = chosen_cells
-        .map(|(key, cell)| (key.clone(), cell.clone()))
-        .collect();
+    let mut old: Vec<(FieldKey, Cell)> = Vec::new();
+    for (key, field) in entity.fields().filter(|(key, _)| key.is_timed()) {
+        let cells = rewritten(field, |cell| chosen(key, cell));
+        old.extend(cells.into_iter().map(|cell| (key.clone(), cell)));
+    }
     old.sort_by(|(a, left), (b, right)| (left.rank, left.dot, a).cmp(&(right.rank, right.dot, b)));
     let mut first = None;
     for (field, cell) in &old {
@@ -121,16 +120,43 @@ pub(super) fn reissue(
         });
     }
     if let (Some(dot), Some(collected)) = (first, collected) {
-        let mut dots: CausalContext = collected
-            .iter()
-            .map(|(replica, seq)| Dot::new(replica, seq))
-            .collect();
-        for cleared in entity.clearings() {
-            dots.merge(cleared);
-        }
-        entity.merge_cell(LwwMap::clearing(dots, dot));
+        let clearing = LwwMap::new(entity).clearing(collected, dot);
+        entity.merge_cell(clearing);
     }
     Ok(!old.is_empty())
+}
+
+/// The cells of a field that are written anew if those that `chosen` chooses are.
+///
+/// What is written anew has seen the cell whose place it takes, and so, for a context tells the highest write seen of each
+/// replica, all earlier ones of that replica. Of those that are held values are written anew too, or they would
+/// vanish; and what a tombstone had seen is taken along, or what it replaced would come back.
+fn rewritten(field: &Field, chosen: impl Fn(&Cell) -> bool) -> Vec<Cell> {
+    let mut latest = CausalContext::default();
+    for cell in field
+        .cells()
+        .filter(|cell| !cell.is_marker() && chosen(cell))
+    {
+        latest.insert(cell.dot);
+    }
+    let is_implied = |cell: &Cell| cell.value != Value::Tombstone && latest.covers(cell.dot);
+    let picked = field
+        .cells()
+        .filter(|cell| !cell.is_marker() && (chosen(cell) || is_implied(cell)));
+    let with_earlier = picked.map(|cell| {
+        let mut cell = cell.clone();
+        let earlier = field.cells().filter(|held| {
+            held.dot.replica == cell.dot.replica
+                && held.dot.seq < cell.dot.seq
+                && held.value == Value::Tombstone
+        });
+        for tombstone in earlier {
+            cell.seen.merge(&tombstone.seen);
+            cell.seen.insert(tombstone.dot);
+        }
+        cell
+    });
+    with_earlier.collect()
 }
 
 /// The least time with which `cell`, written anew, takes its own place wherever it is held. One that remembers what it
@@ -194,10 +220,14 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
             if let Some(bounds) = issue.outside {
                 mend(&mut entity, &mut names, bounds)?;
             } else {
+                let theirs = held.get(&id).unwrap_or(&nothing);
+                let refreshes_theirs = rejoin.refresh_theirs
+                    || (rejoin.returning && is_gone_here(&entity, theirs, &ours));
                 let sides = Sides {
                     rejoin,
-                    theirs: held.get(&id).unwrap_or(&nothing),
+                    theirs,
                     ours: &ours,
+                    refreshes_theirs,
                 };
                 let floor = &state.floor.vector;
                 if rejoin.returning {
@@ -247,6 +277,27 @@ pub(super) struct Sides<'a> {
     pub(super) theirs: &'a BTreeSet<CellName>,
     /// Our vector before.
     pub(super) ours: &'a VersionVector,
+    /// Whether what only the peer has is written anew as well: it may not know what we have collected.
+    pub(super) refreshes_theirs: bool,
+}
+
+/// Whether we took something in that the peer holds and that is gone here without being replaced by anything held. Who
+/// was expelled may have collected it with others of its half, and without whoever expelled it; what comes from
+/// there must not bring it back, nor differ from where it is still held.
+fn is_gone_here(entity: &Entity, theirs: &BTreeSet<CellName>, ours: &VersionVector) -> bool {
+    let is_held_or_replaced = |name: &CellName| {
+        let mut fields = entity.fields().filter(|(key, _)| name.is_of(key));
+        fields.any(|(key, field)| {
+            !matches!(key, FieldKey::Attribute(_))
+                || field
+                    .cells()
+                    .any(|cell| cell.dot == name.dot || cell.seen.covers(name.dot))
+        })
+    };
+    let mut covered = theirs.iter().filter(|name| ours.covers(name.dot));
+    covered.any(|name| {
+        !is_held_or_replaced(name) && !entity.clearings().any(|dots| dots.covers(name.dot))
+    })
 }
 
 impl Sides<'_> {
@@ -261,7 +312,7 @@ impl Sides<'_> {
         if !entity.is_visible() {
             return Ok(());
         }
-        let one_holds_none = self.theirs.is_empty() || (self.rejoin.refresh_theirs && we_held_none);
+        let one_holds_none = self.theirs.is_empty() || (self.refreshes_theirs && we_held_none);
         let clears = one_holds_none
             && !floor.is_empty()
             && entity
@@ -299,7 +350,7 @@ impl Sides<'_> {
     pub(super) fn is_one_sided(&self, key: &FieldKey, cell: &Cell) -> bool {
         let dot = cell.dot;
         if self.is_theirs(key, cell) {
-            self.rejoin.refresh_theirs && !self.ours.covers(dot)
+            self.refreshes_theirs && !self.ours.covers(dot)
         } else {
             !self.rejoin.vector.covers(dot)
         }
