@@ -302,7 +302,11 @@ fn content(attribute: &str, bytes: &[u8], kind: Kind) -> Option<String> {
 pub fn is_indexed(id: &EntityId) -> bool {
     match id.collection() {
         Collection::Contacts => true,
-        Collection::Counters | Collection::Kv | Collection::Topics | Collection::Roster => false,
+        Collection::Counters
+        | Collection::Kv
+        | Collection::Topics
+        | Collection::Roster
+        | Collection::Tokens => false,
     }
 }
 
