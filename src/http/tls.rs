@@ -83,6 +83,7 @@ pub struct Tls {
     /// What was looked at last.
     seen: Mutex<Files>,
     handshakes: Semaphore,
+    handshake_within: Duration,
 }
 
 /// The certificate of the next connection.
@@ -120,6 +121,7 @@ impl Tls {
             certificate,
             seen: Mutex::new(files),
             handshakes: Semaphore::new(MAX_HANDSHAKES),
+            handshake_within: HANDSHAKE_WITHIN,
         })
     }
 
@@ -129,7 +131,7 @@ impl Tls {
             let _turn = self.handshakes.acquire().await;
             self.acceptor.accept(stream).await
         };
-        timeout(HANDSHAKE_WITHIN, shaken)
+        timeout(self.handshake_within, shaken)
             .await
             .unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -226,4 +228,84 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
         source,
     })?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::{CertificateParams, KeyPair};
+    use tempfile::TempDir;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A certificate and its key.
+    fn made() -> (String, String) {
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a good name");
+        let key = KeyPair::generate().expect("there is randomness");
+        let cert = params.self_signed(&key).expect("it can be signed");
+        (cert.pem(), key.serialize_pem())
+    }
+
+    fn opened(directory: &TempDir) -> Tls {
+        let (cert, key) = made();
+        let paths = ["cert", "key"].map(|name| directory.path().join(name));
+        fs::write(&paths[0], cert).expect("it can be written");
+        fs::write(&paths[1], key).expect("it can be written");
+        Tls::open(&paths[0], &paths[1]).expect("they belong together")
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_told_once_and_changes_nothing() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let tls = opened(&directory);
+        let served = || tls.certificate.0.load_full().cert.clone();
+        let before = served();
+        assert!(matches!(tls.look(), Ok(false)));
+        let (cert, key) = made();
+        for broken in [cert.as_str(), "nonsense", ""] {
+            fs::write(&tls.cert, broken).expect("it can be written");
+            tls.look().expect_err("it is not the key's");
+            assert!(matches!(tls.look(), Ok(false)), "it was told");
+            assert_eq!(served(), before);
+        }
+        fs::remove_file(&tls.cert).expect("it is there");
+        tls.look().expect_err("it is not there");
+        assert!(matches!(tls.look(), Ok(false)), "it was told");
+        assert_eq!(served(), before);
+        fs::write(&tls.cert, &cert).expect("it can be written");
+        tls.look().expect_err("the key is still the old one");
+        fs::write(&tls.key, &key).expect("it can be written");
+        assert!(matches!(tls.look(), Ok(true)));
+        assert_ne!(served(), before);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_nothing_gives_its_place_back() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut tls = opened(&directory);
+        tls.handshake_within = Duration::from_millis(50);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let _silent = TcpStream::connect(address).await.expect("it listens");
+        let (stream, _) = listener.accept().await.expect("somebody connects");
+        let refused = timeout(Duration::from_secs(30), tls.accept(stream)).await;
+        let refused = refused
+            .expect("it is given up")
+            .expect_err("nothing was said");
+        assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(tls.handshakes.available_permits(), MAX_HANDSHAKES);
+    }
+
+    #[test]
+    fn a_key_is_not_shown() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let tls = opened(&directory);
+        let shown = format!("{tls:?}");
+        assert!(
+            shown.contains("key") && !shown.contains("PRIVATE"),
+            "{shown}"
+        );
+    }
 }
