@@ -118,8 +118,9 @@ async fn no_secret_is_logged_or_answered_however_much_is_logged() {
         (&admin, "POST", "/v1/tokens", json!({"role": "root"})),
     ] {
         let answer = logged.ask(token, method, path, body).await;
-        answers.push_str(&format!("{:?}", answer.headers()));
-        answers.push_str(&answer.text().await.expect("it is text"));
+        let headers = format!("{:?}", answer.headers());
+        let body = answer.text().await.expect("it is text");
+        answers.extend([headers, body]);
     }
     let query = format!("/v1/kv?token={till}");
     let _refused = logged.ask("", "GET", &query, Value::Null).await;

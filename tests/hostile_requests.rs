@@ -178,13 +178,13 @@ async fn more_headers_than_a_request_may_have_are_refused_before_they_are_kept()
 #[tokio::test]
 async fn requests_that_come_at_once_are_answered_in_their_order() {
     let (node, _directory) = node().await;
-    let mut requests = String::new();
-    for number in 0..200 {
-        requests.push_str(&format!(
-            "PUT /v1/kv/{number} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n{number:03}"
-        ));
-        requests.push_str(&format!("GET /v1/kv/{number} HTTP/1.1\r\nHost: a\r\n\r\n"));
-    }
+    let both = |number: usize| {
+        format!(
+            "PUT /v1/kv/{number} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n{number:03}\
+             GET /v1/kv/{number} HTTP/1.1\r\nHost: a\r\n\r\n"
+        )
+    };
+    let mut requests = (0..200).map(both).collect::<Vec<_>>().concat();
     requests.push_str("GET /ping HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let answer = raw(&node, requests.as_bytes()).await;
     assert_eq!(answers(&answer), 401);

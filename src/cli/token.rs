@@ -20,9 +20,10 @@ use super::{
     output::{Output, shown},
 };
 use crate::{
-    access::Grants,
+    access::{GrantError, Grants},
     client::{NewToken, TokenDraft},
     clock::{SystemClock, WallClock as _},
+    model::{self, Bearer, Collection, Grant, GrantDraft, Limit},
     store::{Store, StoreError, StoreOptions},
 };
 
@@ -50,7 +51,8 @@ enum Action {
     /// Makes a token and prints it once
     #[command(
         after_help = "Examples:\n  grapevine token new --role read --name dashboard\n  \
-            grapevine token new --role write --collection kv --prefix till-7/ --days 90 --out till-7.token"
+            grapevine token new --role write --collection kv --prefix till-7/ --days 90 --out till-7.token\n  \
+            grapevine token new --role admin --data /var/lib/grapevine --out admin.token"
     )]
     New(New),
     /// Lists the tokens, without their secrets
@@ -101,6 +103,9 @@ struct New {
     /// Only for keys of the collection that begin so; those of a topic begin with its name and a slash
     #[arg(long, value_name = "TEXT", requires = "collection")]
     prefix: Option<String>,
+    /// In the store of a node that is not running: for who lost every token of an admin
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Only for so many days
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
     days: Option<u64>,
@@ -130,7 +135,12 @@ impl Token {
             Action::Bootstrap(Bootstrap {
                 data: Some(data),
                 out,
-            }) => return bootstrap(&data, &out, output).await,
+            }) => {
+                return make_closed(&data, &out, output, async |grants| {
+                    grants.make_first(SystemClock.unix_ms()).await
+                })
+                .await;
+            }
             Action::Bootstrap(Bootstrap { data: None, out }) => {
                 let target = out.open()?;
                 let made = self.nodes.client()?.tokens().create_first().await;
@@ -141,6 +151,7 @@ impl Token {
                         .map(|made| (json!(made.info), made.token)),
                 )?;
             }
+            Action::New(new) if new.data.is_some() => return new.make_closed(output).await,
             Action::New(new) => {
                 let target = new.out.open()?;
                 let client = self.nodes.client()?;
@@ -192,15 +203,45 @@ impl Token {
 }
 
 impl New {
-    fn draft(&self) -> TokenDraft {
-        let role = match self.role {
-            Role::Read => "read",
-            Role::Write => "write",
-            Role::Admin => "admin",
+    fn role(&self) -> model::Role {
+        match self.role {
+            Role::Read => model::Role::Read,
+            Role::Write => model::Role::Write,
+            Role::Admin => model::Role::Admin,
+        }
+    }
+
+    /// Makes it in the store of a node that is not running.
+    async fn make_closed(self, output: Output) -> anyhow::Result<ExitCode> {
+        let limit = match &self.collection {
+            None => None,
+            Some(name) => {
+                let collection = Collection::of_users(name);
+                let collection = collection.with_context(|| format!("{name} is no collection"))?;
+                Some(Limit::new(
+                    collection,
+                    self.prefix.clone().unwrap_or_default(),
+                ))
+            }
         };
+        let now_ms = SystemClock.unix_ms();
+        let draft = GrantDraft {
+            name: self.name.clone(),
+            role: self.role(),
+            limit,
+            expires_ms: self.days.map(|days| now_ms + days * 86_400_000),
+        };
+        let data = self.data.clone().unwrap_or_default();
+        make_closed(&data, &self.out, output, async |grants| {
+            grants.make(draft, now_ms).await
+        })
+        .await
+    }
+
+    fn draft(&self) -> TokenDraft {
         TokenDraft {
             name: self.name.clone(),
-            role: role.to_owned(),
+            role: self.role().name().to_owned(),
             collection: self.collection.clone(),
             prefix: self.prefix.clone(),
             expires_in: self.days.map(|days| days * 86_400),
@@ -261,8 +302,13 @@ fn told(
     output.flush()
 }
 
-/// Makes the first token in the store of a node that is not running.
-async fn bootstrap(data: &Path, out: &Out, mut output: Output) -> anyhow::Result<ExitCode> {
+/// Makes a token in the store of a node that is not running.
+async fn make_closed(
+    data: &Path,
+    out: &Out,
+    mut output: Output,
+    decide: impl AsyncFnOnce(Grants) -> Result<(Grant, Bearer), GrantError>,
+) -> anyhow::Result<ExitCode> {
     let options = StoreOptions::new(data.to_owned());
     let opened = spawn_blocking(move || Store::open(options, Arc::new(SystemClock))).await;
     let store = match opened.unwrap_or(Err(StoreError::Closed)) {
@@ -271,8 +317,7 @@ async fn bootstrap(data: &Path, out: &Out, mut output: Output) -> anyhow::Result
     };
     let made = async {
         let target = out.open()?;
-        let grants = Grants::new(store.clone());
-        let made = grants.make_first(SystemClock.unix_ms()).await;
+        let made = decide(Grants::new(store.clone())).await;
         let made = made.map_err(anyhow::Error::from).map(|(grant, bearer)| {
             let info = json!({
                 "id": grant.id().to_string(),

@@ -155,3 +155,47 @@ async fn the_first_token_is_made_before_a_node_ever_ran_and_once() {
     let running = bootstrap(&data, &other);
     assert_eq!(running.status.code(), Some(2), "{}", complaint(&running));
 }
+
+#[tokio::test]
+async fn who_lost_every_token_gets_in_again_by_the_data_directory() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let data = directory.path().join("alone");
+    let make = |arguments: &[&str]| {
+        let mut command = grapevine();
+        command
+            .args(["token"])
+            .args(arguments)
+            .arg("--data")
+            .arg(&data);
+        let made = run(&mut command);
+        assert!(made.status.success(), "{}", complaint(&made));
+        String::from_utf8(made.stdout)
+            .expect("it is text")
+            .trim()
+            .to_owned()
+    };
+    let lost = make(&["bootstrap"]);
+    let admin = make(&["new", "--role", "admin"]);
+    let limited = make(&[
+        "new",
+        "--role",
+        "read",
+        "--collection",
+        "kv",
+        "--prefix",
+        "a/",
+        "--days",
+        "1",
+    ]);
+    let world = World::set(|config| config.data.clone_from(&data)).await;
+    let id = lost.split('.').nth(1).expect("it has an id");
+    assert_eq!(
+        world
+            .status(&admin, "DELETE", &format!("/v1/tokens/{id}"))
+            .await,
+        204
+    );
+    assert_eq!(world.status(&lost, "GET", "/v1/kv").await, 401);
+    assert_eq!(world.status(&limited, "GET", "/v1/kv").await, 200);
+    assert_eq!(world.status(&limited, "GET", "/v1/kv/b").await, 403);
+}
