@@ -126,3 +126,20 @@ impl ClientOptions {
         Client::new(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_not_shown_by_accident() {
+        let options = ClientOptions::default()
+            .node("localhost:1")
+            .expect("an address");
+        let options = options.access_token("hush").expect("a header can hold it");
+        let client = options.clone().connect().expect("it can be made");
+        for shown in [format!("{options:?}"), format!("{client:?}")] {
+            assert!(!shown.contains("hush"), "{shown}");
+        }
+    }
+}

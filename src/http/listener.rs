@@ -221,6 +221,9 @@ impl Listener {
             return (self, first);
         }
         loop {
+            if !matches!(self.missed, Missed::Nothing) && !self.may_listen() {
+                return (self, Told::End);
+            }
             match self.read_missed().await {
                 Ok(Some(told)) => return (self, told),
                 Ok(None) => {}

@@ -99,7 +99,7 @@ const CONTACT: Reach = Reach::Key(Collection::Contacts);
 const COUNTER: Reach = Reach::Key(Collection::Counters);
 const TOPIC: Reach = Reach::Key(Collection::Topics);
 
-/// Every path there is.
+/// Every path there is, and those that are to come.
 const RIGHTS: &[Right] = &[
     data("/v1/kv/{*key}", Reach::Key(Collection::Kv)),
     data("/v1/kv", Reach::Filtered),
@@ -153,6 +153,10 @@ const RIGHTS: &[Right] = &[
     admin("/v1/tokens"),
     admin("/v1/tokens/first"),
     admin("/v1/tokens/{id}"),
+    admin("/v1/admin/log-level"),
+    reading("/metrics", Reach::Nothing),
+    open("/openapi.json"),
+    open("/docs"),
     open("/ping"),
     open("/healthz"),
     open("/readyz"),
@@ -260,7 +264,10 @@ mod tests {
             .filter(|right| right.read == Need::Nobody || right.change == Need::Nobody)
             .map(|right| right.pattern)
             .collect();
-        assert_eq!(open, ["/ping", "/healthz", "/readyz"]);
+        assert_eq!(
+            open,
+            ["/openapi.json", "/docs", "/ping", "/healthz", "/readyz"]
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     tallies, tokens, topic_settings, topics, watch,
 };
 
-/// The whole API.
+/// The whole API, without who may ask: [`serve`](super::serve) sees to that.
 pub fn router(state: HttpState) -> Router {
     Router::new()
         .route(

@@ -135,11 +135,11 @@ async fn the_first_token_is_made_before_a_node_ever_ran_and_once() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        let mode = std::fs::metadata(&out)
+        let bits = std::fs::metadata(&out)
             .expect("it is there")
             .permissions()
             .mode();
-        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(bits & 0o777, 0o600);
     }
     let other = directory.path().join("other");
     let again = bootstrap(&data, &other);
