@@ -8,10 +8,7 @@ use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time:
 use axum::{
     Router,
     body::{Body, HttpBody},
-    http::{
-        HeaderValue, Method, Request, Response,
-        header::{CONNECTION, TRANSFER_ENCODING},
-    },
+    http::{Method, Request, Response},
     response::IntoResponse,
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -57,7 +54,6 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// How long to wait after the listener failed, for example for want of file descriptors.
 const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const CONVERGENCE: &str = "/v1/cluster/convergence";
 const BUNDLE: &str = "/v1/bundle";
 const COUNTERS: &str = "/v1/counters/";
@@ -225,9 +221,6 @@ async fn answer(
         return Ok(response);
     }
     let allowed = cors.allowed(request.headers());
-    // If it told a length as well, hyper has dropped that: somebody before us may have believed it (RFC 9112, section
-    // 6.1), so nothing that comes behind it on this connection is believed.
-    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let id = gate.id(&request);
     let (entry, passed) = gate.pass(&mut request, &id, answering.client);
     let mut answered = match passed {
@@ -244,9 +237,6 @@ async fn answer(
         let headers = response.headers_mut();
         if id.is_given() {
             id.put(headers);
-        }
-        if is_chunked {
-            headers.insert(CONNECTION, CLOSE);
         }
         dress(headers, tls);
         cors.put(allowed, headers);
