@@ -11,7 +11,10 @@ async fn what_is_no_token_is_refused_as_rfc_6750_says() {
     let other = World::of(1).await.first().await;
     let mut cut = admin.clone();
     cut.pop();
-    for bad in ["x", &cut, &other] {
+    let (named, _) = admin.rsplit_once('.').expect("it has parts");
+    let (_, secret) = other.rsplit_once('.').expect("it has parts");
+    let mixed = format!("{named}.{secret}");
+    for bad in ["x", &cut, &other, &mixed] {
         let refused = sent(world.ask(0, bad, "GET", "/v1/kv")).await;
         let challenge = &refused.headers()["www-authenticate"];
         assert_eq!(
