@@ -18,8 +18,8 @@ pub const SECRET_BYTES: usize = 32;
 const PREFIX: &str = "gvt1.";
 /// The characters of a secret in base64.
 const SECRET_CHARS: usize = 43;
-/// Parts the hashes from those of anything else.
-const CONTEXT: &str = "grapevine 2026 bearer token";
+/// No secret: it parts these hashes from those of anything else.
+const KEY: &[u8; 32] = b"grapevine 2026 bearer token hash";
 
 /// A bearer token. It is not shown by accident: its debug form tells the id alone.
 #[derive(Clone)]
@@ -57,7 +57,7 @@ impl Bearer {
     /// What is kept of its secret.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
-        blake3::derive_key(CONTEXT, &self.secret)
+        *blake3::keyed_hash(KEY, &self.secret).as_bytes()
     }
 
     /// The token as its holder shows it. Whoever reads this has the token.
