@@ -26,7 +26,7 @@ enum Action {
 /// Prints a new secret, on a line of its own.
 ///
 /// Put it into a file that only the user of the nodes can read, the same on every node, and name that file with
-/// `cluster_secret_file`; or into the environment variable GRAPEVINE_CLUSTER_SECRET. Whoever has it is a member.
+/// `cluster_secret_file`; or into the environment variable `GRAPEVINE_CLUSTER_SECRET`. Whoever has it is a member.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  grapevine secret new > secret")]
 struct New {}

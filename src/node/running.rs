@@ -175,17 +175,9 @@ impl Node {
         );
         let membership_stopping = CancellationToken::new();
         let period = Duration::from_millis(config.gossip_interval_ms);
-        let gossip_config = GossipConfig {
-            cluster: config.cluster.clone(),
-            name: config.name.clone(),
-            boots: store.identity().boots,
-            advertised: addresses.peer_advertised,
-            http: local.http.clone(),
-            seeds: config.seeds.clone(),
-            interval: period,
-        };
+        let boots = store.identity().boots;
         let gossip = Arc::new(Gossip::start(
-            gossip_config,
+            gossip_config(&config, boots, addresses.peer_advertised, &local),
             clock.clone(),
             addresses.gossip,
             keyring,
@@ -324,6 +316,23 @@ fn driver_config(config: &NodeConfig, local: LocalPeer, keyring: Keyring) -> Dri
         scrub_pause: (config.scrub_pause_ms > 0)
             .then(|| Duration::from_millis(config.scrub_pause_ms)),
         ..DriverConfig::new(local, config.max_clock_skew_ms)
+    }
+}
+
+fn gossip_config(
+    config: &NodeConfig,
+    boots: u64,
+    advertised: SocketAddr,
+    local: &LocalPeer,
+) -> GossipConfig {
+    GossipConfig {
+        cluster: config.cluster.clone(),
+        name: config.name.clone(),
+        boots,
+        advertised,
+        http: local.http.clone(),
+        seeds: config.seeds.clone(),
+        interval: Duration::from_millis(config.gossip_interval_ms),
     }
 }
 

@@ -11,10 +11,10 @@
 
 mod keyring;
 mod keys;
-mod secret;
 mod secrets;
+mod value;
 
 pub use keyring::{Keyring, KeyringWriter};
 pub use keys::{Key, SecretKeys};
-pub use secret::{Fingerprint, Secret, SecretError};
 pub use secrets::{MAX_SECRET_FILE_BYTES, MAX_SECRETS, SecretFileError, Secrets};
+pub use value::{Fingerprint, Secret, SecretError};

@@ -227,6 +227,10 @@ fn handshake(key: &Key, cluster: &str, initiator: bool) -> Result<HandshakeState
     state.map_err(failed)
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` hands over"
+)]
 fn failed(error: snow::Error) -> AdmissionError {
     AdmissionError::Handshake(error.to_string())
 }
