@@ -253,10 +253,11 @@ mod tests {
     };
 
     fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        let hex = bytes.iter().map(|byte| format!("{byte:02x}"));
+        hex.collect::<Vec<_>>().concat()
     }
 
-    /// Nodes of two versions must read each other. Computed with Python's `blake3` and PyNaCl.
+    /// Nodes of two versions must read each other. Computed with Python's `blake3` and `PyNaCl`.
     #[test]
     fn a_new_version_seals_differently() {
         let sealed = seal(7, "grapevine").close(NAME, &letter(b"gossip"));

@@ -64,7 +64,8 @@ mod tests {
     use super::*;
 
     fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        let hex = bytes.iter().map(|byte| format!("{byte:02x}"));
+        hex.collect::<Vec<_>>().concat()
     }
 
     /// Nodes of two versions must derive the same, or an upgrade would part the cluster. Computed with Python's `blake3`.

@@ -193,7 +193,8 @@ mod tests {
         assert!(!shown.contains(&text[PREFIX.len()..]), "{shown}");
         assert!(!shown.contains("abc"), "{shown}");
         for window in secret.bytes().windows(4) {
-            let hex: String = window.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex = window.iter().map(|byte| format!("{byte:02x}"));
+            let hex = hex.collect::<Vec<_>>().concat();
             assert!(!shown.contains(&hex), "{shown}");
         }
     }

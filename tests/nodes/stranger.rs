@@ -27,7 +27,17 @@ pub(crate) struct Stranger {
 
 impl Stranger {
     pub(crate) async fn connect(node: &Node, name: &str, number: u8) -> Self {
-        let connection = admitted(node, &Keyring::open()).await;
+        Self::connect_with(node, name, number, &Keyring::open()).await
+    }
+
+    /// One that has the keys.
+    pub(crate) async fn connect_with(
+        node: &Node,
+        name: &str,
+        number: u8,
+        keyring: &Keyring,
+    ) -> Self {
+        let connection = admitted(node, keyring).await;
         let traffic = Arc::new(Traffic::default());
         let link = Link::open(connection, &LinkConfig::default(), traffic);
         let mut stranger = Self {

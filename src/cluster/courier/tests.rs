@@ -150,7 +150,7 @@ fn a_change_of_secrets_parts_nodes_that_are_one_step_apart() {
     let steps: [&[u8]; 4] = [&[7], &[7, 8], &[8, 7], &[8]];
     let ((mut ann, ann_keys), (mut bob, bob_keys)) = (courier(1, steps[0]), courier(2, steps[0]));
     meet(&mut ann, &mut bob, b"syn");
-    let mut both = |ann: &mut Courier, bob: &mut Courier| {
+    let both = |ann: &mut Courier, bob: &mut Courier| {
         let there = now(ann.post(BOB, b"there".to_vec()));
         assert_eq!(message(bob.take(ANN, &there)), b"there");
         let back = now(bob.post(ANN, b"back".to_vec()));
