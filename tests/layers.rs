@@ -11,7 +11,7 @@ use std::{
 /// itself (`cluster` does not know `sync::transport`), and any layer below. `store` is below `cluster`, which
 /// keeps the roster in it. `clock` is the one that asks the operating system for the time of day.
 const LAYERS: [&[&str]; 9] = [
-    &["model", "codec", "config", "clock"],
+    &["model", "codec", "config", "clock", "secret", "warnings"],
     &["sync::messages", "sync::engine"],
     &["store"],
     &[

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use super::{
     bundle, cluster, compact, completions, contacts, counter, dev, failure, kv, mend_clock, ping,
-    serve, stress, token, topic, verify, watch,
+    secret, serve, stress, token, topic, verify, watch,
 };
 
 /// How long the process waits for threads that do not end when the command has ended.
@@ -41,6 +41,7 @@ enum Command {
     Verify(verify::Verify),
     Compact(compact::Compact),
     MendClock(mend_clock::MendClock),
+    Secret(secret::SecretCommand),
     Completions(completions::Completions),
 }
 
@@ -70,6 +71,7 @@ pub fn run() -> ExitCode {
             Command::Verify(verify) => verify.run(),
             Command::Compact(compact) => compact.run(),
             Command::MendClock(mend) => mend.run(),
+            Command::Secret(secret) => done(secret.run()),
             Command::Bundle(bundle) => done(bundle.run().await),
             Command::Token(token) => token.run().await,
             Command::Completions(completions) => done(completions.run::<Cli>()),

@@ -29,6 +29,7 @@ mod nodes;
 mod output;
 mod ping;
 mod progress;
+mod secret;
 mod serve;
 mod stop;
 mod stress;

@@ -13,6 +13,7 @@ use super::{
     Allowed, AuditLog, ConfigError, NodeConfig, Origin, SETTINGS, Scope, Setting,
     node_config::default_address,
 };
+use crate::secret::{Secret, SecretError, Secrets};
 
 /// The most bytes of a settings file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -31,6 +32,12 @@ const CLIENT_VARIABLES: [&str; 4] = [
     "GRAPEVINE_CA",
 ];
 
+/// The variable that holds the cluster's secret: no setting, for no flag and no settings file may.
+pub(super) const SECRET_VARIABLE: &str = "GRAPEVINE_CLUSTER_SECRET";
+
+/// What a text that is not shown is told as.
+const NOT_SHOWN: &str = "(not shown)";
+
 /// One value, or several for a list, and who gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Given {
@@ -42,6 +49,8 @@ struct Given {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layers {
     given: BTreeMap<&'static str, Given>,
+    /// What the variable of the cluster's secret says.
+    secrets: Option<Secrets>,
 }
 
 impl Layers {
@@ -62,7 +71,9 @@ impl Layers {
             layers.file(path)?;
         }
         for (name, value) in variables {
-            if name != FILE_VARIABLE && !CLIENT_VARIABLES.contains(&name.as_str()) {
+            if name == SECRET_VARIABLE {
+                layers.secrets = Some(secrets(&value)?);
+            } else if name != FILE_VARIABLE && !CLIENT_VARIABLES.contains(&name.as_str()) {
                 layers.variable(name, &value)?;
             }
         }
@@ -143,6 +154,13 @@ impl Layers {
         if let Some(word) = self.word("audit_log")? {
             config.audit_log = AuditLog::named(word).unwrap_or_default();
         }
+        if let Some(secrets) = &self.secrets {
+            config.cluster_secrets = secrets.clone();
+        }
+        if let Some(path) = self.text("cluster_secret_file") {
+            config.cluster_secrets = self.secret_file(path)?;
+            config.cluster_secret_file = Some(PathBuf::from(path));
+        }
         if let Some(origins) = self.given.get("cors_origins") {
             config.cors_origins.clone_from(&origins.values);
         }
@@ -173,6 +191,23 @@ impl Layers {
     #[must_use]
     pub fn not_allowed(&self, key: &'static str, value: &str) -> ConfigError {
         self.with_origin(ConfigError::not_allowed(key, value))
+    }
+
+    fn secret_file(&self, path: &str) -> Result<Secrets, ConfigError> {
+        const KEY: &str = "cluster_secret_file";
+        if self.secrets.is_some() {
+            return Err(ConfigError::TwoSecrets);
+        }
+        if path.is_empty() || unless_secret(KEY, path.to_owned()) == NOT_SHOWN {
+            return Err(self.not_allowed(KEY, &unless_secret(KEY, path.to_owned())));
+        }
+        Secrets::read(Path::new(path)).map_err(|source| ConfigError::SecretFile {
+            origin: self
+                .given
+                .get(KEY)
+                .map_or(Origin::Program, |given| given.origin.clone()),
+            source,
+        })
     }
 
     fn required(&self, key: &'static str) -> Result<String, ConfigError> {
@@ -247,7 +282,7 @@ impl Layers {
                 value: unless_secret(&name, shown),
                 key: name,
                 origin: Origin::Environment,
-                known: known(Setting::variable, &[FILE_VARIABLE]),
+                known: known(Setting::variable, &[FILE_VARIABLE, SECRET_VARIABLE]),
             });
         };
         match value.to_str() {
@@ -275,8 +310,8 @@ impl Layers {
             let origin = Origin::File(path.to_owned());
             let Some(setting) = Setting::find(&key) else {
                 return Err(ConfigError::Unknown {
+                    value: unless_secret(&key, shown(&value)),
                     key,
-                    value: shown(&value),
                     origin,
                     known: known(|setting| setting.key.to_owned(), &[]),
                 });
@@ -293,13 +328,21 @@ impl Layers {
     }
 }
 
-/// The value of an unknown variable, unless its name sounds like that of a secret, misspelled.
+/// The value of an unknown setting, unless it is a secret in the wrong place or its name sounds like that of one.
 fn unless_secret(name: &str, value: String) -> String {
-    let sounds = ["TOK", "SECR", "KEY", "PASS"];
-    if sounds.iter().any(|sound| name.contains(sound)) {
-        return "(not shown)".to_owned();
+    let named = ["TOK", "SECR", "KEY", "PASS"];
+    let name = name.to_uppercase();
+    let sounds = name != "CLUSTER_SECRET_FILE" && named.iter().any(|sound| name.contains(sound));
+    if sounds || Secret::is_like(&value) {
+        return NOT_SHOWN.to_owned();
     }
     value
+}
+
+fn secrets(value: &OsStr) -> Result<Secrets, ConfigError> {
+    let text = value.to_str().ok_or(SecretError::Shape);
+    text.and_then(Secrets::parse)
+        .map_err(ConfigError::SecretVariable)
 }
 
 /// The name of a variable that is meant for us.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Allowed, ConfigError, MAX_NAME_CHARS, MAX_ORIGINS, MAX_SEEDS, Number, SETTINGS};
-use crate::model::Retention;
+use crate::{model::Retention, secret::Secrets};
 
 /// The most characters of the host of a seed: a DNS name has no more.
 const MAX_HOST_CHARS: usize = 253;
@@ -91,6 +91,10 @@ pub struct NodeConfig {
     /// How often those who listen hear something whatever happens, in milliseconds: 100 to 600,000. Default
     /// 15,000.
     pub heartbeat_ms: u64,
+    /// The secrets that it shares with the nodes of its cluster, the one to send with first. Default none.
+    pub cluster_secrets: Secrets,
+    /// The file they came from; it is read again when it changes.
+    pub cluster_secret_file: Option<PathBuf>,
     /// Whether it serves on addresses other than loopback although nothing protects them. Default `false`.
     pub insecure: bool,
     /// Which changes are logged under the target `audit`. Default those that take an admin, and attempts that were
@@ -130,6 +134,8 @@ impl NodeConfig {
             topic_max_age_s: 0,
             max_listeners: 0,
             heartbeat_ms: 0,
+            cluster_secrets: Secrets::default(),
+            cluster_secret_file: None,
             insecure: false,
             audit_log: AuditLog::default(),
             cors_origins: Vec::new(),
@@ -161,6 +167,9 @@ impl NodeConfig {
         }
         if self.http == self.peer && self.http.port() != 0 {
             return Err(ConfigError::Twice { address: self.http });
+        }
+        if !self.peer.ip().is_loopback() && self.cluster_secrets.is_empty() && !self.insecure {
+            return Err(ConfigError::Unsealed { address: self.peer });
         }
         let reachable = [
             ("advertise_http", self.advertise_http),

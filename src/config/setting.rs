@@ -447,6 +447,17 @@ pub const SETTINGS: &[Setting] = &[
         default: None,
     },
     Setting {
+        key: "cluster_secret_file",
+        flag: "cluster-secret-file",
+        value_name: "FILE",
+        about: "The file of the cluster's secret, as `grapevine secret new` prints it, or of two while it is changed; read again when it changes",
+        allowed: Allowed::File,
+        scope: Scope::Behaviour,
+        default: Some(
+            "none: what GRAPEVINE_CLUSTER_SECRET says, or else no secret, on loopback alone",
+        ),
+    },
+    Setting {
         key: "insecure",
         flag: "insecure",
         value_name: "BOOL",

@@ -17,10 +17,12 @@ use super::{
     NodeError,
     absence::Absence,
     addresses::Addresses,
+    detour::detour,
     expiry::Expiry,
     http,
     membership::{Known, Membership, read_roster},
     retention::Keeping,
+    secret_file::SecretFile,
     trimming::{Trimming, TrimmingTask},
     view::View,
 };
@@ -29,6 +31,7 @@ use crate::{
     cluster::{ClusterView, Gossip, GossipConfig, GossipTotals, Member, Roster},
     config::NodeConfig,
     http::Tls,
+    secret::Keyring,
     store::{Store, StoreError, StoreOptions},
     sync::{
         driver::{Driver, DriverConfig, DriverTotals, LocalPeer},
@@ -50,6 +53,8 @@ pub struct Node {
     http: JoinHandle<()>,
     membership_stopping: CancellationToken,
     membership: JoinHandle<()>,
+    /// What reads the file of secrets again.
+    secrets: JoinHandle<()>,
     /// What trims conflicts, keeps topics within their bounds, and removes what has expired.
     loops: [TrimmingTask; 3],
 }
@@ -126,6 +131,7 @@ impl Node {
         let _panicked = self.http.await;
         self.membership_stopping.cancel();
         let _panicked = self.membership.await;
+        let _panicked = self.secrets.await;
         for running in self.loops {
             running.stop().await;
         }
@@ -161,7 +167,8 @@ impl Node {
         };
         let roster = Roster::new(store.clone());
         let replica = enter(&roster, &member).await?;
-        let driver_config = driver_config(&config, local.clone());
+        let (keyring, keys) = Keyring::new(&config.cluster_secrets, &config.cluster);
+        let driver_config = driver_config(&config, local.clone(), keyring.clone());
         let driver = Driver::start(
             driver_config,
             store.clone(),
@@ -169,21 +176,17 @@ impl Node {
             listener,
             TcpConnector,
         );
+        let membership_stopping = CancellationToken::new();
         let period = Duration::from_millis(config.gossip_interval_ms);
-        let gossip_config = GossipConfig {
-            cluster: config.cluster.clone(),
-            name: config.name.clone(),
-            boots: store.identity().boots,
-            advertised: addresses.peer_advertised,
-            http: local.http.clone(),
-            seeds: config.seeds.clone(),
-            interval: period,
-        };
+        let boots = store.identity().boots;
         let gossip = Arc::new(Gossip::start(
-            gossip_config,
+            gossip_config(&config, boots, addresses.peer_advertised, &local),
             clock.clone(),
             addresses.gossip,
+            keyring,
+            detour(&driver, &membership_stopping),
         ));
+        let secrets = SecretFile::watch(&config, keys, &membership_stopping);
         let (known_sender, known) = watch::channel(Arc::new(Known::default()));
         let membership = Membership {
             ourselves: member,
@@ -197,7 +200,6 @@ impl Node {
             max_offline: Duration::from_secs(config.max_offline_s),
             absence: Absence::default(),
         };
-        let membership_stopping = CancellationToken::new();
         let membership = tokio::spawn(membership.run(period, membership_stopping.clone()));
         let cluster: Arc<dyn ClusterView> = Arc::new(View {
             local,
@@ -238,6 +240,7 @@ impl Node {
             http,
             membership_stopping,
             membership,
+            secrets,
             loops,
         })
     }
@@ -306,16 +309,34 @@ async fn enter(roster: &Roster, member: &Member) -> Result<ReplicaId, NodeError>
     Ok(replica)
 }
 
-fn driver_config(config: &NodeConfig, local: LocalPeer) -> DriverConfig {
+fn driver_config(config: &NodeConfig, local: LocalPeer, keyring: Keyring) -> DriverConfig {
     let engine = EngineConfig {
         probe_period_ms: config.pull_interval_ms,
         ..EngineConfig::default()
     };
     DriverConfig {
         engine,
+        keyring,
         scrub_pause: (config.scrub_pause_ms > 0)
             .then(|| Duration::from_millis(config.scrub_pause_ms)),
         ..DriverConfig::new(local, config.max_clock_skew_ms)
+    }
+}
+
+fn gossip_config(
+    config: &NodeConfig,
+    boots: u64,
+    advertised: SocketAddr,
+    local: &LocalPeer,
+) -> GossipConfig {
+    GossipConfig {
+        cluster: config.cluster.clone(),
+        name: config.name.clone(),
+        boots,
+        advertised,
+        http: local.http.clone(),
+        seeds: config.seeds.clone(),
+        interval: Duration::from_millis(config.gossip_interval_ms),
     }
 }
 
