@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use super::{
     bundle, cluster, compact, completions, contacts, counter, dev, failure, kv, mend_clock, ping,
-    secret, serve, stress, topic, verify, watch,
+    secret, serve, stress, token, topic, verify, watch,
 };
 
 /// How long the process waits for threads that do not end when the command has ended.
@@ -37,6 +37,7 @@ enum Command {
     Ping(ping::Ping),
     Stress(stress::Stress),
     Bundle(bundle::Bundle),
+    Token(token::Token),
     Verify(verify::Verify),
     Compact(compact::Compact),
     MendClock(mend_clock::MendClock),
@@ -72,6 +73,7 @@ pub fn run() -> ExitCode {
             Command::MendClock(mend) => mend.run(),
             Command::Secret(secret) => done(secret.run()),
             Command::Bundle(bundle) => done(bundle.run().await),
+            Command::Token(token) => token.run().await,
             Command::Completions(completions) => done(completions.run::<Cli>()),
         }
     });

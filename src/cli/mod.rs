@@ -33,6 +33,7 @@ mod secret;
 mod serve;
 mod stop;
 mod stress;
+mod token;
 mod topic;
 mod verify;
 mod watch;

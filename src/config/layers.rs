@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Allowed, ConfigError, NodeConfig, Origin, SETTINGS, Scope, Setting,
+    Allowed, AuditLog, ConfigError, NodeConfig, Origin, SETTINGS, Scope, Setting,
     node_config::default_address,
 };
 use crate::secret::{Secret, SecretError, Secrets};
@@ -24,8 +24,13 @@ const PREFIX: &str = "GRAPEVINE_";
 /// The variable that names the settings file.
 const FILE_VARIABLE: &str = "GRAPEVINE_CONFIG";
 
-/// What commands that ask nodes are told by: no setting of a node.
-const CLIENT_VARIABLE: &str = "GRAPEVINE_NODE";
+/// What commands that ask nodes are told by: no settings of a node.
+const CLIENT_VARIABLES: [&str; 4] = [
+    "GRAPEVINE_NODE",
+    "GRAPEVINE_TOKEN",
+    "GRAPEVINE_TOKEN_FILE",
+    "GRAPEVINE_CA",
+];
 
 /// The variable that holds the cluster's secret: no setting, for no flag and no settings file may.
 pub(super) const SECRET_VARIABLE: &str = "GRAPEVINE_CLUSTER_SECRET";
@@ -68,7 +73,7 @@ impl Layers {
         for (name, value) in variables {
             if name == SECRET_VARIABLE {
                 layers.secrets = Some(secrets(&value)?);
-            } else if name != FILE_VARIABLE && name != CLIENT_VARIABLE {
+            } else if name != FILE_VARIABLE && !CLIENT_VARIABLES.contains(&name.as_str()) {
                 layers.variable(name, &value)?;
             }
         }
@@ -108,6 +113,8 @@ impl Layers {
         let mut config = NodeConfig::new(name, data, address("http")?, address("peer")?);
         config.advertise_http = self.address("advertise_http")?;
         config.advertise_peer = self.address("advertise_peer")?;
+        config.tls_cert = self.text("tls_cert").map(PathBuf::from);
+        config.tls_key = self.text("tls_key").map(PathBuf::from);
         if let Some(cluster) = self.text("cluster") {
             cluster.clone_into(&mut config.cluster);
         }
@@ -150,6 +157,9 @@ impl Layers {
         if let Some(path) = self.text("cluster_secret_file") {
             config.cluster_secrets = self.secret_file(path)?;
             config.cluster_secret_file = Some(PathBuf::from(path));
+        }
+        if let Some(word) = self.word("audit_log")? {
+            config.audit_log = AuditLog::named(word).unwrap_or_default();
         }
         if let Some(origins) = self.given.get("cors_origins") {
             config.cors_origins.clone_from(&origins.values);

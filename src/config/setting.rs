@@ -251,6 +251,20 @@ pub const SETTINGS: &[Setting] = &[
         Allowed::Name,
         Some("grapevine"),
     ),
+    identity(
+        ["tls_cert", "tls-cert"],
+        "FILE",
+        "The certificate chain by which HTTP is served over TLS, in PEM; read again when it changes",
+        Allowed::File,
+        Some("none: plain HTTP"),
+    ),
+    identity(
+        ["tls_key", "tls-key"],
+        "FILE",
+        "The private key of the certificate, in PEM; read again when it changes",
+        Allowed::File,
+        None,
+    ),
     number(
         ["gossip_interval_ms", "gossip-interval-ms"],
         "MS",
@@ -454,6 +468,15 @@ pub const SETTINGS: &[Setting] = &[
         }),
         scope: Scope::Behaviour,
         default: None,
+    },
+    Setting {
+        key: "audit_log",
+        flag: "audit-log",
+        value_name: "WHAT",
+        about: "Which changes are logged under the target `audit`: none, those that take an admin and attempts that were refused, or every write as well",
+        allowed: Allowed::Word(&["off", "admin", "writes"]),
+        scope: Scope::Behaviour,
+        default: Some("admin"),
     },
     Setting {
         key: "cors_origins",

@@ -30,6 +30,7 @@ use crate::{
     clock::{SystemClock, WallClock},
     cluster::{ClusterView, Gossip, GossipConfig, GossipTotals, Member, Roster},
     config::NodeConfig,
+    http::Tls,
     secret::Keyring,
     store::{Store, StoreError, StoreOptions},
     sync::{
@@ -70,9 +71,10 @@ impl Node {
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, NodeError> {
         config.validate()?;
+        let tls = http::tls(&config)?;
         let addresses = Addresses::bind(&config).await?;
         let store = open_store(&config, Arc::clone(&clock)).await?;
-        match Self::run(config, addresses, store.clone(), clock).await {
+        match Self::run(config, addresses, tls, store.clone(), clock).await {
             Ok(node) => Ok(node),
             Err(error) => {
                 store.close().await;
@@ -142,6 +144,7 @@ impl Node {
     async fn run(
         config: NodeConfig,
         addresses: Addresses,
+        tls: Option<Arc<Tls>>,
         store: Store,
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, NodeError> {
@@ -215,6 +218,7 @@ impl Node {
             cluster: Arc::clone(&cluster),
             config,
             clock,
+            tls,
             stopping: http_stopping.clone(),
         }));
         tracing::info!(

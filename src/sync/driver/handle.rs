@@ -13,7 +13,6 @@ use grapevine_crdt::ReplicaId;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use uuid::Uuid;
 
 use super::{
     Carried, DriverConfig, DriverTotals, MAX_CARRIED_BYTES, Probed, RefusedPeer, apply,
@@ -36,7 +35,7 @@ use crate::{
     store::{Edit, Store},
     sync::{
         PeerInfo,
-        engine::{CollectionStatus, Divergence, Engine, EngineConfig, PeerStatus},
+        engine::{CollectionStatus, Divergence, Engine, EngineConfig, Expelling, PeerStatus},
         transport::{Connector, Listener, Traffic},
     },
     warnings::Warnings,
@@ -225,7 +224,7 @@ impl Driver {
 
     /// The stores that expelled this one, if it has taken in every partition anew since; else none.
     #[must_use]
-    pub fn returned(&self) -> BTreeSet<Uuid> {
+    pub fn returned(&self) -> BTreeSet<Expelling> {
         self.shared.returned.borrow().clone()
     }
 

@@ -9,7 +9,6 @@ use std::{
 use grapevine_crdt::ReplicaId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{
     Carried, DriverConfig,
@@ -23,7 +22,7 @@ use crate::{
     store::Store,
     sync::{
         Message, PROTOCOL_VERSION, PeerInfo,
-        engine::Now,
+        engine::{Expelling, Now},
         transport::{LinkSender, Traffic},
     },
     warnings::Warnings,
@@ -83,7 +82,7 @@ pub(super) struct Shared {
     pub(super) room: Arc<Semaphore>,
     pub(super) up: watch::Sender<Arc<UpPeers>>,
     /// The stores that expelled us, once every partition was taken in anew since.
-    pub(super) returned: watch::Sender<BTreeSet<Uuid>>,
+    pub(super) returned: watch::Sender<BTreeSet<Expelling>>,
     /// No new links, no new work.
     pub(super) stopping: CancellationToken,
     /// The event loop has sent its last.
