@@ -178,7 +178,7 @@ async fn fill(node: &Node, name: &str, count: usize) -> Anyhow<()> {
 
 /// Turn by turn, so that what else the machine does meets both alike.
 async fn writes() -> Anyhow<()> {
-    const WRITES: usize = 40_000;
+    const WRITES: u32 = 40_000;
     const ROUNDS: usize = 5;
     let directory = TempDir::new()?;
     let mut clusters = Vec::new();
@@ -190,7 +190,7 @@ async fn writes() -> Anyhow<()> {
     for round in 0..=ROUNDS {
         for (_, nodes, rates) in &mut clusters {
             let started = Instant::now();
-            fill(&nodes[0], &format!("round-{round}"), WRITES).await?;
+            fill(&nodes[0], &format!("round-{round}"), WRITES as usize).await?;
             let acknowledged = started.elapsed();
             wait(Duration::from_secs(60), async || {
                 let root = |node: &Node| node.store().snapshot().state().root();
@@ -199,7 +199,7 @@ async fn writes() -> Anyhow<()> {
             .await?;
             // The first round warms up.
             if round > 0 {
-                let rate = |time: Duration| WRITES as f64 / time.as_secs_f64();
+                let rate = |time: Duration| f64::from(WRITES) / time.as_secs_f64();
                 rates.push((rate(acknowledged), rate(started.elapsed())));
             }
         }

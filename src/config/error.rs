@@ -95,14 +95,6 @@ pub enum ConfigError {
         /// The address.
         address: SocketAddr,
     },
-    /// Of two settings that need each other, one is there.
-    #[error("`{given}` is given without `{missing}`; one needs the other")]
-    Alone {
-        /// The one that is there.
-        given: &'static str,
-        /// The one that is not.
-        missing: &'static str,
-    },
     /// Peers would be listened to on a network without a secret.
     #[error(
         "`peer` = `{address}` is not on loopback and there is no cluster secret, so anybody who reaches it could write; make a \
@@ -129,6 +121,14 @@ pub enum ConfigError {
         "both `cluster_secret_file` and the environment variable {SECRET_VARIABLE} are given; give one"
     )]
     TwoSecrets,
+    /// Of two settings that need each other, one is there.
+    #[error("`{given}` is given without `{missing}`; one needs the other")]
+    Alone {
+        /// The one that is there.
+        given: &'static str,
+        /// The one that is not.
+        missing: &'static str,
+    },
     /// The command chooses this setting itself.
     #[error("`{key}` = `{value}` (from {origin}) cannot be given here: {reason}")]
     NotHere {

@@ -151,15 +151,15 @@ impl Layers {
                 | Allowed::Filter => {}
             }
         }
-        if let Some(word) = self.word("audit_log")? {
-            config.audit_log = AuditLog::named(word).unwrap_or_default();
-        }
         if let Some(secrets) = &self.secrets {
             config.cluster_secrets = secrets.clone();
         }
         if let Some(path) = self.text("cluster_secret_file") {
             config.cluster_secrets = self.secret_file(path)?;
             config.cluster_secret_file = Some(PathBuf::from(path));
+        }
+        if let Some(word) = self.word("audit_log")? {
+            config.audit_log = AuditLog::named(word).unwrap_or_default();
         }
         if let Some(origins) = self.given.get("cors_origins") {
             config.cors_origins.clone_from(&origins.values);
