@@ -106,8 +106,8 @@ impl World {
             return;
         }
         let mut story = String::new();
-        for (life, store) in self.members(number) {
-            let _ = write!(story, " {store}:{}", short(life));
+        for (member, of) in self.members(number) {
+            let _ = write!(story, " {of}:{}", short(member));
         }
         story.push_str(" expelled");
         for (_, who, by) in self.expulsions(number) {
