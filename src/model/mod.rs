@@ -21,8 +21,10 @@ mod contact_query;
 mod contact_rules;
 mod contact_trim;
 mod counter;
+mod expiry_index;
 mod floor;
 mod fold;
+mod index;
 mod instant;
 pub mod kv;
 mod message;
@@ -50,9 +52,7 @@ pub use contact_conflict::{Conflict, Settlement, Version};
 pub use contact_draft::ContactDraft;
 pub use contact_edit::{Change, Creation, WriteStamp};
 pub use contact_element::ElementDraft;
-pub use contact_index::{
-    ContactTerms, IndexList, IndexRow, index_rows, index_version, indexed_entity, is_indexed,
-};
+pub use contact_index::{ContactTerms, IndexList, IndexRow};
 pub use contact_kept::{
     KeptProperty, MAX_KEPT_BYTES, MAX_KEPT_PROPERTIES, MAX_KEPT_PROPERTY_BYTES,
 };
@@ -64,7 +64,9 @@ pub use contact_rules::{
 };
 pub use contact_trim::{MAX_CONFLICT_AGE_MS, MAX_CONFLICTS_PER_FIELD, trim};
 pub use counter::{Counter, Direction, Tally};
+pub use expiry_index::ExpiryRow;
 pub use floor::Floor;
+pub use index::{index_rows, index_version, indexed_entity, is_indexed};
 pub use instant::{read_instant, rfc3339};
 pub use message::{
     InvalidMessage, MAX_AUTHOR_BYTES, MAX_MESSAGE_BYTES, Message, MessageDraft, MessageId,
