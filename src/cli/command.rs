@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Parser, Subcommand};
 
 use super::{
-    bundle, cluster, compact, completions, contacts, counter, dev, failure, kv, mend_clock, ping,
+    batch, bundle, cluster, compact, completions, contacts, counter, dev, failure, kv, mend_clock, ping,
     serve, stress, topic, verify, watch,
 };
 
@@ -32,6 +32,7 @@ enum Command {
     Counter(counter::CounterCommand),
     Kv(kv::Kv),
     Topic(topic::Topic),
+    Batch(batch::Batch),
     Watch(watch::Watch),
     Cluster(cluster::Cluster),
     Ping(ping::Ping),
@@ -62,6 +63,7 @@ pub fn run() -> ExitCode {
             Command::Counter(counter) => done(counter.run().await),
             Command::Kv(kv) => done(kv.run().await),
             Command::Topic(topic) => done(topic.run().await),
+            Command::Batch(batch) => done(batch.run().await),
             Command::Watch(watch) => done(watch.run().await),
             Command::Cluster(cluster) => done(cluster.run().await),
             Command::Ping(ping) => ping.run().await,

@@ -23,6 +23,7 @@
 //! answers cross, and nothing else.
 
 mod address;
+mod batch;
 mod body;
 mod bundle;
 mod call;
@@ -46,12 +47,13 @@ mod session;
 mod topics;
 
 pub use address::NodeAddress;
+pub use batch::{MAX_BATCH, WriteResult};
 pub use bundle::Bundles;
 pub use call::{Condition, Tagged};
 pub use client::Client;
 pub use cluster::{ClusterOf, ClusterStatus, Member, NodeStatus};
 pub use contact::{
-    CardReport, Conflict, Contact, ContactDraft, Duplicates, Email, ImportReport, Named, Phone,
+    CardReport, Conflict, Contact, ContactChange, ContactDraft, FieldChange, Duplicates, Email, ImportReport, Named, Phone,
 };
 pub use contacts::Contacts;
 pub use counters::{Counter, Counters, Tally};

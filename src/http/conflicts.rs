@@ -279,10 +279,10 @@ impl Page {
 
 /// The names of the nodes whose replicas are known.
 #[derive(Debug, Default)]
-struct Names(BTreeMap<ReplicaId, String>);
+pub(super) struct Names(BTreeMap<ReplicaId, String>);
 
 impl Names {
-    async fn read(cluster: &dyn ClusterView) -> Self {
+    pub(super) async fn read(cluster: &dyn ClusterView) -> Self {
         let members = cluster.members().await;
         let mut names: BTreeMap<ReplicaId, String> = members
             .into_iter()
@@ -293,6 +293,11 @@ impl Names {
             names.insert(replica, here.name);
         }
         Self(names)
+    }
+
+    /// The name of the node that `replica` belongs to, if it is known.
+    pub(super) fn of(&self, replica: ReplicaId) -> Option<&str> {
+        self.0.get(&replica).map(String::as_str)
     }
 
     fn show(&self, contact: &str, conflict: &Conflict) -> Value {

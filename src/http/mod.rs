@@ -18,6 +18,7 @@ mod cluster;
 mod conditions;
 mod conflicts;
 mod contact_body;
+mod contact_history;
 mod contact_list;
 mod contacts;
 mod cors;

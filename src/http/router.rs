@@ -13,8 +13,8 @@ use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    HttpState, absorb, batch, bundle, changes, cluster, conflicts, contact_list, contacts,
-    counters, docs, duplicates, health, import, kv, merge, openapi,
+    HttpState, absorb, batch, bundle, changes, cluster, conflicts, contact_history, contact_list,
+    contacts, counters, docs, duplicates, health, import, kv, merge, openapi,
     problem::{Problem, ProblemKind},
     tallies, topic_settings, topics, watch,
 };
@@ -42,6 +42,9 @@ pub(super) fn routes() -> OpenApiRouter<Arc<HttpState>> {
             contacts::patch,
             contacts::delete
         ))
+        .routes(routes!(contact_history::history))
+        .routes(routes!(contact_history::undo))
+        .routes(routes!(contact_history::restore))
         .routes(routes!(conflicts::list_all))
         .routes(routes!(absorb::post))
         .routes(routes!(conflicts::list))

@@ -28,7 +28,7 @@ use crate::{
     clock::{SystemClock, WallClock},
     cluster::{ClusterView, Gossip, GossipConfig, GossipTotals, Member, Roster},
     config::NodeConfig,
-    store::{Store, StoreError, StoreOptions},
+    store::{HistoryLimits, Store, StoreError, StoreOptions},
     sync::{
         driver::{Driver, DriverConfig, DriverTotals, LocalPeer},
         engine::EngineConfig,
@@ -287,6 +287,10 @@ fn store_options(config: &NodeConfig) -> StoreOptions {
     StoreOptions {
         cache_bytes: config.cache_mib * 1024 * 1024,
         compact_at_start: config.compact_at_start,
+        history: HistoryLimits {
+            versions: config.contact_history_versions,
+            age_ms: config.contact_history_age_s.saturating_mul(1_000),
+        },
         ..StoreOptions::new(config.data.clone())
     }
 }
@@ -326,8 +330,15 @@ mod tests {
         assert!(!store_options(&config).compact_at_start);
         config.compact_at_start = true;
         config.cache_mib = 8;
+        config.contact_history_versions = 3;
+        config.contact_history_age_s = 60;
         let options = store_options(&config);
         assert!(options.compact_at_start);
         assert_eq!(options.cache_bytes, 8 * 1024 * 1024);
+        let history = HistoryLimits {
+            versions: 3,
+            age_ms: 60_000,
+        };
+        assert_eq!(options.history, history);
     }
 }
