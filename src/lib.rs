@@ -2,9 +2,10 @@
 //!
 //! The layers, each knowing only those before it (a test reads the sources and fails on an import that
 //! points up): [`grapevine_crdt`] < [`model`], [`codec`], [`config`], [`clock`] < `sync::engine` < [`store`],
-//! `address_book`, `bundle`, `cluster`, `sync::transport` < `sync::driver`, `http` < [`node`] <
+//! `access`, `address_book`, `bundle`, `cluster`, `sync::transport` < `sync::driver`, `http` < [`node`] <
 //! [`client`] < [`logging`], [`cli`]. The client stands beside all of it: it knows a node by its answers alone.
 
+pub mod access;
 pub mod address_book;
 pub mod bundle;
 pub mod cli;

@@ -111,8 +111,13 @@ fn operations(description: &Value) -> Vec<Operation<'_>> {
             })
         })
         .collect();
-    // What removes comes last.
-    all.sort_by_key(|operation| operation.method == "delete");
+    // The first token comes first, for from then on requests need one; what removes comes last.
+    all.sort_by_key(|operation| {
+        (
+            operation.name() != "createFirstToken",
+            operation.method == "delete",
+        )
+    });
     all
 }
 
@@ -215,9 +220,24 @@ async fn seed(client: &Client, node: &str) -> BTreeMap<String, String> {
         .json()
         .await
         .expect("it is JSON");
+    let token = send(
+        "POST",
+        "/v1/tokens",
+        json!({"name": "reader", "role": "read"}),
+    )
+    .await;
+    // There is something to take back.
+    let patch = json!({"title": uuid::Uuid::now_v7()});
+    let edited = client
+        .patch(format!("{node}/v1/contacts/ada"))
+        .json(&patch)
+        .send()
+        .await;
+    assert!(edited.expect("it answers").status().is_success());
     let text = |value: &Value| value.as_str().expect("it is a text").to_owned();
     BTreeMap::from([
         ("message".to_owned(), text(&message["id"])),
+        ("token".to_owned(), text(&token["id"])),
         ("conflict".to_owned(), text(&conflicts["items"][0]["id"])),
     ])
 }
@@ -263,6 +283,32 @@ async fn lost_member(client: &Client, at: &Node, parent: &std::path::Path) -> St
     replica
 }
 
+/// A client that carries a token.
+fn bearing(token: &str) -> Client {
+    let mut headers = reqwest::header::HeaderMap::new();
+    let value = format!("Bearer {token}").parse().expect("a header");
+    headers.insert(reqwest::header::AUTHORIZATION, value);
+    let client = Client::builder().default_headers(headers).build();
+    client.expect("a client needs nothing from outside")
+}
+
+/// A member that is alive, in the eyes of both, and holds what `at` holds.
+async fn joined(client: &Client, at: &Node, parent: &std::path::Path) -> Node {
+    let leaver = node(parent, "leaver", &[at]).await;
+    for (node, other) in [(at, &leaver), (&leaver, at)] {
+        until("two live members that agree", async || {
+            let seen = client.get(format!("{}/v1/cluster", url(node))).send().await;
+            let seen: Value = seen.expect("it answers").json().await.expect("it is JSON");
+            let members = seen["members"].as_array().into_iter().flatten();
+            let mut members = members.filter(|member| member["name"] == other.name());
+            let there = members.any(|member| member["alive"] == true && member["agrees"] == true);
+            there.then_some(()).ok_or(seen)
+        })
+        .await;
+    }
+    leaver
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_example_that_does_not_work_misleads_who_copies_it() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -270,14 +316,30 @@ async fn an_example_that_does_not_work_misleads_who_copies_it() {
     let (client, http) = (Client::new(), url(&here));
     let description = described(&client, &http).await;
     let lost = lost_member(&client, &here, directory.path()).await;
+    let first = operations(&description);
+    let first = first.first().expect("there are operations");
+    assert_eq!(first.name(), "createFirstToken");
+    let request = first.request(&client, &http, &BTreeMap::new(), false);
+    let made = request.send().await.expect("it answers");
+    assert_eq!(made.status().as_u16(), 201);
+    let made: Value = made.json().await.expect("it is JSON");
+    let schema = &first.said["responses"]["201"]["content"]["application/json"]["schema"];
+    check(&description, schema, &made, first.name());
+    let client = bearing(made["token"].as_str().expect("a token"));
     let mut tried = 0;
-    for operation in operations(&description) {
+    for operation in operations(&description).into_iter().skip(1) {
         for body in operation.bodies() {
             for with_optional in [false, true] {
+                // These have one effect.
+                if !with_optional && ["forgetMember", "leaveCluster"].contains(&operation.name()) {
+                    continue;
+                }
                 let mut known = seed(&client, &http).await;
                 let message = known.remove("message").expect("it was posted");
+                let token = known.remove("token").expect("it was made");
                 match operation.name() {
                     "forgetMember" => known.insert("id".to_owned(), lost.clone()),
+                    "getToken" | "revokeToken" => known.insert("id".to_owned(), token),
                     "getMessage" | "deleteMessage" => known.insert("id".to_owned(), message),
                     // Each key is for one request.
                     _ => known.insert(
@@ -285,10 +347,14 @@ async fn an_example_that_does_not_work_misleads_who_copies_it() {
                         uuid::Uuid::now_v7().to_string(),
                     ),
                 };
-                if operation.name() == "forgetMember" && with_optional {
-                    continue;
+                let mut asked = http.clone();
+                let mut leaver = None;
+                if operation.name() == "leaveCluster" {
+                    let node = joined(&client, &here, directory.path()).await;
+                    asked = url(&node);
+                    leaver = Some(node);
                 }
-                let mut request = operation.request(&client, &http, &known, with_optional);
+                let mut request = operation.request(&client, &asked, &known, with_optional);
                 if operation.name() == "importBundle" {
                     let bundle = get(&client, &http, "/v1/bundle").await.bytes().await;
                     request = request.body(bundle.expect("it is whole"));
@@ -305,6 +371,9 @@ async fn an_example_that_does_not_work_misleads_who_copies_it() {
                     );
                 }
                 check_answer(&description, &operation, answer).await;
+                if let Some(leaver) = leaver {
+                    leaver.shutdown().await;
+                }
                 tried += 1;
             }
         }

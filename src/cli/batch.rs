@@ -14,10 +14,8 @@ use crate::client::MAX_BATCH;
 /// The file holds one write after another, or a list of them, or {"writes": [...]}; docs/api.md shows what a write is.
 /// Each is judged alone: exit code 1 says that some were not done, and which.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  grapevine batch writes.json\n  \
-        echo '{\"collection\": \"counters\", \"op\": \"increment\", \"key\": \"visits\"}' | grapevine batch -"
-)]
+#[command(after_help = "Examples:\n  grapevine batch writes.json\n  \
+        echo '{\"collection\": \"counters\", \"op\": \"increment\", \"key\": \"visits\"}' | grapevine batch -")]
 pub(super) struct Batch {
     #[command(flatten)]
     nodes: NodeArgs,
@@ -100,7 +98,14 @@ mod tests {
         ] {
             assert_eq!(writes(text.as_bytes()).expect("writes"), expected, "{text}");
         }
-        for text in ["", "[]", "7", "{\"writes\": 7}", "{\"writes\": [], \"more\": 1}", "{"] {
+        for text in [
+            "",
+            "[]",
+            "7",
+            "{\"writes\": 7}",
+            "{\"writes\": [], \"more\": 1}",
+            "{",
+        ] {
             assert!(writes(text.as_bytes()).is_err(), "{text}");
         }
     }

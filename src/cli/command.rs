@@ -5,8 +5,8 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Parser, Subcommand};
 
 use super::{
-    batch, bundle, cluster, compact, completions, contacts, counter, dev, failure, kv, mend_clock, ping,
-    serve, stress, topic, verify, watch,
+    batch, bundle, cluster, compact, completions, contacts, counter, dev, failure, kv, mend_clock,
+    ping, serve, stress, token, topic, verify, watch,
 };
 
 /// How long the process waits for threads that do not end when the command has ended.
@@ -38,6 +38,7 @@ enum Command {
     Ping(ping::Ping),
     Stress(stress::Stress),
     Bundle(bundle::Bundle),
+    Token(token::Token),
     Verify(verify::Verify),
     Compact(compact::Compact),
     MendClock(mend_clock::MendClock),
@@ -72,6 +73,7 @@ pub fn run() -> ExitCode {
             Command::Compact(compact) => compact.run(),
             Command::MendClock(mend) => mend.run(),
             Command::Bundle(bundle) => done(bundle.run().await),
+            Command::Token(token) => token.run().await,
             Command::Completions(completions) => done(completions.run::<Cli>()),
         }
     });

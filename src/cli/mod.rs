@@ -34,6 +34,7 @@ mod progress;
 mod serve;
 mod stop;
 mod stress;
+mod token;
 mod topic;
 mod verify;
 mod watch;

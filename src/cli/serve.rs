@@ -71,6 +71,20 @@ fn look_at(config: &NodeConfig) -> anyhow::Result<()> {
         flag: "--peer",
     }
     .check()?;
+    if !config.http.ip().is_loopback() {
+        if config.insecure {
+            tracing::warn!(
+                http = %config.http,
+                "insecure: whoever reaches this address can read and write everything until the first token is made"
+            );
+        }
+        if config.tls_cert.is_none() {
+            tracing::warn!(
+                http = %config.http,
+                "HTTP is not encrypted: whoever is on the way can read and use the tokens of clients"
+            );
+        }
+    }
     if !config.peer.ip().is_loopback() {
         tracing::warn!(
             peer = %config.peer,

@@ -25,5 +25,5 @@ pub use gossip::{Gossip, GossipConfig, GossipPeer, GossipTotals};
 pub use roster::{Expulsion, Listed, MAX_EXPULSIONS, MAX_MEMBERS, Member, Roster, RosterError};
 pub use view::{
     Alarms, BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, Health,
-    MemberStatus, NodeStatus, RefusedStatus,
+    LeaveError, MemberStatus, NodeStatus, RefusedStatus,
 };

@@ -94,6 +94,14 @@ pub enum ConfigError {
         /// The address.
         address: SocketAddr,
     },
+    /// Of two settings that need each other, one is there.
+    #[error("`{given}` is given without `{missing}`; one needs the other")]
+    Alone {
+        /// The one that is there.
+        given: &'static str,
+        /// The one that is not.
+        missing: &'static str,
+    },
     /// The command chooses this setting itself.
     #[error("`{key}` = `{value}` (from {origin}) cannot be given here: {reason}")]
     NotHere {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Allowed, ConfigError, NodeConfig, Origin, SETTINGS, Scope, Setting,
+    Allowed, AuditLog, ConfigError, NodeConfig, Origin, SETTINGS, Scope, Setting,
     node_config::default_address,
 };
 
@@ -23,8 +23,13 @@ const PREFIX: &str = "GRAPEVINE_";
 /// The variable that names the settings file.
 const FILE_VARIABLE: &str = "GRAPEVINE_CONFIG";
 
-/// What commands that ask nodes are told by: no setting of a node.
-const CLIENT_VARIABLE: &str = "GRAPEVINE_NODE";
+/// What commands that ask nodes are told by: no settings of a node.
+const CLIENT_VARIABLES: [&str; 4] = [
+    "GRAPEVINE_NODE",
+    "GRAPEVINE_TOKEN",
+    "GRAPEVINE_TOKEN_FILE",
+    "GRAPEVINE_CA",
+];
 
 /// One value, or several for a list, and who gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +62,7 @@ impl Layers {
             layers.file(path)?;
         }
         for (name, value) in variables {
-            if name != FILE_VARIABLE && name != CLIENT_VARIABLE {
+            if name != FILE_VARIABLE && !CLIENT_VARIABLES.contains(&name.as_str()) {
                 layers.variable(name, &value)?;
             }
         }
@@ -97,6 +102,8 @@ impl Layers {
         let mut config = NodeConfig::new(name, data, address("http")?, address("peer")?);
         config.advertise_http = self.address("advertise_http")?;
         config.advertise_peer = self.address("advertise_peer")?;
+        config.tls_cert = self.text("tls_cert").map(PathBuf::from);
+        config.tls_key = self.text("tls_key").map(PathBuf::from);
         if let Some(cluster) = self.text("cluster") {
             cluster.clone_into(&mut config.cluster);
         }
@@ -124,6 +131,7 @@ impl Layers {
                 }
                 Allowed::Name
                 | Allowed::Path
+                | Allowed::File
                 | Allowed::Address
                 | Allowed::Reachable
                 | Allowed::Seeds
@@ -131,6 +139,9 @@ impl Layers {
                 | Allowed::Word(_)
                 | Allowed::Filter => {}
             }
+        }
+        if let Some(word) = self.word("audit_log")? {
+            config.audit_log = AuditLog::named(word).unwrap_or_default();
         }
         if let Some(origins) = self.given.get("cors_origins") {
             config.cors_origins.clone_from(&origins.values);
@@ -213,6 +224,7 @@ impl Layers {
                 .collect(),
             Allowed::Name
             | Allowed::Path
+            | Allowed::File
             | Allowed::Address
             | Allowed::Reachable
             | Allowed::Number(_)
@@ -232,8 +244,8 @@ impl Layers {
         let origin = Origin::Variable(name.clone());
         let Some(setting) = setting else {
             return Err(ConfigError::Unknown {
+                value: unless_secret(&name, shown),
                 key: name,
-                value: shown,
                 origin: Origin::Environment,
                 known: known(Setting::variable, &[FILE_VARIABLE]),
             });
@@ -281,6 +293,15 @@ impl Layers {
     }
 }
 
+/// The value of an unknown variable, unless its name sounds like that of a secret, misspelled.
+fn unless_secret(name: &str, value: String) -> String {
+    let sounds = ["TOK", "SECR", "KEY", "PASS"];
+    if sounds.iter().any(|sound| name.contains(sound)) {
+        return "(not shown)".to_owned();
+    }
+    value
+}
+
 /// The name of a variable that is meant for us.
 fn ours(name: &OsStr) -> Option<String> {
     let name = name.to_string_lossy();
@@ -300,6 +321,7 @@ fn texts(allowed: Allowed, value: &toml::Value) -> Option<Vec<String>> {
         (
             Allowed::Name
             | Allowed::Path
+            | Allowed::File
             | Allowed::Address
             | Allowed::Reachable
             | Allowed::Word(_)
@@ -317,6 +339,7 @@ const fn toml_type(setting: &Setting) -> &'static str {
         Allowed::Switch(_) => "true or false without quotes",
         Allowed::Name
         | Allowed::Path
+        | Allowed::File
         | Allowed::Address
         | Allowed::Reachable
         | Allowed::Word(_)

@@ -11,6 +11,31 @@ use crate::model::Retention;
 /// The most characters of the host of a seed: a DNS name has no more.
 const MAX_HOST_CHARS: usize = 253;
 
+/// Which changes are logged under the target `audit`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AuditLog {
+    /// None.
+    Off,
+    /// Those that take an admin, and attempts that were refused.
+    #[default]
+    Admin,
+    /// Every write as well.
+    Writes,
+}
+
+impl AuditLog {
+    /// The choice that is called so.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        match word {
+            "off" => Some(Self::Off),
+            "admin" => Some(Self::Admin),
+            "writes" => Some(Self::Writes),
+            _ => None,
+        }
+    }
+}
+
 /// The settings of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeConfig {
@@ -30,6 +55,10 @@ pub struct NodeConfig {
     pub advertise_peer: Option<SocketAddr>,
     /// Peer addresses (`host:port`, names allowed) through which it joins.
     pub seeds: Vec<String>,
+    /// The certificate chain by which HTTP is served over TLS, in PEM; with `tls_key` or not at all.
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of the certificate, in PEM.
+    pub tls_key: Option<PathBuf>,
     /// How often it gossips, in milliseconds: 50 to 60,000. Default 200.
     pub gossip_interval_ms: u64,
     /// How often it probes a random peer, in milliseconds: 50 to 60,000. Default 1,000.
@@ -66,6 +95,11 @@ pub struct NodeConfig {
     /// How often those who listen hear something whatever happens, in milliseconds: 100 to 600,000. Default
     /// 15,000.
     pub heartbeat_ms: u64,
+    /// Whether it serves on addresses other than loopback although nothing protects them. Default `false`.
+    pub insecure: bool,
+    /// Which changes are logged under the target `audit`. Default those that take an admin, and attempts that were
+    /// refused.
+    pub audit_log: AuditLog,
     /// Origins of web pages that may ask this node from a browser, such as `https://example.org`; `*` for all.
     /// Default none.
     pub cors_origins: Vec<String>,
@@ -83,6 +117,8 @@ impl NodeConfig {
             peer,
             advertise_http: None,
             advertise_peer: None,
+            tls_cert: None,
+            tls_key: None,
             seeds: Vec::new(),
             gossip_interval_ms: 0,
             pull_interval_ms: 0,
@@ -100,6 +136,8 @@ impl NodeConfig {
             contact_history_age_s: 0,
             max_listeners: 0,
             heartbeat_ms: 0,
+            insecure: false,
+            audit_log: AuditLog::default(),
             cors_origins: Vec::new(),
         };
         for (_, number) in numbers() {
@@ -139,6 +177,25 @@ impl NodeConfig {
                 return Err(ConfigError::not_allowed(key, address.to_string()));
             }
         }
+        for (given, missing) in [
+            ((&self.tls_cert, "tls_cert"), (&self.tls_key, "tls_key")),
+            ((&self.tls_key, "tls_key"), (&self.tls_cert, "tls_cert")),
+        ] {
+            if let (Some(_), None) = (given.0, missing.0) {
+                return Err(ConfigError::Alone {
+                    given: given.1,
+                    missing: missing.1,
+                });
+            }
+        }
+        for (key, path) in [("tls_cert", &self.tls_cert), ("tls_key", &self.tls_key)] {
+            if path
+                .as_ref()
+                .is_some_and(|path| path.as_os_str().is_empty())
+            {
+                return Err(ConfigError::not_allowed(key, ""));
+            }
+        }
         if self.seeds.len() > MAX_SEEDS {
             let count = format!("{} seeds", self.seeds.len());
             return Err(ConfigError::not_allowed("seeds", count));
@@ -174,6 +231,7 @@ fn numbers() -> impl Iterator<Item = (&'static str, Number)> {
         Allowed::Number(number) => Some((setting.key, number)),
         Allowed::Name
         | Allowed::Path
+        | Allowed::File
         | Allowed::Address
         | Allowed::Reachable
         | Allowed::Switch(_)

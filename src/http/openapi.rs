@@ -7,13 +7,18 @@ use std::sync::LazyLock;
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderValue, header},
+    http::{HeaderValue, Method, header},
     response::Response,
 };
 use serde_json::{Map, Value, json};
 use utoipa::{OpenApi, PartialSchema as _};
 
-use super::{describe, problem::ProblemKind, router};
+use super::{
+    describe,
+    problem::ProblemKind,
+    rights::{Need, Rights},
+    router,
+};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What is asked by POST because a URL could not carry it.
@@ -41,6 +46,7 @@ const PROBLEM: &str = "#/components/schemas/Problem";
         (name = "offline", description = "What an offline client asks for and brings"),
         (name = "bundles", description = "Files between nodes that share no network"),
         (name = "cluster", description = "Who is a member, and whether they agree"),
+        (name = "access", description = "Who may ask"),
         (name = "health", description = "Whether the node answers"),
         (name = "description", description = "What the API is"),
     )
@@ -71,6 +77,11 @@ pub(super) fn description() -> Value {
     schemas["Problem"] = json!(describe::Problem::schema());
     schemas["Problem"]["properties"]["type"]["enum"] =
         ProblemKind::ALL.map(ProblemKind::urn).to_vec().into();
+    description["components"]["securitySchemes"]["bearer"] = json!({
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token of `/v1/tokens`. Needed as soon as the cluster has one.",
+    });
     if let Some(paths) = description["paths"].as_object_mut() {
         *paths = std::mem::take(paths)
             .into_iter()
@@ -98,15 +109,21 @@ fn operations(paths: &mut Map<String, Value>) -> impl Iterator<Item = (&str, &st
 
 /// What may be left out is no `null`: a parameter is text, and a body of `null` is a body.
 fn forget_null(operation: &mut Value) {
-    let parameters = operation["parameters"].as_array_mut().into_iter().flatten();
-    for schema in parameters.map(|parameter| &mut parameter["schema"]) {
+    let parameters = operation.get_mut("parameters");
+    let parameters = parameters.and_then(Value::as_array_mut);
+    for schema in parameters
+        .into_iter()
+        .flatten()
+        .filter_map(|parameter| parameter.get_mut("schema"))
+    {
         if let Some(kind) = schema["type"].as_array().and_then(|kinds| kinds.first()) {
             schema["type"] = kind.clone();
         }
     }
-    let contents = operation["requestBody"]["content"].as_object_mut();
+    let contents = operation.pointer_mut("/requestBody/content");
+    let contents = contents.and_then(Value::as_object_mut);
     for content in contents.into_iter().flat_map(Map::values_mut) {
-        let alternatives = content["schema"]["oneOf"].as_array();
+        let alternatives = content.pointer("/schema/oneOf").and_then(Value::as_array);
         let first = alternatives.and_then(|all| all.iter().find(|schema| schema["type"] != "null"));
         if let Some(first) = first.cloned() {
             content["schema"] = first;
@@ -126,6 +143,11 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     let in_session = takes("Grapevine-Token");
     let body = &operation["requestBody"]["content"];
     let (has_body, has_json) = (body.is_object(), body["application/json"].is_object());
+    let guarded = needs_token(path);
+    if guarded {
+        // While the cluster has no token, anybody may ask.
+        operation["security"] = json!([{"bearer": []}, {}]);
+    }
     let Some(responses) = operation["responses"].as_object_mut() else {
         return;
     };
@@ -133,12 +155,15 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         let unchanged = json!({"description": "It still has the tag that `If-None-Match` names"});
         responses.insert("304".to_owned(), unchanged);
     }
-    let expected: [(u16, bool); 8] = [
+    let expected: [(u16, bool); 11] = [
         (400, path.starts_with("/v1/")),
+        (401, guarded),
+        (403, guarded),
         (412, conditional),
         (413, has_body),
         (415, has_json),
         (422, has_json),
+        (429, guarded),
         (500, true),
         (503, true),
         (507, !reads),
@@ -159,6 +184,13 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     }
 }
 
+/// Whether any request of a path needs a token where there are some.
+fn needs_token(path: &str) -> bool {
+    static RIGHTS: LazyLock<Rights> = LazyLock::new(Rights::new);
+    let right = RIGHTS.at(path).map(|(right, _)| right);
+    right.is_some_and(|right| right.need(&Method::GET) != Need::Nobody)
+}
+
 fn complete_problem(status: &str, response: &mut Value) {
     let kinds = ProblemKind::ALL.into_iter();
     let kinds: Vec<String> = kinds
@@ -172,7 +204,7 @@ fn complete_problem(status: &str, response: &mut Value) {
         format!("{said} ({})", kinds.join("; "))
     };
     response["description"] = said.into();
-    if response["content"].is_null() {
+    if response.get("content").is_none() {
         response["content"] = json!({"application/problem+json": {"schema": {"$ref": PROBLEM}}});
     }
     if status == "503" {
@@ -217,6 +249,26 @@ mod tests {
         for other in [".route(", ".route_service(", ".nest(", ".merge("] {
             assert!(!source.contains(other), "use routes! in place of {other}");
         }
+    }
+
+    #[test]
+    fn a_part_that_is_null_is_no_description() {
+        // Only in an example is there null.
+        fn nulls(value: &Value, at: &str, found: &mut Vec<String>) {
+            match value {
+                Value::Null => found.push(at.to_owned()),
+                Value::Object(members) => {
+                    for (name, value) in members.iter().filter(|(name, _)| *name != "example") {
+                        nulls(value, &format!("{at}/{name}"), found);
+                    }
+                }
+                Value::Array(items) => items.iter().for_each(|item| nulls(item, at, found)),
+                Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            }
+        }
+        let mut found = Vec::new();
+        nulls(&description(), "", &mut found);
+        assert_eq!(found, [""; 0]);
     }
 
     #[test]

@@ -13,13 +13,13 @@ use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    HttpState, absorb, batch, bundle, changes, cluster, conflicts, contact_history, contact_list,
-    contacts, counters, docs, duplicates, health, import, kv, merge, openapi,
+    HttpState, absorb, batch, bundle, changes, cluster, cluster_leave, conflicts, contact_history,
+    contact_list, contacts, counters, docs, duplicates, health, import, kv, merge, openapi,
     problem::{Problem, ProblemKind},
-    tallies, topic_settings, topics, watch,
+    tallies, tokens, topic_settings, topics, watch,
 };
 
-/// The whole API.
+/// The whole API, without who may ask: [`serve`](super::serve) sees to that.
 pub fn router(state: HttpState) -> Router {
     let (router, _description) = routes().split_for_parts();
     router
@@ -72,6 +72,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<HttpState>> {
         .routes(routes!(cluster::get))
         .routes(routes!(cluster::forget))
         .routes(routes!(cluster::convergence))
+        .routes(routes!(cluster_leave::post))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::create_first))
+        .routes(routes!(tokens::get, tokens::revoke))
         .routes(routes!(health::ping))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

@@ -32,7 +32,9 @@ pub fn index_version() -> Vec<u8> {
 pub fn is_indexed(id: &EntityId) -> bool {
     match id.collection() {
         Collection::Contacts | Collection::Kv => true,
-        Collection::Counters | Collection::Topics | Collection::Roster => false,
+        Collection::Counters | Collection::Topics | Collection::Roster | Collection::Tokens => {
+            false
+        }
     }
 }
 
@@ -48,7 +50,9 @@ pub fn index_rows(id: &EntityId, entity: &Entity) -> BTreeSet<Bytes> {
             })
             .into_iter()
             .collect(),
-        Collection::Counters | Collection::Topics | Collection::Roster => BTreeSet::new(),
+        Collection::Counters | Collection::Topics | Collection::Roster | Collection::Tokens => {
+            BTreeSet::new()
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! address book files; they know nothing of storage, the network or HTTP, and are told the time.
 
 mod address;
+mod bearer;
 mod changes_token;
 mod contact;
 mod contact_absorb;
@@ -25,6 +26,7 @@ mod counter;
 mod expiry_index;
 mod floor;
 mod fold;
+mod grant;
 mod index;
 mod instant;
 pub mod kv;
@@ -46,6 +48,7 @@ mod vcard_lines;
 mod vcard_property;
 
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
+pub use bearer::{Bearer, SECRET_BYTES};
 pub use changes_token::{ChangesToken, MAX_CHANGES_TOKEN_BYTES, Pass, Resume};
 pub use contact::{Contact, Email, Phone};
 pub use contact_absorb::{MAX_ABSORBED, absorb, has_absorbed};
@@ -68,6 +71,10 @@ pub use contact_trim::{MAX_CONFLICT_AGE_MS, MAX_CONFLICTS_PER_FIELD, trim};
 pub use counter::{Counter, Direction, Tally};
 pub use expiry_index::ExpiryRow;
 pub use floor::Floor;
+pub use grant::{
+    Grant, GrantDraft, GrantId, InvalidGrant, Limit, MAX_GRANT_NAME_CHARS, Role, closed_id,
+    closing, is_closed,
+};
 pub use index::{index_rows, index_version, indexed_entity, is_indexed};
 pub use instant::{read_instant, rfc3339};
 pub use message::{

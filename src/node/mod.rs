@@ -11,6 +11,7 @@ mod addresses;
 mod error;
 mod expiry;
 mod http;
+mod leaving;
 mod membership;
 mod retention;
 mod running;

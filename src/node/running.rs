@@ -19,6 +19,7 @@ use super::{
     addresses::Addresses,
     expiry::Expiry,
     http,
+    leaving::Leaving,
     membership::{Known, Membership, read_roster},
     retention::Keeping,
     trimming::{Trimming, TrimmingTask},
@@ -28,6 +29,7 @@ use crate::{
     clock::{SystemClock, WallClock},
     cluster::{ClusterView, Gossip, GossipConfig, GossipTotals, Member, Roster},
     config::NodeConfig,
+    http::Tls,
     store::{HistoryLimits, Store, StoreError, StoreOptions},
     sync::{
         driver::{Driver, DriverConfig, DriverTotals, LocalPeer},
@@ -65,9 +67,10 @@ impl Node {
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, NodeError> {
         config.validate()?;
+        let tls = http::tls(&config)?;
         let addresses = Addresses::bind(&config).await?;
         let store = open_store(&config, Arc::clone(&clock)).await?;
-        match Self::run(config, addresses, store.clone(), clock).await {
+        match Self::run(config, addresses, tls, store.clone(), clock).await {
             Ok(node) => Ok(node),
             Err(error) => {
                 store.close().await;
@@ -136,6 +139,7 @@ impl Node {
     async fn run(
         config: NodeConfig,
         addresses: Addresses,
+        tls: Option<Arc<Tls>>,
         store: Store,
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, NodeError> {
@@ -167,21 +171,18 @@ impl Node {
             TcpConnector,
         );
         let period = Duration::from_millis(config.gossip_interval_ms);
-        let gossip_config = GossipConfig {
-            cluster: config.cluster.clone(),
-            name: config.name.clone(),
-            boots: store.identity().boots,
-            advertised: addresses.peer_advertised,
-            http: local.http.clone(),
-            seeds: config.seeds.clone(),
-            interval: period,
-        };
         let gossip = Arc::new(Gossip::start(
-            gossip_config,
+            gossip_config(
+                &config,
+                addresses.peer_advertised,
+                &local,
+                store.identity().boots,
+            ),
             clock.clone(),
             addresses.gossip,
         ));
         let (known_sender, known) = watch::channel(Arc::new(Known::default()));
+        let leaving = Leaving::default();
         let membership = Membership {
             ourselves: member,
             replica,
@@ -193,6 +194,7 @@ impl Node {
             known: known_sender,
             max_offline: Duration::from_secs(config.max_offline_s),
             absence: Absence::default(),
+            leaving: leaving.clone(),
         };
         let membership_stopping = CancellationToken::new();
         let membership = tokio::spawn(membership.run(period, membership_stopping.clone()));
@@ -203,6 +205,8 @@ impl Node {
             roster,
             driver: driver.clone(),
             known,
+            gossip: Arc::clone(&gossip),
+            leaving,
         });
         let loops = start_loops(&config, &store, &cluster, &clock);
         let http_stopping = CancellationToken::new();
@@ -213,6 +217,7 @@ impl Node {
             cluster: Arc::clone(&cluster),
             config,
             clock,
+            tls,
             stopping: http_stopping.clone(),
         }));
         tracing::info!(
@@ -246,6 +251,23 @@ impl std::fmt::Debug for Node {
             .field("http_addr", &self.http_addr)
             .field("peer_addr", &self.peer_addr)
             .finish_non_exhaustive()
+    }
+}
+
+fn gossip_config(
+    config: &NodeConfig,
+    advertised: SocketAddr,
+    local: &LocalPeer,
+    boots: u64,
+) -> GossipConfig {
+    GossipConfig {
+        cluster: config.cluster.clone(),
+        name: config.name.clone(),
+        boots,
+        advertised,
+        http: local.http.clone(),
+        seeds: config.seeds.clone(),
+        interval: Duration::from_millis(config.gossip_interval_ms),
     }
 }
 

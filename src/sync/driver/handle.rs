@@ -11,7 +11,6 @@ use grapevine_crdt::ReplicaId;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use uuid::Uuid;
 
 use super::{
     DriverConfig, DriverTotals, Probed, RefusedPeer, apply,
@@ -33,7 +32,7 @@ use crate::{
     store::{Edit, Store},
     sync::{
         PeerInfo,
-        engine::{CollectionStatus, Divergence, Engine, EngineConfig, PeerStatus},
+        engine::{CollectionStatus, Divergence, Engine, EngineConfig, Expelling, PeerStatus},
         transport::{Connector, Listener, Traffic},
     },
 };
@@ -197,7 +196,7 @@ impl Driver {
 
     /// The stores that expelled this one, if it has taken in every partition anew since; else none.
     #[must_use]
-    pub fn returned(&self) -> BTreeSet<Uuid> {
+    pub fn returned(&self) -> BTreeSet<Expelling> {
         self.shared.returned.borrow().clone()
     }
 

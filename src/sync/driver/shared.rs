@@ -9,7 +9,6 @@ use std::{
 use grapevine_crdt::ReplicaId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{DriverConfig, clocks::Clocks, counters::Counters, warnings::Warnings};
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
     store::Store,
     sync::{
         Message, PROTOCOL_VERSION, PeerInfo,
-        engine::Now,
+        engine::{Expelling, Now},
         transport::{LinkSender, Traffic},
     },
 };
@@ -70,7 +69,7 @@ pub(super) struct Shared {
     pub(super) room: Arc<Semaphore>,
     pub(super) up: watch::Sender<Arc<UpPeers>>,
     /// The stores that expelled us, once every partition was taken in anew since.
-    pub(super) returned: watch::Sender<BTreeSet<Uuid>>,
+    pub(super) returned: watch::Sender<BTreeSet<Expelling>>,
     /// No new links, no new work.
     pub(super) stopping: CancellationToken,
     /// The event loop has sent its last.
