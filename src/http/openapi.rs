@@ -174,7 +174,9 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
             response.or_insert_with(|| json!({"description": ""}));
         }
     }
-    for (status, response) in responses.iter_mut() {
+    let too_long = "Request line and headers are longer than 32 KiB; answered without a body";
+    responses.insert("431".to_owned(), json!({"description": too_long}));
+    for (status, response) in responses.iter_mut().filter(|(status, _)| *status != "431") {
         if status.starts_with(['4', '5']) {
             complete_problem(status, response);
         } else if status.starts_with('2') || status == "304" {
