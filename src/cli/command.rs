@@ -5,8 +5,8 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Parser, Subcommand};
 
 use super::{
-    bundle, cluster, compact, completions, contacts, counter, dev, failure, kv, mend_clock, ping,
-    secret, serve, stress, token, topic, verify, watch,
+    batch, bundle, cluster, compact, completions, contacts, counter, dev, failure, kv, mend_clock,
+    ping, secret, serve, stress, token, topic, verify, watch,
 };
 
 /// How long the process waits for threads that do not end when the command has ended.
@@ -32,6 +32,7 @@ enum Command {
     Counter(counter::CounterCommand),
     Kv(kv::Kv),
     Topic(topic::Topic),
+    Batch(batch::Batch),
     Watch(watch::Watch),
     Cluster(cluster::Cluster),
     Ping(ping::Ping),
@@ -64,6 +65,7 @@ pub fn run() -> ExitCode {
             Command::Counter(counter) => done(counter.run().await),
             Command::Kv(kv) => done(kv.run().await),
             Command::Topic(topic) => done(topic.run().await),
+            Command::Batch(batch) => done(batch.run().await),
             Command::Watch(watch) => done(watch.run().await),
             Command::Cluster(cluster) => done(cluster.run().await),
             Command::Ping(ping) => ping.run().await,

@@ -409,6 +409,34 @@ pub const SETTINGS: &[Setting] = &[
         },
     ),
     number(
+        ["contact_history_versions", "contact-history-versions"],
+        "COUNT",
+        "How many changes of a contact are remembered, to be looked at and taken back",
+        Number {
+            min: 0,
+            max: 1_000,
+            default: 20,
+            unit: "changes",
+            get: |config| config.contact_history_versions as u64,
+            set: |config, value| {
+                config.contact_history_versions = usize::try_from(value).unwrap_or(usize::MAX);
+            },
+        },
+    ),
+    number(
+        ["contact_history_age_s", "contact-history-age-s"],
+        "S",
+        "How long a change of a contact is remembered",
+        Number {
+            min: 1,
+            max: 3_153_600_000,
+            default: 2_592_000,
+            unit: "seconds",
+            get: |config| config.contact_history_age_s,
+            set: |config, value| config.contact_history_age_s = value,
+        },
+    ),
+    number(
         ["max_listeners", "max-listeners"],
         "COUNT",
         "How many clients may listen at once, to topics or to all changes",

@@ -26,6 +26,7 @@ use super::{
     HttpState,
     bundle::MAX_IMPORT_TIME,
     cluster::MAX_CONVERGENCE_WAIT,
+    cluster_leave::MAX_LEAVE_WAIT,
     cors::Cors,
     counters::MAX_COUNTER_WAIT,
     gate::Gate,
@@ -55,6 +56,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
 const CONVERGENCE: &str = "/v1/cluster/convergence";
+const LEAVE: &str = "/v1/cluster/leave";
 const BUNDLE: &str = "/v1/bundle";
 const COUNTERS: &str = "/v1/counters/";
 
@@ -264,10 +266,15 @@ async fn answer_in_time(
     {
         return Ok(Problem::clock_off(fault).into_response());
     }
+    if !request.method().is_safe() && cluster.is_leaving() && request.uri().path() != LEAVE {
+        let detail = "this node is leaving its cluster, or has left it; another takes writes";
+        return Ok(Problem::new(ProblemKind::Unavailable, detail).into_response());
+    }
     let is_bundle = request.uri().path() == BUNDLE;
     let limit = match request.uri().path() {
         CONVERGENCE => request_timeout + MAX_CONVERGENCE_WAIT,
         BUNDLE => request_timeout + MAX_IMPORT_TIME,
+        LEAVE => request_timeout + MAX_LEAVE_WAIT,
         path if path.starts_with(COUNTERS) && request.method() == Method::GET => {
             request_timeout + MAX_COUNTER_WAIT
         }

@@ -13,6 +13,7 @@ mod detour;
 mod error;
 mod expiry;
 mod http;
+mod leaving;
 mod membership;
 mod retention;
 mod running;

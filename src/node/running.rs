@@ -20,6 +20,7 @@ use super::{
     detour::detour,
     expiry::Expiry,
     http,
+    leaving::Leaving,
     membership::{Known, Membership, read_roster},
     retention::Keeping,
     secret_file::SecretFile,
@@ -32,7 +33,7 @@ use crate::{
     config::NodeConfig,
     http::Tls,
     secret::Keyring,
-    store::{Store, StoreError, StoreOptions},
+    store::{HistoryLimits, Store, StoreError, StoreOptions},
     sync::{
         driver::{Driver, DriverConfig, DriverTotals, LocalPeer},
         engine::EngineConfig,
@@ -188,6 +189,7 @@ impl Node {
         ));
         let secrets = SecretFile::watch(&config, keys, &membership_stopping);
         let (known_sender, known) = watch::channel(Arc::new(Known::default()));
+        let leaving = Leaving::default();
         let membership = Membership {
             ourselves: member,
             replica,
@@ -199,6 +201,7 @@ impl Node {
             known: known_sender,
             max_offline: Duration::from_secs(config.max_offline_s),
             absence: Absence::default(),
+            leaving: leaving.clone(),
         };
         let membership = tokio::spawn(membership.run(period, membership_stopping.clone()));
         let cluster: Arc<dyn ClusterView> = Arc::new(View {
@@ -208,6 +211,8 @@ impl Node {
             roster,
             driver: driver.clone(),
             known,
+            gossip: Arc::clone(&gossip),
+            leaving,
         });
         let loops = start_loops(&config, &store, &cluster, &clock);
         let http_stopping = CancellationToken::new();
@@ -294,6 +299,10 @@ fn store_options(config: &NodeConfig) -> StoreOptions {
     StoreOptions {
         cache_bytes: config.cache_mib * 1024 * 1024,
         compact_at_start: config.compact_at_start,
+        history: HistoryLimits {
+            versions: config.contact_history_versions,
+            age_ms: config.contact_history_age_s.saturating_mul(1_000),
+        },
         ..StoreOptions::new(config.data.clone())
     }
 }
@@ -351,8 +360,15 @@ mod tests {
         assert!(!store_options(&config).compact_at_start);
         config.compact_at_start = true;
         config.cache_mib = 8;
+        config.contact_history_versions = 3;
+        config.contact_history_age_s = 60;
         let options = store_options(&config);
         assert!(options.compact_at_start);
         assert_eq!(options.cache_bytes, 8 * 1024 * 1024);
+        let history = HistoryLimits {
+            versions: 3,
+            age_ms: 60_000,
+        };
+        assert_eq!(options.history, history);
     }
 }
