@@ -11,10 +11,16 @@ use std::{
 /// itself (`cluster` does not know `sync::transport`), and any layer below. `store` is below `cluster`, which
 /// keeps the roster in it. `clock` is the one that asks the operating system for the time of day.
 const LAYERS: [&[&str]; 9] = [
-    &["model", "codec", "config", "clock"],
+    &["model", "codec", "config", "clock", "secret", "warnings"],
     &["sync::messages", "sync::engine"],
     &["store"],
-    &["cluster", "sync::transport", "bundle", "address_book"],
+    &[
+        "cluster",
+        "sync::transport",
+        "bundle",
+        "address_book",
+        "access",
+    ],
     &["sync::driver", "http"],
     &["node"],
     &["client"],

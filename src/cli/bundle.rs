@@ -10,10 +10,10 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tokio::{fs::File, task::spawn_blocking};
 
-use super::{output::Output, progress};
+use super::{nodes::AccessArgs, output::Output, progress};
 use crate::{
     bundle,
-    client::{Client, ClientError, ClientOptions},
+    client::{Client, ClientOptions},
 };
 
 /// Carries data between nodes that share no network.
@@ -49,11 +49,14 @@ struct Node {
     /// Where the node serves HTTP: one, for a token tells what one node holds
     #[arg(long, default_value = "http://127.0.0.1:7801", value_name = "URL")]
     node: String,
+    #[command(flatten)]
+    access: AccessArgs,
 }
 
 impl Node {
-    fn client(&self) -> Result<Client, ClientError> {
-        ClientOptions::default().node(&self.node)?.connect()
+    fn client(&self) -> anyhow::Result<Client> {
+        let options = ClientOptions::default().node(&self.node)?;
+        Ok(self.access.add_to(options)?.connect()?)
     }
 }
 

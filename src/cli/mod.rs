@@ -8,6 +8,7 @@
 //! with its causes. It must not know how a node works: it starts nodes and shuts them down, and asks those that run
 //! through the client.
 
+mod batch;
 mod bundle;
 mod closed;
 mod cluster;
@@ -15,6 +16,7 @@ mod command;
 mod compact;
 mod completions;
 mod contact_fields;
+mod contact_history;
 mod contact_import;
 mod contacts;
 mod counter;
@@ -29,9 +31,11 @@ mod nodes;
 mod output;
 mod ping;
 mod progress;
+mod secret;
 mod serve;
 mod stop;
 mod stress;
+mod token;
 mod topic;
 mod verify;
 mod watch;

@@ -23,6 +23,7 @@
 //! answers cross, and nothing else.
 
 mod address;
+mod batch;
 mod body;
 mod bundle;
 mod call;
@@ -43,15 +44,19 @@ mod options;
 mod problem;
 mod rounds;
 mod session;
+mod tokens;
 mod topics;
+mod trust;
 
 pub use address::NodeAddress;
+pub use batch::{MAX_BATCH, WriteResult};
 pub use bundle::Bundles;
 pub use call::{Condition, Tagged};
 pub use client::Client;
 pub use cluster::{ClusterOf, ClusterStatus, Member, NodeStatus};
 pub use contact::{
-    CardReport, Conflict, Contact, ContactDraft, Duplicates, Email, ImportReport, Named, Phone,
+    CardReport, Conflict, Contact, ContactChange, ContactDraft, Duplicates, Email, FieldChange,
+    ImportReport, Named, Phone,
 };
 pub use contacts::Contacts;
 pub use counters::{Counter, Counters, Tally};
@@ -61,4 +66,5 @@ pub use kv::{KeyEntry, KeyValues, Value};
 pub use list::List;
 pub use options::{ClientOptions, MAX_NODES};
 pub use problem::{Problem, ProblemKind};
+pub use tokens::{NewToken, TokenDraft, TokenInfo, Tokens};
 pub use topics::{Change, Message, Topics};

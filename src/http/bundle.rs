@@ -21,6 +21,7 @@ use axum::{
 use hyper::body::Frame;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -45,6 +46,10 @@ const MAX_CHUNKS_WAITING: usize = 8;
 const CHUNK_BYTES: usize = 64 * 1_024;
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.grapevine.bundle");
 
+/// A bundle out of this node
+#[utoipa::path(get, path = "/v1/bundle", tag = "bundles", operation_id = "exportBundle",
+    params(("since" = Option<String>, Query, description = "A token: only what it does not cover")),
+    responses((status = 200, description = "The file", content(("application/vnd.grapevine.bundle"))), (status = 410, description = "")))]
 pub(super) async fn get(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -54,7 +59,10 @@ pub(super) async fn get(
     stream(&state, since.unwrap_or_default()).await
 }
 
-/// As `get`, for a token that no URL can carry.
+/// A bundle since a token that no URL can carry
+#[utoipa::path(post, path = "/v1/bundle/export", tag = "bundles", operation_id = "exportBundleSince",
+    request_body(content = ExportBody, example = json!({"since": null})),
+    responses((status = 200, description = "The file", content(("application/vnd.grapevine.bundle"))), (status = 410, description = "")))]
 pub(super) async fn post_export(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -69,7 +77,11 @@ pub(super) async fn post_export(
     stream(&state, since).await
 }
 
-/// A token that stands for everything held here: what is exported elsewhere since it is what is missing here.
+/// A token that stands for everything held here
+///
+/// What is exported elsewhere since it is what is missing here.
+#[utoipa::path(get, path = "/v1/bundle/token", tag = "bundles", operation_id = "getBundleToken",
+    responses((status = 200, description = "The token", body = TokenShown)))]
 pub(super) async fn token(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -81,6 +93,12 @@ pub(super) async fn token(
     )
 }
 
+/// Takes a bundle in
+///
+/// A file is checked to its end before anything of it is applied; again it changes nothing.
+#[utoipa::path(post, path = "/v1/bundle", tag = "bundles", operation_id = "importBundle",
+    request_body(content(("application/vnd.grapevine.bundle")), description = "A file that another node exported"),
+    responses((status = 200, description = "What was taken in; `changes` is 0 if everything was there", body = BundleTaken), (status = 409, description = "It is of another cluster, of a clock far ahead, or built upon what this node does not hold")))]
 pub(super) async fn post(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -244,4 +262,31 @@ impl From<BundleError> for Problem {
             BundleError::Codec(error) => Self::internal(&error),
         }
     }
+}
+
+/// Since when to export.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `post_export` reads")]
+struct ExportBody {
+    since: Option<String>,
+}
+
+/// A token.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `token` tells")]
+struct TokenShown {
+    token: String,
+}
+
+/// What was taken in.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `post` tells")]
+struct BundleTaken {
+    /// The node that exported it.
+    from: String,
+    partitions: u64,
+    entities: u64,
+    changes: u64,
+    /// What to export since the next time.
+    token: String,
 }

@@ -3,7 +3,7 @@
 //! What hyper itself refuses (a request line or headers that are none, headers above their bound) is answered
 //! by hyper, without a problem: there is no request yet that could be answered.
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -26,19 +26,24 @@ use super::{
     HttpState,
     bundle::MAX_IMPORT_TIME,
     cluster::MAX_CONVERGENCE_WAIT,
+    cluster_leave::MAX_LEAVE_WAIT,
     cors::Cors,
     counters::MAX_COUNTER_WAIT,
+    gate::Gate,
+    headers::dress,
     paced::Paced,
     problem::{Problem, ProblemKind},
+    request_id::CURRENT,
     room::{MAX_BODIES_BYTES, Rooms},
     router,
+    tls::Tls,
 };
 use crate::cluster::ClusterView;
 
 /// The most connections at once; others wait in the listener's backlog.
 pub const MAX_CONNECTIONS: usize = 16_384;
 /// How long the headers of a request, and so the pause between two requests, may take.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// The most bytes of request line and headers together; hyper allows 100 headers at most.
 const MAX_HEADER_BYTES: usize = 32 * 1_024;
 /// The most bytes that a connection buffers in each direction.
@@ -51,6 +56,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
 const CONVERGENCE: &str = "/v1/cluster/convergence";
+const LEAVE: &str = "/v1/cluster/leave";
 const BUNDLE: &str = "/v1/bundle";
 const COUNTERS: &str = "/v1/counters/";
 
@@ -58,25 +64,32 @@ const COUNTERS: &str = "/v1/counters/";
 /// and returns; those that take longer than ten seconds are cut off.
 pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Future<Output = ()>) {
     let request_timeout = state.limits.request_timeout;
+    let pace = Pace {
+        headers_within: state.limits.headers_within,
+        taken_within: TAKEN_WITHIN,
+    };
     let cluster = state.cluster.clone();
     let feed = state.feed.clone();
     let cors = state.cors.clone();
+    let gate = Arc::new(Gate::new(&state));
+    let tls = state.tls.clone();
     let router = router(state);
     let rooms = Rooms::new(MAX_BODIES_BYTES);
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let tasks = TaskTracker::new();
     let closing = CancellationToken::new();
     let cut_off = CancellationToken::new();
+    let fresh = tls.clone().map(|tls| tokio::spawn(tls.keep_fresh()));
     tokio::pin!(shutdown);
     loop {
         let accepted = async {
             let slot = slots.clone().acquire_owned().await;
             (slot, listener.accept().await)
         };
-        let (slot, stream) = tokio::select! {
+        let (slot, stream, client) = tokio::select! {
             () = &mut shutdown => break,
             (slot, accepted) = accepted => match (slot, accepted) {
-                (Ok(slot), Ok((stream, _))) => (slot, stream),
+                (Ok(slot), Ok((stream, client))) => (slot, stream, client),
                 (Err(_), _) => break,
                 (Ok(_), Err(error)) => {
                     tracing::warn!(%error, "no connection could be accepted");
@@ -91,8 +104,11 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
             rooms: rooms.clone(),
             request_timeout,
             cors: cors.clone(),
+            gate: gate.clone(),
+            client,
+            tls: tls.is_some(),
         };
-        let connection = connection(stream, answering, closing.clone());
+        let connection = connection(stream, tls.clone(), answering, pace, closing.clone());
         let cut_off = cut_off.clone();
         tasks.spawn(async move {
             let _slot = slot;
@@ -100,6 +116,9 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
         });
     }
     drop(listener);
+    if let Some(fresh) = fresh {
+        fresh.abort();
+    }
     feed.close();
     closing.cancel();
     tasks.close();
@@ -121,22 +140,46 @@ struct Answering {
     rooms: Rooms,
     request_timeout: Duration,
     cors: Arc<Cors>,
+    gate: Arc<Gate>,
+    /// Who asks.
+    client: SocketAddr,
+    /// Whether what is said travels over TLS.
+    tls: bool,
 }
 
-async fn connection(stream: TcpStream, answering: Answering, closing: CancellationToken) {
+/// How slow a client may be.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// For the headers of a request, and so the pause between two.
+    headers_within: Duration,
+    /// For each 64 KiB of its answer, once it does not take them at once.
+    taken_within: Duration,
+}
+
+async fn connection(
+    stream: TcpStream,
+    tls: Option<Arc<Tls>>,
+    answering: Answering,
+    pace: Pace,
+    closing: CancellationToken,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection delays small answers");
     }
+    let client = answering.client;
     let answer = move |request| answer(answering.clone(), request);
-    serve_connection(stream, answer, closing, TAKEN_WITHIN).await;
+    let Some(tls) = tls else {
+        return serve_connection(stream, answer, closing, pace).await;
+    };
+    match closing.run_until_cancelled(tls.accept(stream)).await {
+        Some(Ok(stream)) => serve_connection(stream, answer, closing, pace).await,
+        Some(Err(error)) => tracing::debug!(%client, %error, "a TLS handshake failed"),
+        None => {}
+    }
 }
 
-async fn serve_connection<S, A, F>(
-    stream: S,
-    answer: A,
-    closing: CancellationToken,
-    taken_within: Duration,
-) where
+async fn serve_connection<S, A, F>(stream: S, answer: A, closing: CancellationToken, pace: Pace)
+where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     A: Fn(Request<Incoming>) -> F,
     F: Future<Output = Result<Response<Body>, Infallible>>,
@@ -145,11 +188,11 @@ async fn serve_connection<S, A, F>(
         .timer(TokioTimer::new())
         // A client that closes its sending side after a request still waits for the answer.
         .half_close(true)
-        .header_read_timeout(HEADER_READ_TIMEOUT)
+        .header_read_timeout(pace.headers_within)
         .max_header_size(MAX_HEADER_BYTES)
         .max_buf_size(MAX_BUFFER_BYTES)
         .serve_connection(
-            TokioIo::new(Paced::new(stream, taken_within)),
+            TokioIo::new(Paced::new(stream, pace.taken_within)),
             service_fn(answer),
         )
         .with_upgrades();
@@ -166,19 +209,39 @@ async fn serve_connection<S, A, F>(
     }
 }
 
-/// Answers one request, and lets the web page read the answer that may.
+/// Answers one request if it may be made, and lets the web page read the answer that may.
 async fn answer(
     answering: Answering,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let cors = answering.cors.clone();
+    let (cors, gate, tls) = (
+        answering.cors.clone(),
+        answering.gate.clone(),
+        answering.tls,
+    );
     if let Some(response) = cors.preflight(request.method(), request.headers()) {
         return Ok(response);
     }
     let allowed = cors.allowed(request.headers());
-    let mut answered = answer_in_time(answering, request).await;
+    let id = gate.id(&request);
+    let (entry, passed) = gate.pass(&mut request, &id, answering.client);
+    let mut answered = match passed {
+        Ok(()) => {
+            let answering = answer_in_time(answering, request);
+            CURRENT.scope(id.clone(), answering).await
+        }
+        Err(problem) => CURRENT.sync_scope(id.clone(), || Ok(problem.into_response())),
+    };
     if let Ok(response) = &mut answered {
-        cors.put(allowed, response.headers_mut());
+        if let Some(entry) = entry {
+            entry.tell(response.status(), response.headers());
+        }
+        let headers = response.headers_mut();
+        if id.is_given() {
+            id.put(headers);
+        }
+        dress(headers, tls);
+        cors.put(allowed, headers);
     }
     answered
 }
@@ -194,16 +257,24 @@ async fn answer_in_time(
         rooms,
         request_timeout,
         cors: _,
+        gate: _,
+        client: _,
+        tls: _,
     } = answering;
     if !request.method().is_safe()
         && let Some(fault) = cluster.clock_fault()
     {
         return Ok(Problem::clock_off(fault).into_response());
     }
+    if !request.method().is_safe() && cluster.is_leaving() && request.uri().path() != LEAVE {
+        let detail = "this node is leaving its cluster, or has left it; another takes writes";
+        return Ok(Problem::new(ProblemKind::Unavailable, detail).into_response());
+    }
     let is_bundle = request.uri().path() == BUNDLE;
     let limit = match request.uri().path() {
         CONVERGENCE => request_timeout + MAX_CONVERGENCE_WAIT,
         BUNDLE => request_timeout + MAX_IMPORT_TIME,
+        LEAVE => request_timeout + MAX_LEAVE_WAIT,
         path if path.starts_with(COUNTERS) && request.method() == Method::GET => {
             request_timeout + MAX_COUNTER_WAIT
         }
@@ -246,8 +317,11 @@ mod tests {
     async fn a_client_that_does_not_read_its_answer_keeps_it_in_memory() {
         let (near, mut far) = tokio::io::duplex(1_024);
         let large = |_| async { Ok(Response::new(Body::from(vec![1; 1 << 20]))) };
-        let within = Duration::from_millis(100);
-        let serving = serve_connection(near, large, CancellationToken::new(), within);
+        let pace = Pace {
+            headers_within: HEADER_READ_TIMEOUT,
+            taken_within: Duration::from_millis(100),
+        };
+        let serving = serve_connection(near, large, CancellationToken::new(), pace);
         let served = tokio::spawn(serving);
         let request = b"GET /v1/kv/large HTTP/1.1\r\nhost: here\r\n\r\n";
         far.write_all(request).await.expect("it is heard");

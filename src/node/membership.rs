@@ -15,14 +15,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::absence::Absence;
+use super::{absence::Absence, leaving::Leaving};
 use crate::{
     cluster::{Expulsion, Gossip, GossipPeer, Listed, MAX_EXPULSIONS, Member, Roster, RosterError},
     model::{PartitionId, Root},
     store::{Store, StoreError},
     sync::{
         driver::{Driver, RosterRead},
-        engine::Expelled,
+        engine::{Expelled, Expelling},
     },
 };
 
@@ -58,6 +58,7 @@ pub(super) struct Membership {
     /// How long a member may be silent before it is taken off the roster.
     pub(super) max_offline: Duration,
     pub(super) absence: Absence,
+    pub(super) leaving: Leaving,
 }
 
 /// When the roster was read last, and what the root was.
@@ -90,7 +91,8 @@ impl Membership {
         uptime: Duration,
     ) -> Result<(), RosterError> {
         // What is written while the clock is off has a time that is off.
-        let may_write = self.driver.clock_fault().is_none();
+        // Nor does a node that leaves enter itself again.
+        let may_write = self.driver.clock_fault().is_none() && !self.leaving.is_set();
         if may_write && self.store.replica() != Some(self.replica) {
             self.replica = self.roster.enter(&self.ourselves).await?;
             tracing::warn!(replica = %self.replica, "this node began a new life");
@@ -216,7 +218,7 @@ impl Membership {
     async fn clear(&self, known: &Known) -> Result<(), RosterError> {
         let returned = self.driver.returned();
         let ours = |expulsion: &&Expulsion| {
-            expulsion.store == self.ourselves.store_id && returned.contains(&expulsion.by)
+            expulsion.store == self.ourselves.store_id && returned.contains(&expelling(expulsion))
         };
         for expulsion in known.expulsions.iter().filter(ours) {
             let by = expulsion.by;
@@ -244,9 +246,17 @@ fn expelled(expulsions: &[Expulsion]) -> Expelled {
     let mut stores = Expelled::new();
     for expulsion in expulsions {
         let by = stores.entry(expulsion.store).or_default();
-        by.insert(expulsion.by);
+        by.insert(expelling(expulsion));
     }
     stores
+}
+
+/// An expulsion as the engine knows it.
+const fn expelling(expulsion: &Expulsion) -> Expelling {
+    Expelling {
+        by: expulsion.by,
+        mark: expulsion.mark,
+    }
 }
 
 /// Reads the roster without keeping a thread of the runtime waiting.

@@ -17,10 +17,13 @@ use super::{
     NodeError,
     absence::Absence,
     addresses::Addresses,
+    detour::detour,
     expiry::Expiry,
     http,
+    leaving::Leaving,
     membership::{Known, Membership, read_roster},
     retention::Keeping,
+    secret_file::SecretFile,
     trimming::{Trimming, TrimmingTask},
     view::View,
 };
@@ -28,7 +31,9 @@ use crate::{
     clock::{SystemClock, WallClock},
     cluster::{ClusterView, Gossip, GossipConfig, GossipTotals, Member, Roster},
     config::NodeConfig,
-    store::{Store, StoreError, StoreOptions},
+    http::Tls,
+    secret::Keyring,
+    store::{HistoryLimits, Store, StoreError, StoreOptions},
     sync::{
         driver::{Driver, DriverConfig, DriverTotals, LocalPeer},
         engine::EngineConfig,
@@ -49,6 +54,8 @@ pub struct Node {
     http: JoinHandle<()>,
     membership_stopping: CancellationToken,
     membership: JoinHandle<()>,
+    /// What reads the file of secrets again.
+    secrets: JoinHandle<()>,
     /// What trims conflicts, keeps topics within their bounds, and removes what has expired.
     loops: [TrimmingTask; 3],
 }
@@ -65,9 +72,10 @@ impl Node {
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, NodeError> {
         config.validate()?;
+        let tls = http::tls(&config)?;
         let addresses = Addresses::bind(&config).await?;
         let store = open_store(&config, Arc::clone(&clock)).await?;
-        match Self::run(config, addresses, store.clone(), clock).await {
+        match Self::run(config, addresses, tls, store.clone(), clock).await {
             Ok(node) => Ok(node),
             Err(error) => {
                 store.close().await;
@@ -124,6 +132,7 @@ impl Node {
         let _panicked = self.http.await;
         self.membership_stopping.cancel();
         let _panicked = self.membership.await;
+        let _panicked = self.secrets.await;
         for running in self.loops {
             running.stop().await;
         }
@@ -136,6 +145,7 @@ impl Node {
     async fn run(
         config: NodeConfig,
         addresses: Addresses,
+        tls: Option<Arc<Tls>>,
         store: Store,
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, NodeError> {
@@ -158,7 +168,8 @@ impl Node {
         };
         let roster = Roster::new(store.clone());
         let replica = enter(&roster, &member).await?;
-        let driver_config = driver_config(&config, local.clone());
+        let (keyring, keys) = Keyring::new(&config.cluster_secrets, &config.cluster);
+        let driver_config = driver_config(&config, local.clone(), keyring.clone());
         let driver = Driver::start(
             driver_config,
             store.clone(),
@@ -166,22 +177,19 @@ impl Node {
             listener,
             TcpConnector,
         );
+        let membership_stopping = CancellationToken::new();
         let period = Duration::from_millis(config.gossip_interval_ms);
-        let gossip_config = GossipConfig {
-            cluster: config.cluster.clone(),
-            name: config.name.clone(),
-            boots: store.identity().boots,
-            advertised: addresses.peer_advertised,
-            http: local.http.clone(),
-            seeds: config.seeds.clone(),
-            interval: period,
-        };
+        let boots = store.identity().boots;
         let gossip = Arc::new(Gossip::start(
-            gossip_config,
+            gossip_config(&config, boots, addresses.peer_advertised, &local),
             clock.clone(),
             addresses.gossip,
+            keyring,
+            detour(&driver, &membership_stopping),
         ));
+        let secrets = SecretFile::watch(&config, keys, &membership_stopping);
         let (known_sender, known) = watch::channel(Arc::new(Known::default()));
+        let leaving = Leaving::default();
         let membership = Membership {
             ourselves: member,
             replica,
@@ -193,8 +201,8 @@ impl Node {
             known: known_sender,
             max_offline: Duration::from_secs(config.max_offline_s),
             absence: Absence::default(),
+            leaving: leaving.clone(),
         };
-        let membership_stopping = CancellationToken::new();
         let membership = tokio::spawn(membership.run(period, membership_stopping.clone()));
         let cluster: Arc<dyn ClusterView> = Arc::new(View {
             local,
@@ -203,6 +211,8 @@ impl Node {
             roster,
             driver: driver.clone(),
             known,
+            gossip: Arc::clone(&gossip),
+            leaving,
         });
         let loops = start_loops(&config, &store, &cluster, &clock);
         let http_stopping = CancellationToken::new();
@@ -213,6 +223,7 @@ impl Node {
             cluster: Arc::clone(&cluster),
             config,
             clock,
+            tls,
             stopping: http_stopping.clone(),
         }));
         tracing::info!(
@@ -234,6 +245,7 @@ impl Node {
             http,
             membership_stopping,
             membership,
+            secrets,
             loops,
         })
     }
@@ -287,6 +299,10 @@ fn store_options(config: &NodeConfig) -> StoreOptions {
     StoreOptions {
         cache_bytes: config.cache_mib * 1024 * 1024,
         compact_at_start: config.compact_at_start,
+        history: HistoryLimits {
+            versions: config.contact_history_versions,
+            age_ms: config.contact_history_age_s.saturating_mul(1_000),
+        },
         ..StoreOptions::new(config.data.clone())
     }
 }
@@ -302,16 +318,34 @@ async fn enter(roster: &Roster, member: &Member) -> Result<ReplicaId, NodeError>
     Ok(replica)
 }
 
-fn driver_config(config: &NodeConfig, local: LocalPeer) -> DriverConfig {
+fn driver_config(config: &NodeConfig, local: LocalPeer, keyring: Keyring) -> DriverConfig {
     let engine = EngineConfig {
         probe_period_ms: config.pull_interval_ms,
         ..EngineConfig::default()
     };
     DriverConfig {
         engine,
+        keyring,
         scrub_pause: (config.scrub_pause_ms > 0)
             .then(|| Duration::from_millis(config.scrub_pause_ms)),
         ..DriverConfig::new(local, config.max_clock_skew_ms)
+    }
+}
+
+fn gossip_config(
+    config: &NodeConfig,
+    boots: u64,
+    advertised: SocketAddr,
+    local: &LocalPeer,
+) -> GossipConfig {
+    GossipConfig {
+        cluster: config.cluster.clone(),
+        name: config.name.clone(),
+        boots,
+        advertised,
+        http: local.http.clone(),
+        seeds: config.seeds.clone(),
+        interval: Duration::from_millis(config.gossip_interval_ms),
     }
 }
 
@@ -326,8 +360,15 @@ mod tests {
         assert!(!store_options(&config).compact_at_start);
         config.compact_at_start = true;
         config.cache_mib = 8;
+        config.contact_history_versions = 3;
+        config.contact_history_age_s = 60;
         let options = store_options(&config);
         assert!(options.compact_at_start);
         assert_eq!(options.cache_bytes, 8 * 1024 * 1024);
+        let history = HistoryLimits {
+            versions: 3,
+            age_ms: 60_000,
+        };
+        assert_eq!(options.history, history);
     }
 }

@@ -12,11 +12,13 @@ use tokio::{
     time::{sleep, sleep_until},
 };
 
+use super::leaving::{Departure, Leaving};
 use super::membership::{Known, read_roster};
 use crate::{
     cluster::{
-        Alarms, BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, GossipPeer,
-        Health, MemberStatus, NodeStatus, RefusedStatus, Roster, RosterError,
+        Alarms, BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, Gossip,
+        GossipPeer, Health, LeaveError, MemberStatus, NodeStatus, RefusedStatus, Roster,
+        RosterError,
     },
     model::Root,
     store::Store,
@@ -37,6 +39,8 @@ pub(super) struct View {
     pub(super) roster: Roster,
     pub(super) driver: Driver,
     pub(super) known: watch::Receiver<Arc<Known>>,
+    pub(super) gossip: Arc<Gossip>,
+    pub(super) leaving: Leaving,
 }
 
 #[async_trait::async_trait]
@@ -121,6 +125,21 @@ impl ClusterView for View {
             return Err(ForgetError::Alive);
         }
         self.roster.expel(replica).await.map_err(failed)
+    }
+
+    async fn leave(&self, wait: Duration) -> Result<(), LeaveError> {
+        let departure = Departure {
+            view: self,
+            leaving: &self.leaving,
+            roster: &self.roster,
+            driver: &self.driver,
+            gossip: &self.gossip,
+        };
+        departure.run(wait).await
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.is_set()
     }
 
     fn refused(&self) -> Vec<RefusedStatus> {

@@ -9,7 +9,8 @@ use tokio::{
 };
 
 use super::{
-    BatchWriter, Commit, Edit, Identity, Outcome, Snapshot, StoreError, StoreOptions, StoreStats,
+    BatchWriter, Commit, Edit, HistoryLimits, Identity, Outcome, Snapshot, StoreError,
+    StoreOptions, StoreStats,
     alarm::Alarm,
     applier::Applier,
     batch::Batch,
@@ -47,6 +48,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     identity: Identity,
+    history: HistoryLimits,
     queue: mpsc::Sender<Job>,
     queue_wait: Duration,
     publication: Arc<Publication>,
@@ -61,12 +63,19 @@ impl Store {
         Self::open_on(options, clock, Box::new(FileSystem))
     }
 
+    /// How much is remembered of what contacts were.
+    #[must_use]
+    pub fn history_limits(&self) -> HistoryLimits {
+        self.inner.history
+    }
+
     pub(super) fn open_on(
         options: StoreOptions,
         clock: Arc<dyn WallClock>,
         disk: Box<dyn Disk>,
     ) -> Result<Self, StoreError> {
         let limits = options.batch();
+        let history = options.history;
         let queue_wait = Duration::from_millis(options.queue_wait_ms);
         let (queue, receiver) = mpsc::channel(options.queue_length.max(1));
         let alarm = Arc::new(Alarm::new(queue.downgrade()));
@@ -102,6 +111,7 @@ impl Store {
         Ok(Self {
             inner: Arc::new(Inner {
                 identity,
+                history,
                 queue,
                 queue_wait,
                 publication,

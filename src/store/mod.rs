@@ -25,6 +25,7 @@ mod delta;
 mod disk;
 mod error;
 mod handle;
+mod history;
 mod index;
 mod journal;
 mod kernel;
@@ -54,8 +55,11 @@ pub use commit::Commit;
 pub use delta::{DeltaBudget, read_delta, read_sound_delta};
 pub use error::StoreError;
 pub use handle::{Store, WriteError};
-pub use index::indexed;
-pub use kernel::{Changes, Edit, Group, MAX_ENTITY_BYTES, MAX_MERGED_BYTES, Workspace};
+pub use history::read_history;
+pub use index::{expired, indexed};
+pub use kernel::{
+    Changes, Edit, Group, HistoryLimits, MAX_ENTITY_BYTES, MAX_MERGED_BYTES, Workspace,
+};
 pub use layout::{entity_hash, read_entity};
 pub use listing::{Listing, list_conflicting, list_entities};
 pub use offline::{Compacted, Mended, compact, mend_clock, verify};

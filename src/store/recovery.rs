@@ -173,7 +173,8 @@ impl Opener {
                 data: view.clone(),
                 state: State::default(),
             };
-            let mut workspace = Workspace::new(&snapshot, core::mem::take(&mut state));
+            let mut workspace = Workspace::new(&snapshot, core::mem::take(&mut state))
+                .remembering(self.options.history);
             workspace.replay(group)?;
             let (_, changes) = workspace.finish(number);
             active.put(changes.rows, number);

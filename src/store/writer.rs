@@ -134,7 +134,8 @@ impl Writer {
             return;
         }
         let snapshot = self.publication.snapshot();
-        let mut workspace = Workspace::new(&*snapshot, snapshot.state().clone());
+        let mut workspace = Workspace::new(&*snapshot, snapshot.state().clone())
+            .remembering(self.opener.options.history);
         let (now, leapt) = self.clock.unix_ms();
         if leapt {
             tracing::warn!(

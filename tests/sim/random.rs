@@ -118,7 +118,7 @@ pub(crate) fn bites_at_the_end(fault: Fault, what: &str) {
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().expect("SEED, SEEDS and FROM are numbers"))
+    Some(text.parse().expect("SEED, FROM and SEEDS are numbers"))
 }
 
 /// Runs seeds, on as many threads as there are cores; tells what became of each that failed, in their order, and the

@@ -106,12 +106,12 @@ impl World {
             return;
         }
         let mut story = String::new();
-        for (life, store) in self.members(number) {
-            let _ = write!(story, " {store}:{}", short(life));
+        for (member, of) in self.members(number) {
+            let _ = write!(story, " {of}:{}", short(member));
         }
         story.push_str(" expelled");
         for (_, who, by) in self.expulsions(number) {
-            let _ = write!(story, " {who}/{by}");
+            let _ = write!(story, " {who}/{by:?}");
         }
         let told = self.told.entry(number).or_default();
         if *told != story {
