@@ -1,6 +1,6 @@
 //! Steps taken one after another over rows and state as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use grapevine_crdt::{Dot, FieldCell, HybridClock, ReplicaId, Timestamp};
@@ -140,6 +140,15 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             return Ok(Ok(None));
         }
         debug_assert!(cells.iter().all(|cell| cell.cell.dot == dot));
+        debug_assert!(
+            cells
+                .iter()
+                .map(|cell| &cell.field)
+                .collect::<BTreeSet<_>>()
+                .len()
+                == cells.len(),
+            "a write has one cell of a field"
+        );
         let op = Op {
             partition,
             entities: vec![EntityCells {
