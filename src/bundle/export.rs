@@ -5,9 +5,10 @@
 
 use std::io::Write;
 
-use grapevine_crdt::VersionVector;
-
-use super::format::{BundleError, BundleHeader, BundleWriter, PartitionHead, Section};
+use super::{
+    format::{BundleError, BundleHeader, BundleWriter, Section},
+    head::PartitionHead,
+};
 use crate::{
     model::{ChangesToken, PartitionId},
     store::{DeltaBudget, Store},
@@ -30,23 +31,12 @@ pub fn export(
     let (mut partitions, mut entities) = (0, 0);
     for id in PartitionId::all() {
         let snapshot = store.snapshot();
-        let held = snapshot.state().partition(id);
-        let known = since.fetched(id);
-        if known.is_some_and(|known| !known.includes(&held.floor.vector)) {
-            return Err(BundleError::Gone);
-        }
-        let base = meet(known.unwrap_or(&VersionVector::default()), &held.vector);
-        if base == held.vector && held.unclaimed == 0 {
+        let head = PartitionHead::of(snapshot.state(), id, since.fetched(id))?;
+        let Some(head) = head else {
             continue;
-        }
-        let about = PartitionHead {
-            partition: id,
-            base: base.clone(),
-            vector: held.vector.clone(),
-            floor: held.floor.as_ref().clone(),
-            clock: snapshot.state().clock(),
         };
-        writer.section(&Section::Partition(about))?;
+        let base = head.base.clone();
+        writer.section(&Section::Partition(head))?;
         partitions += 1;
         let mut cursor = None;
         loop {
@@ -70,11 +60,4 @@ pub fn export(
         entities,
     })?;
     writer.finish()
-}
-
-/// What both cover: more than that need not be held by who takes in what one lacks of the other.
-fn meet(one: &VersionVector, other: &VersionVector) -> VersionVector {
-    one.iter()
-        .map(|(replica, seq)| (replica, seq.min(other.get(replica))))
-        .collect()
 }

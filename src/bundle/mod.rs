@@ -5,17 +5,19 @@
 //! snapshots, `import` takes one in.
 //!
 //! Invariants: a file that is damaged, cut off, of another cluster, or built upon what is not held here is refused
-//! whole, before anything is applied; what is applied is joined as a peer's delta is, so the same bundle twice,
+//! whole, before anything is applied, as is one by or for a store that was expelled; what is applied is joined as a peer's delta is, so the same bundle twice,
 //! or an older one after a newer, changes nothing.
 //!
 //! It must not know HTTP, peers, or the command line.
 
 mod export;
 mod format;
+mod head;
 mod import;
 #[cfg(test)]
 mod tests;
 
 pub use export::export;
 pub use format::{BUNDLE_VERSION, BundleError, BundleHeader, MAX_SECTION_BYTES};
+pub use head::PartitionHead;
 pub use import::{Imported, Importer, verify};

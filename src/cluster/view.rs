@@ -1,6 +1,9 @@
 //! What the cluster looks like from here, as the layers above ask for it.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use grapevine_crdt::ReplicaId;
 
@@ -203,6 +206,11 @@ pub trait ClusterView: Send + Sync + 'static {
     /// Whom this node refused within the last minutes, a bounded number.
     fn refused(&self) -> Vec<RefusedStatus> {
         Vec::new()
+    }
+
+    /// The names that more than one node uses, with the members that do.
+    async fn namesakes(&self) -> BTreeMap<String, BTreeSet<ReplicaId>> {
+        BTreeMap::new()
     }
 
     /// Why this node should make no writes now, if it knows that it is its clock that is off.

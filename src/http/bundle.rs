@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     bundle::{BundleError, BundleHeader, Importer, export},
+    cluster::Roster,
     model::ChangesToken,
     store::Store,
 };
@@ -98,7 +99,7 @@ pub(super) async fn token(
 /// A file is checked to its end before anything of it is applied; again it changes nothing.
 #[utoipa::path(post, path = "/v1/bundle", tag = "bundles", operation_id = "importBundle",
     request_body(content(("application/vnd.grapevine.bundle")), description = "A file that another node exported"),
-    responses((status = 200, description = "What was taken in; `changes` is 0 if everything was there", body = BundleTaken), (status = 409, description = "It is of another cluster, of a clock far ahead, or built upon what this node does not hold")))]
+    responses((status = 200, description = "What was taken in; `changes` is 0 if everything was there", body = BundleTaken), (status = 409, description = "It is of another cluster, of a clock far ahead, built upon what this node does not hold, or one side was expelled")))]
 pub(super) async fn post(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -114,6 +115,10 @@ pub(super) async fn post(
         store: state.store.clone(),
         cluster: state.cluster.node().cluster,
         now_unix_ms: state.clock.unix_ms(),
+        expelled: |store| {
+            let listed = Roster::new(store.clone()).read()?;
+            Ok(listed.expulsions.iter().map(|of| of.store).collect())
+        },
     };
     let import = move || reader.import(BufReader::new(file));
     let imported = tokio::task::spawn_blocking(import)
@@ -144,6 +149,7 @@ async fn stream(state: &HttpState, since: ChangesToken) -> Result<Response, Prob
     let header = BundleHeader {
         cluster: node.cluster,
         node: node.name,
+        store: state.store.identity().store_id,
         unix_ms: state.clock.unix_ms(),
     };
     let (sender, mut chunks) = mpsc::channel(MAX_CHUNKS_WAITING);
@@ -255,7 +261,10 @@ impl From<BundleError> for Problem {
             BundleError::Foreign { .. }
             | BundleError::Clock { .. }
             | BundleError::Base { .. }
-            | BundleError::Floor { .. } => Self::new(ProblemKind::Conflict, detail).about("body"),
+            | BundleError::Floor { .. }
+            | BundleError::Expelled { .. } => {
+                Self::new(ProblemKind::Conflict, detail).about("body")
+            }
             BundleError::Gone => Self::new(ProblemKind::Gone, detail).about("since"),
             BundleError::Store(error) => error.into(),
             BundleError::Io(error) => Self::internal(&error),

@@ -1,6 +1,6 @@
 //! `/v1/cluster`: who is a member, and whether they agree.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
@@ -43,10 +43,13 @@ pub(super) async fn get(
     let health = state.cluster.health().await;
     let divergences: Vec<Value> = health.divergences.iter().map(divergence).collect();
     let refused: Vec<Value> = state.cluster.refused().iter().map(refused).collect();
+    let namesakes = state.cluster.namesakes().await;
+    let namesakes: Vec<Value> = namesakes.iter().map(namesake).collect();
     let body = json!({
         "node": node(&state.cluster.node(), state.cluster.clock_fault().as_deref()),
         "members": members,
         "refused": refused,
+        "namesakes": namesakes,
         "collection": collection(&health.collection),
         "divergences": divergences,
         "alarms": {
@@ -177,6 +180,11 @@ fn refused(peer: &RefusedStatus) -> Value {
     })
 }
 
+fn namesake((name, replicas): (&String, &BTreeSet<ReplicaId>)) -> Value {
+    let replicas: Vec<String> = replicas.iter().map(ToString::to_string).collect();
+    json!({ "name": name, "replicas": replicas })
+}
+
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -225,6 +233,8 @@ struct ClusterShown {
     members: Vec<MemberShown>,
     /// Peers that this node does not talk to, and why.
     refused: Vec<Value>,
+    /// Names that more than one node uses, with the members that do.
+    namesakes: Vec<Value>,
     /// What holds up that what was deleted goes for good.
     #[schema(value_type = Object)]
     collection: Value,

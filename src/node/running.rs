@@ -1,6 +1,7 @@
 //! Starting a node, and closing it.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -149,12 +150,7 @@ impl Node {
         store: Store,
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, NodeError> {
-        let local = LocalPeer {
-            cluster: config.cluster.clone(),
-            name: config.name.clone(),
-            http: addresses.http_advertised.to_string(),
-            peer: addresses.peer_advertised.to_string(),
-        };
+        let local = local_peer(&config, &addresses);
         let listener = TcpTransport::new(addresses.peer).map_err(|source| NodeError::Listen {
             what: "peer",
             address: addresses.peer_addr,
@@ -201,6 +197,7 @@ impl Node {
             known: known_sender,
             max_offline: Duration::from_secs(config.max_offline_s),
             absence: Absence::default(),
+            namesakes: BTreeSet::new(),
             leaving: leaving.clone(),
         };
         let membership = tokio::spawn(membership.run(period, membership_stopping.clone()));
@@ -248,6 +245,16 @@ impl Node {
             secrets,
             loops,
         })
+    }
+}
+
+/// How this node tells others who it is.
+fn local_peer(config: &NodeConfig, addresses: &Addresses) -> LocalPeer {
+    LocalPeer {
+        cluster: config.cluster.clone(),
+        name: config.name.clone(),
+        http: addresses.http_advertised.to_string(),
+        peer: addresses.peer_advertised.to_string(),
     }
 }
 

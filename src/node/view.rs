@@ -1,7 +1,7 @@
 //! What the cluster looks like from this node.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -140,6 +140,16 @@ impl ClusterView for View {
 
     fn is_leaving(&self) -> bool {
         self.leaving.is_set()
+    }
+
+    async fn namesakes(&self) -> BTreeMap<String, BTreeSet<ReplicaId>> {
+        match read_roster(&self.roster).await {
+            Ok(listed) => listed.namesakes(),
+            Err(error) => {
+                tracing::warn!(%error, "the roster cannot be read");
+                BTreeMap::new()
+            }
+        }
     }
 
     fn refused(&self) -> Vec<RefusedStatus> {

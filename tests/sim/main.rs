@@ -11,6 +11,7 @@
 mod client;
 mod conflicts;
 mod counts;
+mod courier;
 mod directed;
 mod directed_absence;
 mod directed_collection;

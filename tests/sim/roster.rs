@@ -7,17 +7,21 @@ use grapevine::{
     store::{Listing, list_entities},
     sync::engine::{Event, Expelled, Expelling},
 };
-use grapevine_crdt::{Entity, FieldKey, ReplicaId, Value};
+use grapevine_crdt::{Dot, Entity, FieldKey, ReplicaId, Value};
 use rand::RngExt;
 use uuid::Uuid;
 
 use crate::{
     client::Change,
+    fault::Fault,
     world::{Happening, World},
 };
 
 /// About how often a node reads its roster.
 const ROSTER_PERIOD_MS: u64 = 200;
+
+/// The store of a member whose entry is going, and tells it no more.
+const GOING: u32 = u32::MAX;
 
 /// An entry: the life, and the store that it belongs to.
 type Entry = (ReplicaId, u32);
@@ -36,33 +40,50 @@ fn expulsion_id(store: u32, by: u32, mark: u64) -> EntityId {
     EntityId::new(Collection::Roster, key).expect("a short key")
 }
 
-/// Who expelled, as the key of an entry says.
-fn expelling(key: &str) -> Option<Expelling> {
-    let (by, mark) = key
-        .strip_prefix("expelled/")?
-        .split_once('/')?
-        .1
-        .split_once('/')?;
-    Some(Expelling {
+/// Which store was expelled, and by whom, as the key of an entry says.
+fn expelling(key: &str) -> Option<(u32, Expelling)> {
+    let (store, rest) = key.strip_prefix("expelled/")?.split_once('/')?;
+    let (by, mark) = rest.split_once('/')?;
+    let expelling = Expelling {
         by: store_id(by.parse().ok()?),
         mark: mark.parse().ok()?,
-    })
+    };
+    Some((store.parse().ok()?, expelling))
 }
 
 pub(crate) fn entry_id(life: ReplicaId) -> EntityId {
     EntityId::new(Collection::Roster, life.to_string()).expect("a UUID is a good key")
 }
 
-/// What an entry says of the store; nothing if it is struck.
-fn store_of(entity: &Entity) -> Option<u32> {
+/// What an entry says.
+enum Said {
+    /// Which store it is about.
+    Store(u32),
+    /// It was deleted, by a write that is not taken in whole yet, and so does not count.
+    Going,
+}
+
+/// What an entry says; nothing if it was deleted.
+fn said(entity: &Entity, is_whole: impl Fn(Dot) -> bool) -> Option<Said> {
     let field = entity.field(&FieldKey::Register("value".to_owned()))?;
-    match &field.shown().value {
-        Value::Bytes(bytes) => Some(u32::from_be_bytes(bytes.as_slice().try_into().ok()?)),
-        Value::Tombstone | Value::Dots(_) | Value::Counted => None,
+    let shown = field.shown();
+    match &shown.value {
+        Value::Bytes(bytes) => {
+            let store = u32::from_be_bytes(bytes.as_slice().try_into().ok()?);
+            Some(Said::Store(store))
+        }
+        Value::Tombstone => (!is_whole(shown.dot)).then_some(Said::Going),
+        Value::Dots(_) | Value::Counted => None,
     }
 }
 
 impl World {
+    /// Whether a node has taken a write to the roster in whole.
+    fn roster_has(&self, number: usize, dot: Dot) -> bool {
+        let roster = self.nodes[number].state.partition(PartitionId::of_roster());
+        self.fault == Some(Fault::CountsWhatIsNotWhole) || roster.vector.covers(dot)
+    }
+
     /// The members that a node knows.
     pub(crate) fn members(&self, number: usize) -> Vec<Entry> {
         let listing = Listing {
@@ -75,8 +96,13 @@ impl World {
         let mut members = Vec::new();
         list_entities(&self.nodes[number].rows, &listing, &mut |id, entity| {
             let life = keys.iter().find(|(key, _)| key == id.key());
-            if let (Some((_, life)), Some(store)) = (life, store_of(&entity)) {
-                members.push((*life, store));
+            let Some((_, life)) = life else {
+                return ControlFlow::Continue(());
+            };
+            match said(&entity, |dot| self.roster_has(number, dot)) {
+                Some(Said::Store(store)) => members.push((*life, store)),
+                Some(Said::Going) => members.push((*life, GOING)),
+                None => {}
             }
             ControlFlow::Continue(())
         })
@@ -93,7 +119,8 @@ impl World {
         };
         let mut expulsions = Vec::new();
         list_entities(&self.nodes[number].rows, &listing, &mut |id, entity| {
-            if let (Some(store), Some(by)) = (store_of(&entity), expelling(id.key())) {
+            let said = said(&entity, |dot| self.roster_has(number, dot));
+            if let (Some(_), Some((store, by))) = (said, expelling(id.key())) {
                 expulsions.push((id, store, by));
             }
             ControlFlow::Continue(())
@@ -163,13 +190,14 @@ impl World {
         }
         for (other, of) in members {
             let alive = self.nodes[number].sees.contains_key(&other);
-            let namesake = self.owners.get(&other) == Some(&number);
-            if (of == store || namesake) && other != life && !alive {
-                if of != store {
+            // A node that runs on another directory now: whoever runs it says that what it was is gone.
+            let was_this = self.owners.get(&other) == Some(&number);
+            if (of == store || was_this) && other != life && !alive {
+                if of != store && of != GOING {
                     let id = expulsion_id(of, store, self.now_ms);
                     self.write(number, id, Change::Put(of));
                 }
-                self.write(number, entry_id(other), Change::Delete);
+                self.write(number, entry_id(other), Change::Strike);
             }
         }
         for (id, who, by) in expulsions {

@@ -115,10 +115,11 @@ impl World {
         }
         let told = self.told.entry(number).or_default();
         if *told != story {
-            let (life, store) = (short(self.nodes[number].life), self.nodes[number].store);
+            let node = &self.nodes[number];
+            let life = short(node.life);
             eprintln!(
-                "{:>6} node {number} ({life}, store {store}) roster{story}",
-                self.now_ms
+                "{:>6} node {number} ({life}, store {}) roster{story}",
+                self.now_ms, node.store
             );
             *told = story;
         }

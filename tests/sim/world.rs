@@ -1,6 +1,9 @@
 //! The world: nodes, what is going to happen to them, and what was seen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use grapevine::{
     model::{CellName, Claim, Collection, EntityId, Floor, Op, Rejoin},
@@ -15,6 +18,7 @@ use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use crate::{
     client,
+    courier::Bundle,
     fault::Fault,
     held::Held,
     history::History,
@@ -47,6 +51,8 @@ pub(crate) enum Happening {
     Compares(usize, u64, Comparison),
     Roster(usize),
     Expel(usize),
+    /// A bundle is brought to a node.
+    Imports(usize, Arc<Bundle>),
     Dial,
     Nemesis,
     Restart(usize),
@@ -80,6 +86,8 @@ pub(crate) struct World {
     pub(crate) repairs: u64,
     /// How many groups were shown.
     pub(crate) commits: u64,
+    /// How many bundles were taken in.
+    pub(crate) imports: u64,
     trace: bool,
     /// The entity whose story is told.
     pub(crate) watched: Option<EntityId>,
@@ -111,6 +119,7 @@ impl World {
             serial: 0,
             repairs: 0,
             commits: 0,
+            imports: 0,
             trace: std::env::var_os("TRACE").is_some(),
             watched: watched(),
             told: BTreeMap::new(),
@@ -218,6 +227,7 @@ impl World {
             | Happening::Compares(..)
             | Happening::Roster(_)
             | Happening::Expel(_)
+            | Happening::Imports(..)
             | Happening::Dial
             | Happening::Nemesis
             | Happening::Restart(_)
@@ -256,6 +266,10 @@ impl World {
             }
             Happening::Roster(number) => self.roster(number),
             Happening::Expel(victim) => self.expel(victim),
+            Happening::Imports(number, bundle) => {
+                let taken = self.import(number, &bundle);
+                self.narrate(|| format!("a bundle comes to node {number}: {taken}"));
+            }
             Happening::Dial => self.dial(),
             Happening::Nemesis => self.nemesis(),
             Happening::Restart(number) => self.restart(number),
