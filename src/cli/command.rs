@@ -5,8 +5,8 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Parser, Subcommand};
 
 use super::{
-    bundle, cluster, compact, completions, contacts, counter, dev, failure, kv, mend_clock, ping,
-    serve, stress, topic, verify, watch,
+    backup, bundle, cluster, compact, completions, contacts, counter, dev, dump, failure, kv, load,
+    mend_clock, ping, serve, stress, topic, verify, watch,
 };
 
 /// How long the process waits for threads that do not end when the command has ended.
@@ -37,6 +37,10 @@ enum Command {
     Ping(ping::Ping),
     Stress(stress::Stress),
     Bundle(bundle::Bundle),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
+    Dump(dump::Dump),
+    Load(load::Load),
     Verify(verify::Verify),
     Compact(compact::Compact),
     MendClock(mend_clock::MendClock),
@@ -70,6 +74,10 @@ pub fn run() -> ExitCode {
             Command::Compact(compact) => compact.run(),
             Command::MendClock(mend) => mend.run(),
             Command::Bundle(bundle) => done(bundle.run().await),
+            Command::Backup(backup) => done(backup.run().await),
+            Command::Restore(restore) => done(restore.run().await),
+            Command::Dump(dump) => done(dump.run().await),
+            Command::Load(load) => done(load.run().await),
             Command::Completions(completions) => done(completions.run::<Cli>()),
         }
     });

@@ -62,6 +62,12 @@ pub struct NodeConfig {
     /// How often those who listen hear something whatever happens, in milliseconds: 100 to 600,000. Default
     /// 15,000.
     pub heartbeat_ms: u64,
+    /// How long it serves on when it is told to stop, while `/readyz` says so already, in milliseconds: 0 to 600,000.
+    /// Default 0.
+    pub drain_notice_ms: u64,
+    /// How long it then waits for the requests under way before it cuts them off, in milliseconds: 0 to 600,000. Default
+    /// 10,000.
+    pub drain_timeout_ms: u64,
     /// Origins of web pages that may ask this node from a browser, such as `https://example.org`; `*` for all.
     /// Default none.
     pub cors_origins: Vec<String>,
@@ -94,6 +100,8 @@ impl NodeConfig {
             topic_max_age_s: 0,
             max_listeners: 0,
             heartbeat_ms: 0,
+            drain_notice_ms: 0,
+            drain_timeout_ms: 0,
             cors_origins: Vec::new(),
         };
         for (_, number) in numbers() {

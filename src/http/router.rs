@@ -10,7 +10,7 @@ use axum::{
 
 use super::{
     HttpState, absorb, batch, bundle, changes, cluster, conflicts, contact_list, contacts,
-    counters, duplicates, health, import, kv, merge,
+    counters, duplicates, health, import, kv, log_level, merge, metrics,
     problem::{Problem, ProblemKind},
     tallies, topic_settings, topics, watch,
 };
@@ -55,6 +55,7 @@ pub fn router(state: HttpState) -> Router {
         .route("/v1/counters/{name}/increment", post(counters::increment))
         .route("/v1/counters/{name}/decrement", post(counters::decrement))
         .route("/v1/counters/{name}/reset", post(counters::reset))
+        .route("/v1/backup", get(bundle::backup))
         .route("/v1/bundle", get(bundle::get).post(bundle::post))
         .route("/v1/bundle/export", post(bundle::post_export))
         .route("/v1/bundle/token", get(bundle::token))
@@ -84,6 +85,11 @@ pub fn router(state: HttpState) -> Router {
         .route("/v1/cluster", get(cluster::get))
         .route("/v1/cluster/members/{id}", delete(cluster::forget))
         .route("/v1/cluster/convergence", get(cluster::convergence))
+        .route(
+            "/v1/admin/log-level",
+            get(log_level::get).put(log_level::put),
+        )
+        .route("/metrics", get(metrics::get))
         .route("/ping", get(health::ping))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))

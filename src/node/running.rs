@@ -17,6 +17,8 @@ use super::{
     NodeError,
     absence::Absence,
     addresses::Addresses,
+    catching_up::CatchUp,
+    census::{Census, LastCount},
     expiry::Expiry,
     http,
     membership::{Known, Membership, read_roster},
@@ -49,8 +51,8 @@ pub struct Node {
     http: JoinHandle<()>,
     membership_stopping: CancellationToken,
     membership: JoinHandle<()>,
-    /// What trims conflicts, keeps topics within their bounds, and removes what has expired.
-    loops: [TrimmingTask; 3],
+    /// What trims conflicts, keeps topics within their bounds, removes what has expired, and counts what is held.
+    loops: [TrimmingTask; 4],
 }
 
 impl Node {
@@ -196,6 +198,14 @@ impl Node {
         };
         let membership_stopping = CancellationToken::new();
         let membership = tokio::spawn(membership.run(period, membership_stopping.clone()));
+        let catching_up = CatchUp {
+            store: store.clone(),
+            driver: driver.clone(),
+            known: known.clone(),
+            has_seeds: !config.seeds.is_empty(),
+        };
+        let catching_up = catching_up.start(membership_stopping.clone());
+        let count = LastCount::default();
         let cluster: Arc<dyn ClusterView> = Arc::new(View {
             local,
             started: Instant::now(),
@@ -203,8 +213,11 @@ impl Node {
             roster,
             driver: driver.clone(),
             known,
+            gossip: Arc::clone(&gossip),
+            count: Arc::clone(&count),
+            catching_up,
         });
-        let loops = start_loops(&config, &store, &cluster, &clock);
+        let loops = start_loops(&config, &store, &cluster, &clock, count);
         let http_stopping = CancellationToken::new();
         let name = config.name.clone();
         let http = tokio::spawn(http::serve(http::Parts {
@@ -255,7 +268,8 @@ fn start_loops(
     store: &Store,
     cluster: &Arc<dyn ClusterView>,
     clock: &Arc<dyn WallClock>,
-) -> [TrimmingTask; 3] {
+    count: LastCount,
+) -> [TrimmingTask; 4] {
     let keeping = Keeping {
         store: store.clone(),
         cluster: cluster.clone(),
@@ -269,10 +283,16 @@ fn start_loops(
         clock: clock.clone(),
         max_clock_skew_ms: config.max_clock_skew_ms,
     };
+    let census = Census {
+        store: store.clone(),
+        clock: clock.clone(),
+        last: count,
+    };
     [
         Trimming::start(store.clone(), cluster.clone(), clock.clone()),
         TrimmingTask::start(keeping),
         TrimmingTask::start(expiry),
+        TrimmingTask::start(census),
     ]
 }
 

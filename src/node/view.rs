@@ -12,12 +12,18 @@ use tokio::{
     time::{sleep, sleep_until},
 };
 
-use super::membership::{Known, read_roster};
+use super::{
+    catching_up::CatchingUp,
+    census::LastCount,
+    measures,
+    membership::{Known, read_roster},
+};
 use crate::{
     cluster::{
-        Alarms, BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, GossipPeer,
-        Health, MemberStatus, NodeStatus, RefusedStatus, Roster, RosterError,
+        Alarms, BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, Gossip,
+        GossipPeer, Health, MemberStatus, NodeStatus, RefusedStatus, Roster, RosterError,
     },
+    metrics::Exposition,
     model::Root,
     store::Store,
     sync::{
@@ -37,6 +43,9 @@ pub(super) struct View {
     pub(super) roster: Roster,
     pub(super) driver: Driver,
     pub(super) known: watch::Receiver<Arc<Known>>,
+    pub(super) gossip: Arc<Gossip>,
+    pub(super) count: LastCount,
+    pub(super) catching_up: CatchingUp,
 }
 
 #[async_trait::async_trait]
@@ -139,6 +148,14 @@ impl ClusterView for View {
 
     fn clock_fault(&self) -> Option<String> {
         self.driver.clock_fault()
+    }
+
+    fn catching_up(&self) -> Option<String> {
+        self.catching_up.borrow().clone()
+    }
+
+    async fn measure(&self, out: &mut Exposition) {
+        measures::measure(self, out).await;
     }
 
     async fn converged(&self, wait: Duration) -> Result<(), Vec<MemberStatus>> {

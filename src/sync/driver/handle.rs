@@ -14,7 +14,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use super::{
-    DriverConfig, DriverTotals, Probed, RefusedPeer, apply,
+    DriverConfig, DriverTotals, Probed, RefusedPeer,
+    accounts::Accounts,
+    apply,
     clocks::Clocks,
     counters::Counters,
     dialer,
@@ -34,7 +36,7 @@ use crate::{
     sync::{
         PeerInfo,
         engine::{CollectionStatus, Divergence, Engine, EngineConfig, PeerStatus},
-        transport::{Connector, Listener, Traffic},
+        transport::{Connector, Listener, TrafficTotals},
     },
 };
 
@@ -107,7 +109,7 @@ impl Driver {
             store,
             clock,
             started: Instant::now(),
-            traffic: Arc::new(Traffic::default()),
+            accounts: Accounts::default(),
             counters: Counters::default(),
             warnings: Warnings::default(),
             clocks,
@@ -232,7 +234,14 @@ impl Driver {
     /// What was counted since the start.
     #[must_use]
     pub fn totals(&self) -> DriverTotals {
-        self.shared.counters.totals(&self.shared.traffic)
+        self.shared.counters.totals(self.shared.accounts.totals())
+    }
+
+    /// What went over the links, by the names of the peers; all those that are not told apart, more than
+    /// [`MAX_PEERS_COUNTED`](super::MAX_PEERS_COUNTED), are under the empty name.
+    #[must_use]
+    pub fn traffic_by_peer(&self) -> BTreeMap<String, TrafficTotals> {
+        self.shared.accounts.by_peer()
     }
 
     /// Stops: takes no new links, pushes what was committed, lets every link send what waits (a second at

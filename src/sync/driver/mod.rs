@@ -17,6 +17,7 @@
 //!
 //! It must not know gossip, the roster, HTTP, or what a message means.
 
+mod accounts;
 mod apply;
 mod clocks;
 mod config;
@@ -34,6 +35,7 @@ mod shared;
 mod tasks;
 mod warnings;
 
+pub use accounts::MAX_PEERS_COUNTED;
 pub use clocks::{MAX_REFUSED, RefusedPeer};
 pub use config::{DriverConfig, LocalPeer};
 pub use counters::DriverTotals;

@@ -66,7 +66,8 @@ enum HandshakeError {
 
 /// Runs `connection` until it ends; says how.
 pub(super) async fn run(shared: &Shared, connection: Connection) -> Ending {
-    let link = Link::open(connection, &shared.config.link, Arc::clone(&shared.traffic));
+    let traffic = shared.accounts.open();
+    let link = Link::open(connection, &shared.config.link, Arc::clone(&traffic));
     let Link {
         sender,
         mut receiver,
@@ -103,6 +104,7 @@ pub(super) async fn run(shared: &Shared, connection: Connection) -> Ending {
     let since = Instant::now();
     let peer = theirs.replica;
     let name = theirs.name.clone();
+    shared.accounts.name(&traffic, &name);
     let link = LinkId(NEXT_LINK.fetch_add(1, Ordering::Relaxed));
     let up = Inbound::Up {
         link,

@@ -11,15 +11,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{DriverConfig, clocks::Clocks, counters::Counters, warnings::Warnings};
+use super::{
+    DriverConfig, accounts::Accounts, clocks::Clocks, counters::Counters, warnings::Warnings,
+};
 use crate::{
     clock::WallClock,
     store::Store,
-    sync::{
-        Message, PROTOCOL_VERSION, PeerInfo,
-        engine::Now,
-        transport::{LinkSender, Traffic},
-    },
+    sync::{Message, PROTOCOL_VERSION, PeerInfo, engine::Now, transport::LinkSender},
 };
 
 /// Names a link for as long as the driver runs.
@@ -61,7 +59,7 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) clock: Arc<dyn WallClock>,
     pub(super) started: Instant,
-    pub(super) traffic: Arc<Traffic>,
+    pub(super) accounts: Accounts,
     pub(super) counters: Counters,
     pub(super) warnings: Warnings,
     pub(super) clocks: Clocks,
