@@ -11,7 +11,9 @@ use std::{
 /// itself (`cluster` does not know `sync::transport`), and any layer below. `store` is below `cluster`, which
 /// keeps the roster in it. `clock` is the one that asks the operating system for the time of day.
 const LAYERS: [&[&str]; 9] = [
-    &["model", "codec", "config", "clock", "metrics"],
+    &[
+        "model", "codec", "config", "clock", "metrics", "secret", "warnings",
+    ],
     &["sync::messages", "sync::engine"],
     &["store"],
     &[
@@ -20,6 +22,7 @@ const LAYERS: [&[&str]; 9] = [
         "bundle",
         "address_book",
         "logging",
+        "access",
     ],
     &["sync::driver", "http"],
     &["node"],

@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::{fs::File, task::spawn_blocking};
 
-use super::{output::Output, progress};
+use super::{nodes::AccessArgs, output::Output, progress};
 use crate::{
     bundle,
     client::{Client, ClientError, ClientOptions},
@@ -50,11 +50,14 @@ pub(super) struct Node {
     /// Where the node serves HTTP: one, for what is asked is what one node holds
     #[arg(long, default_value = "http://127.0.0.1:7801", value_name = "URL")]
     node: String,
+    #[command(flatten)]
+    access: AccessArgs,
 }
 
 impl Node {
-    pub(super) fn client(&self) -> Result<Client, ClientError> {
-        ClientOptions::default().node(&self.node)?.connect()
+    pub(super) fn client(&self) -> anyhow::Result<Client> {
+        let options = ClientOptions::default().node(&self.node)?;
+        Ok(self.access.add_to(options)?.connect()?)
     }
 }
 

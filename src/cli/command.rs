@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use super::{
     backup, bundle, cluster, compact, completions, contacts, counter, dev, dump, failure, kv, load,
-    mend_clock, ping, serve, stress, topic, verify, watch,
+    mend_clock, ping, secret, serve, stress, token, topic, verify, watch,
 };
 
 /// How long the process waits for threads that do not end when the command has ended.
@@ -41,9 +41,11 @@ enum Command {
     Restore(backup::Restore),
     Dump(dump::Dump),
     Load(load::Load),
+    Token(token::Token),
     Verify(verify::Verify),
     Compact(compact::Compact),
     MendClock(mend_clock::MendClock),
+    Secret(secret::SecretCommand),
     Completions(completions::Completions),
 }
 
@@ -73,11 +75,13 @@ pub fn run() -> ExitCode {
             Command::Verify(verify) => verify.run(),
             Command::Compact(compact) => compact.run(),
             Command::MendClock(mend) => mend.run(),
+            Command::Secret(secret) => done(secret.run()),
             Command::Bundle(bundle) => done(bundle.run().await),
             Command::Backup(backup) => done(backup.run().await),
             Command::Restore(restore) => done(restore.run().await),
             Command::Dump(dump) => done(dump.run().await),
             Command::Load(load) => done(load.run().await),
+            Command::Token(token) => token.run().await,
             Command::Completions(completions) => done(completions.run::<Cli>()),
         }
     });

@@ -44,7 +44,9 @@ mod options;
 mod problem;
 mod rounds;
 mod session;
+mod tokens;
 mod topics;
+mod trust;
 
 pub use address::NodeAddress;
 pub use bundle::Bundles;
@@ -63,4 +65,5 @@ pub use kv::{KeyEntry, KeyValues, Value};
 pub use list::List;
 pub use options::{ClientOptions, MAX_NODES};
 pub use problem::{Problem, ProblemKind};
+pub use tokens::{NewToken, TokenDraft, TokenInfo, Tokens};
 pub use topics::{Change, Message, Topics};

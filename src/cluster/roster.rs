@@ -5,8 +5,9 @@
 //! lives.
 //!
 //! Who is struck while it is away is *expelled*: its entry remembers that beside the tombstone, with the store that it
-//! is and the store that expelled it, in a register for each that did. The others go on without it, so when it comes
-//! back, in whatever life, it has to take part anew; once it has, it clears these registers.
+//! is and the store that expelled it, in a register for each time that one did. The others go on without it, so when it
+//! comes back, in whatever life, it has to take part anew; once it has, it clears the registers that it knew of. One that
+//! it did not know of is another: it says that somebody went on without it who had not heard of its return.
 //!
 //! Invariant: an entry that cannot be read names a member all the same: of a version to come, say.
 
@@ -34,7 +35,7 @@ pub const MAX_EXPULSIONS: usize = 1_000;
 
 const FIELD: &str = "member";
 const FORMAT: u8 = 1;
-/// Before the store that expelled.
+/// Before the store that expelled, and when (`/`, 16 hexadecimal digits): nobody may undo what he has not seen.
 const EXPELLED_BY: &str = "expelled-by/";
 
 /// How often a life may end between its entry's name and the entry.
@@ -62,6 +63,8 @@ pub struct Expulsion {
     pub store: Uuid,
     /// The store that expelled it.
     pub by: Uuid,
+    /// Tells this time from others.
+    pub mark: u64,
 }
 
 /// All that the roster says.
@@ -169,16 +172,17 @@ impl Roster {
             let store = member.map_or(Uuid::nil(), |member| member.store_id);
             if store != by && !store.is_nil() {
                 let store = store.as_bytes().to_vec();
-                cells.push(cell(edit, expelled_by(by), Value::Bytes(store)));
+                let mark = edit.time.as_u64();
+                cells.push(cell(edit, expelled_by(by, mark), Value::Bytes(store)));
             }
             cells
         })
         .await
     }
 
-    /// Forgets that a life was expelled by this store: it has taken part anew, or it was too long ago.
+    /// Forgets that a life was expelled so: it has taken part anew, or it was too long ago.
     pub async fn clear(&self, expulsion: Expulsion) -> Result<(), RosterError> {
-        let key = expelled_by(expulsion.by);
+        let key = expelled_by(expulsion.by, expulsion.mark);
         self.change(expulsion.life, move |edit| {
             let held = edit.entity.field(&key);
             if held.is_some_and(|held| held.shown().bytes().is_some()) {
@@ -266,14 +270,19 @@ fn expulsions_of(life: ReplicaId, entity: &Entity) -> impl Iterator<Item = Expul
         let FieldKey::Register(name) = key else {
             return None;
         };
-        let by = Uuid::parse_str(name.strip_prefix(EXPELLED_BY)?).ok()?;
+        let (by, mark) = name.strip_prefix(EXPELLED_BY)?.split_once('/')?;
         let store = Uuid::from_slice(field.shown().bytes()?).ok()?;
-        Some(Expulsion { life, store, by })
+        Some(Expulsion {
+            life,
+            store,
+            by: Uuid::parse_str(by).ok()?,
+            mark: u64::from_str_radix(mark, 16).ok()?,
+        })
     })
 }
 
-fn expelled_by(by: Uuid) -> FieldKey {
-    FieldKey::Register(format!("{EXPELLED_BY}{by}"))
+fn expelled_by(by: Uuid, mark: u64) -> FieldKey {
+    FieldKey::Register(format!("{EXPELLED_BY}{by}/{mark:016x}"))
 }
 
 fn field() -> FieldKey {
@@ -420,15 +429,32 @@ mod tests {
         roster.expel(away).await.expect("it is expelled");
         // Its next life strikes the one before, which is no member any more.
         roster.strike(away).await.expect("it is struck");
-        let expulsion = Expulsion {
-            life: away,
-            store: bob.store_id,
-            by: ann.store_id,
-        };
         let listed = roster.read().expect("it can be read");
-        assert_eq!(listed.expulsions, [expulsion]);
+        let [expulsion] = listed.expulsions[..] else {
+            panic!("{:?}", listed.expulsions);
+        };
+        assert_eq!((expulsion.life, expulsion.store), (away, bob.store_id));
+        assert_eq!(expulsion.by, ann.store_id);
         assert_eq!(listed.lives(), BTreeSet::from([ours]));
         roster.clear(expulsion).await.expect("it is cleared");
+        assert_eq!(roster.read().expect("it can be read").expulsions, []);
+        // It entered again, and is expelled again: who clears what was before clears not that.
+        let bytes = codec::encode_versioned(FORMAT, &bob).expect("it is small");
+        let write = move |edit: Edit<'_>| {
+            Ok::<_, Infallible>((vec![cell(&edit, field(), Value::Bytes(bytes))], ()))
+        };
+        let entered = store.write(entry_id(away), write).await;
+        entered.expect("it is written");
+        roster.expel(away).await.expect("it is expelled");
+        roster
+            .clear(expulsion)
+            .await
+            .expect("nothing is left of it");
+        let [again] = roster.read().expect("it can be read").expulsions[..] else {
+            panic!("it is remembered once more");
+        };
+        assert!(again.mark > expulsion.mark);
+        roster.clear(again).await.expect("it is cleared");
         assert_eq!(roster.read().expect("it can be read").expulsions, []);
         // A life of this store that is over is only struck.
         roster.expel(ours).await.expect("it is struck");

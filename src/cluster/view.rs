@@ -51,16 +51,17 @@ pub struct MemberStatus {
 /// A peer that this node does not talk to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedStatus {
-    /// Its name.
+    /// Its name; empty if it did not come as far as to say it.
     pub name: String,
     /// The life it says it writes under.
-    pub replica: ReplicaId,
-    /// Where it listens for peers, as it says (`host:port`).
+    pub replica: Option<ReplicaId>,
+    /// Where it listens for peers, as it says (`host:port`); of one that did not come so far, where it was dialled or
+    /// from which host it came.
     pub address: String,
     /// Why it is refused.
     pub reason: String,
     /// How far its clock was ahead of ours (negative: behind), in milliseconds.
-    pub offset_ms: i64,
+    pub offset_ms: Option<i64>,
     /// Since when (milliseconds since 1970-01-01T00:00:00Z).
     pub since_unix_ms: u64,
 }

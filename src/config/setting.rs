@@ -46,6 +46,8 @@ pub enum Allowed {
     Name,
     /// A path, not empty.
     Path,
+    /// The path of a file, not empty.
+    File,
     /// An IP address and a port; port 0 takes a free one.
     Address,
     /// An IP address that others can reach, and a port; port 0 is the one that is listened on.
@@ -72,6 +74,7 @@ impl fmt::Display for Allowed {
                 "1 to {MAX_NAME_CHARS} characters of a-z, A-Z, 0-9, `-`, `_`, `.`"
             ),
             Self::Path => f.write_str("the path of a directory"),
+            Self::File => f.write_str("the path of a file"),
             Self::Address => f.write_str(
                 "an IP address and a port from 0 to 65535, as in 127.0.0.1:7801 or [::1]:7801 (port 0 takes a free one)",
             ),
@@ -247,6 +250,20 @@ pub const SETTINGS: &[Setting] = &[
         "The cluster it belongs to; nodes of another are refused",
         Allowed::Name,
         Some("grapevine"),
+    ),
+    identity(
+        ["tls_cert", "tls-cert"],
+        "FILE",
+        "The certificate chain by which HTTP is served over TLS, in PEM; read again when it changes",
+        Allowed::File,
+        Some("none: plain HTTP"),
+    ),
+    identity(
+        ["tls_key", "tls-key"],
+        "FILE",
+        "The private key of the certificate, in PEM; read again when it changes",
+        Allowed::File,
+        None,
     ),
     number(
         ["gossip_interval_ms", "gossip-interval-ms"],
@@ -454,6 +471,38 @@ pub const SETTINGS: &[Setting] = &[
         }),
         scope: Scope::Behaviour,
         default: None,
+    },
+    Setting {
+        key: "cluster_secret_file",
+        flag: "cluster-secret-file",
+        value_name: "FILE",
+        about: "The file of the cluster's secret, as `grapevine secret new` prints it, or of two while it is changed; read again when it changes",
+        allowed: Allowed::File,
+        scope: Scope::Behaviour,
+        default: Some(
+            "none: what GRAPEVINE_CLUSTER_SECRET says, or else no secret, on loopback alone",
+        ),
+    },
+    Setting {
+        key: "insecure",
+        flag: "insecure",
+        value_name: "BOOL",
+        about: "Whether it serves on addresses other than loopback although nothing protects them",
+        allowed: Allowed::Switch(Switch {
+            get: |config| config.insecure,
+            set: |config, value| config.insecure = value,
+        }),
+        scope: Scope::Behaviour,
+        default: None,
+    },
+    Setting {
+        key: "audit_log",
+        flag: "audit-log",
+        value_name: "WHAT",
+        about: "Which changes are logged under the target `audit`: none, those that take an admin and attempts that were refused, or every write as well",
+        allowed: Allowed::Word(&["off", "admin", "writes"]),
+        scope: Scope::Behaviour,
+        default: Some("admin"),
     },
     Setting {
         key: "cors_origins",

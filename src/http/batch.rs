@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json as object};
 use uuid::Uuid;
 
 use super::{
-    HttpState,
+    HttpState, audit,
     body::{json, require_json, to_json},
     conditions::{Conditions, ETag},
     contacts, counters, idempotency, kv as kv_http,
@@ -25,6 +25,7 @@ use super::{
     query::Parameters,
     session::{Session, Written},
     topics::{self, Post},
+    within::Within,
 };
 use crate::{
     model::{
@@ -103,6 +104,7 @@ pub(super) async fn post(
             Problem::invalid("writes", detail)
         })?;
     let now_ms = state.clock.unix_ms();
+    let within = Within::of(&parts.extensions);
     let mut tried = Vec::with_capacity(writes.len());
     for (place, write) in writes.iter().enumerate() {
         let key = key.as_ref().map(|key| format!("{key}#{place}"));
@@ -110,12 +112,17 @@ pub(super) async fn post(
             state: &state,
             now_ms,
             key: key.as_deref(),
+            within: within.as_ref(),
         };
         tried.push(reading.write(write));
     }
     let seen = tried.iter().flatten().filter(|write| !write.is_blind());
     let seen = seen.map(|write| write.id.partition()).collect();
     let session = Session::of_writes(&parts.headers, &state, &seen).await?;
+    let ids: Vec<Option<EntityId>> = tried
+        .iter()
+        .map(|write| write.as_ref().ok().map(|write| write.id.clone()))
+        .collect();
     let all = move |writer: &mut BatchWriter<'_, '_>| {
         let each = tried.into_iter();
         each.map(|write| write.and_then(|write| write.make(writer, now_ms)))
@@ -123,6 +130,12 @@ pub(super) async fn post(
     };
     let results = state.store.write_batch(all).await?;
     let mut written = Vec::new();
+    for (id, result) in ids.iter().zip(&results) {
+        if let Some(id) = id {
+            let outcome = if result.is_ok() { "done" } else { "not done" };
+            audit::tell_part(state.audit, id, outcome);
+        }
+    }
     let results: Vec<Value> = results
         .into_iter()
         .map(|result| match result {
@@ -153,6 +166,8 @@ struct Reading<'a> {
     now_ms: u64,
     /// The idempotency key of this write.
     key: Option<&'a str>,
+    /// What the token of the request is limited to.
+    within: Option<&'a Within>,
 }
 
 impl Reading<'_> {
@@ -173,6 +188,9 @@ impl Reading<'_> {
             ("topics", "post") => self.message(object, &mut members)?,
             _ => return Err(no_such(collection, op)),
         };
+        if let Some(within) = self.within {
+            within.check(&id)?;
+        }
         if let Some(name) = object.keys().find(|name| !members.contains(&name.as_str())) {
             let detail = format!("{name} is not a member of this write");
             return Err(Problem::invalid(name, detail));

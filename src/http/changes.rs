@@ -16,6 +16,7 @@ use super::{
     problem::{Problem, ProblemKind},
     query::Parameters,
     session::Session,
+    within::Within,
 };
 use crate::{
     model::{
@@ -39,7 +40,8 @@ pub(super) async fn get(
     let since = parameters.text("since").map(read_token).transpose()?;
     let limit = parameters.number("limit", 1..=MAX_PAGE_LIMIT)?;
     Session::of_read(request.headers(), &state).await?;
-    answer(&state, since, limit).await
+    let within = Within::of(request.extensions());
+    answer(&state, since, limit, within).await
 }
 
 /// As `get`, for a token that no URL can carry.
@@ -76,7 +78,8 @@ pub(super) async fn post(
         }
     };
     Session::of_read(&parts.headers, &state).await?;
-    answer(&state, since, limit).await
+    let within = Within::of(&parts.extensions);
+    answer(&state, since, limit, within).await
 }
 
 /// The token that a client gives as what it has seen.
@@ -110,6 +113,7 @@ async fn answer(
     state: &HttpState,
     since: Option<ChangesToken>,
     limit: Option<usize>,
+    within: Option<Within>,
 ) -> Result<Response, Problem> {
     let token = since.unwrap_or_default();
     wait_for(state, &token, |_| true).await?;
@@ -130,6 +134,7 @@ async fn answer(
     let items = page.entities.iter();
     let now_ms = state.clock.unix_ms();
     let items: Vec<Value> = items
+        .filter(|(id, _)| within.as_ref().is_none_or(|within| within.takes(id)))
         .filter_map(|(id, entity)| item(id, entity, now_ms))
         .collect();
     let token = page.token.to_text();
@@ -163,7 +168,7 @@ fn item(id: &EntityId, entity: &Entity, now_ms: u64) -> Option<Value> {
         Collection::Kv => {
             KeyValue::read(entity, now_ms).map(|value| kv_json(&value, MAX_VALUE_BYTES))
         }
-        Collection::Topics | Collection::Roster => return None,
+        Collection::Topics | Collection::Roster | Collection::Tokens => return None,
     };
     let mut item = json!({
         "collection": id.collection().name(),

@@ -156,7 +156,7 @@ fn member(member: &MemberStatus) -> Value {
 fn refused(peer: &RefusedStatus) -> Value {
     json!({
         "name": peer.name,
-        "replica": peer.replica.to_string(),
+        "replica": peer.replica.map(|replica| replica.to_string()),
         "address": peer.address,
         "reason": peer.reason,
         "offset_ms": peer.offset_ms,

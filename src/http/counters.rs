@@ -35,7 +35,7 @@ pub(super) async fn list(
     request: Request,
 ) -> Result<Response, Problem> {
     Session::of_read(request.headers(), &state).await?;
-    let request = PageRequest::read(request.uri(), Collection::Counters, true)?;
+    let request = PageRequest::read(&request, Collection::Counters)?;
     page::answer(&state.store, request, |id, entity| {
         entity
             .is_visible()

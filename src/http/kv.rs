@@ -39,7 +39,7 @@ pub(super) async fn list(
     request: Request,
 ) -> Result<Response, Problem> {
     Session::of_read(request.headers(), &state).await?;
-    let request = PageRequest::read(request.uri(), Collection::Kv, true)?;
+    let request = PageRequest::read(&request, Collection::Kv)?;
     let now_ms = state.clock.unix_ms();
     page::answer(&state.store, request, move |id, entity| {
         KeyValue::read(entity, now_ms)

@@ -18,14 +18,16 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{
-    HttpState,
+    HttpState, audit,
     body::{json, require_json},
     changes::{gone, read_token, wait_for},
     problem::Problem,
     query::Parameters,
     session::{Session, Written, tracked},
+    within::Within,
 };
 use crate::{
+    config::AuditLog,
     model::{ChangesToken, EntityId, Fate, LostTo, Meeting, OfflineEdit, read_instant, rfc3339},
     store::{Store, StoreError, WriteError, covers_floors},
 };
@@ -58,11 +60,20 @@ pub(super) async fn post(
     Parameters::read(&parts.uri, &[])?;
     let body = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let (client, edits) = read(&body, now_ms)?;
+    let within = Within::of(&parts.extensions);
     let mut results: BTreeMap<usize, Value> = BTreeMap::new();
     let mut by_entity: BTreeMap<EntityId, Edits> = BTreeMap::new();
     let mut ids = BTreeSet::new();
     for (index, json) in edits.iter().enumerate() {
         match OfflineEdit::from_json(json) {
+            Ok(edit)
+                if within
+                    .as_ref()
+                    .is_some_and(|within| !within.takes(&edit.target)) =>
+            {
+                let result = rejected(&json!(edit.id), "the token is not for this");
+                results.insert(index, result);
+            }
             Ok(edit) if ids.insert(edit.id) => {
                 let edits = by_entity.entry(edit.target.clone()).or_default();
                 edits.push((index, edit));
@@ -77,8 +88,16 @@ pub(super) async fn post(
             }
         }
     }
+    let targets: Vec<EntityId> = if state.audit == AuditLog::Writes {
+        by_entity.keys().cloned().collect()
+    } else {
+        Vec::new()
+    };
     let (brought, token) = bring_in(&state, &parts.headers, client, by_entity).await?;
     results.extend(brought);
+    for id in targets {
+        audit::tell_part(state.audit, &id, "merged");
+    }
     let results: Vec<Value> = results.into_values().collect();
     let now = rfc3339(Timestamp::from_unix_ms(now_ms));
     let answer = json(StatusCode::OK, &json!({ "now": now, "results": results }))?;

@@ -1,6 +1,6 @@
 //! Counting requests and how long they take, by route, method and class of status.
 //!
-//! Invariant: series are bounded: their labels are patterns of [`ROUTES`], methods and classes that are known, and one
+//! Invariant: series are bounded: their labels are patterns of paths ([`patterns`]), methods and classes that are known, and one
 //! value for all else.
 
 use std::{
@@ -16,7 +16,7 @@ use prometheus_client::metrics::{
     histogram::{Histogram, exponential_buckets},
 };
 
-use super::routes::ROUTES;
+use super::rights::patterns;
 use crate::metrics::{Exposition, Labels};
 
 /// What a request for something that is no path of this API is counted under.
@@ -48,6 +48,7 @@ struct Slot {
 #[derive(Debug)]
 pub(super) struct Meter {
     routes: matchit::Router<usize>,
+    patterns: Vec<&'static str>,
     /// By route, then by method. The last are for [`NO_ROUTE`].
     slots: Vec<[OnceLock<Slot>; METHODS.len()]>,
     requests: Family<Labels, Counter>,
@@ -60,7 +61,8 @@ pub(super) struct Meter {
 impl Default for Meter {
     fn default() -> Self {
         let mut routes = matchit::Router::new();
-        for (place, route) in ROUTES.iter().enumerate() {
+        let patterns: Vec<&str> = patterns().collect();
+        for (place, route) in patterns.iter().enumerate() {
             routes
                 .insert(*route, place)
                 .expect("the patterns are those of the router, which takes them too");
@@ -68,8 +70,9 @@ impl Default for Meter {
         Self {
             routes,
             slots: std::iter::repeat_with(Default::default)
-                .take(ROUTES.len() + 1)
+                .take(patterns.len() + 1)
                 .collect(),
+            patterns,
             requests: Family::default(),
             seconds: Family::new_with_constructor(Latency),
             under_way: Gauge::default(),
@@ -86,7 +89,7 @@ impl Meter {
         let route = self
             .routes
             .at(path)
-            .map_or(ROUTES.len(), |found| *found.value);
+            .map_or(self.patterns.len(), |found| *found.value);
         Timing {
             meter: Arc::clone(self),
             route,
@@ -134,7 +137,7 @@ impl Meter {
     fn slot(&self, route: usize, method: usize) -> &Slot {
         self.slots[route][method].get_or_init(|| {
             let labels = |status: Option<&str>| {
-                let route = ROUTES.get(route).unwrap_or(&NO_ROUTE);
+                let route = self.patterns.get(route).unwrap_or(&NO_ROUTE);
                 let mut labels = vec![
                     ("method", METHODS[method].to_owned()),
                     ("route", (*route).to_owned()),

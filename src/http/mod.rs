@@ -8,6 +8,7 @@
 //! It must not know peers, how the store keeps anything, or how cells merge.
 
 mod absorb;
+mod audit;
 mod batch;
 mod body;
 mod bundle;
@@ -25,6 +26,8 @@ mod duplicates;
 mod events;
 mod feed;
 mod frame;
+mod gate;
+mod headers;
 mod health;
 mod idempotency;
 mod import;
@@ -40,16 +43,20 @@ mod paced;
 mod page;
 mod problem;
 mod query;
+mod request_id;
+mod rights;
 mod room;
 mod router;
-mod routes;
 mod server;
 mod session;
 mod state;
 mod tallies;
+mod tls;
+mod tokens;
 mod topic_settings;
 mod topics;
 mod watch;
+mod within;
 
 pub use batch::MAX_WRITES_PER_BATCH;
 pub use import::MAX_CARDS_PER_IMPORT;
@@ -58,3 +65,4 @@ pub use page::{MAX_PAGE_LIMIT, MAX_SCANNED_PER_PAGE};
 pub use router::router;
 pub use server::{MAX_CONNECTIONS, serve};
 pub use state::{HttpLimits, HttpState};
+pub use tls::{Tls, TlsError};

@@ -12,10 +12,10 @@ use super::{
     HttpState, absorb, batch, bundle, changes, cluster, conflicts, contact_list, contacts,
     counters, duplicates, health, import, kv, log_level, merge, metrics,
     problem::{Problem, ProblemKind},
-    tallies, topic_settings, topics, watch,
+    tallies, tokens, topic_settings, topics, watch,
 };
 
-/// The whole API.
+/// The whole API, without who may ask: [`serve`](super::serve) sees to that.
 pub fn router(state: HttpState) -> Router {
     Router::new()
         .route(
@@ -90,6 +90,9 @@ pub fn router(state: HttpState) -> Router {
             get(log_level::get).put(log_level::put),
         )
         .route("/metrics", get(metrics::get))
+        .route("/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/v1/tokens/first", post(tokens::create_first))
+        .route("/v1/tokens/{id}", get(tokens::get).delete(tokens::revoke))
         .route("/ping", get(health::ping))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))

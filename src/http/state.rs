@@ -13,12 +13,14 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    cors::Cors, counters::MAX_WAITING_FOR_COUNTERS, feed::Feed, meter::Meter, session::Waiting,
+    cors::Cors, counters::MAX_WAITING_FOR_COUNTERS, feed::Feed, meter::Meter,
+    server::HEADER_READ_TIMEOUT, session::Waiting, tls::Tls,
 };
 use crate::{
+    access::Guard,
     clock::{SystemClock, WallClock},
     cluster::ClusterView,
-    config::NodeConfig,
+    config::{AuditLog, NodeConfig},
     model::Retention,
     store::Store,
 };
@@ -30,6 +32,8 @@ pub struct HttpLimits {
     pub max_body_bytes: usize,
     /// How long a request may take before it is answered with a problem.
     pub request_timeout: Duration,
+    /// How long the headers of a request may take, and so the pause between two. No setting: 60 s.
+    pub headers_within: Duration,
     /// How long a read waits for the writes that its token names.
     pub token_wait: Duration,
     /// How much is kept of any topic.
@@ -57,6 +61,7 @@ impl From<&NodeConfig> for HttpLimits {
         Self {
             max_body_bytes: config.max_body_bytes,
             request_timeout: Duration::from_millis(config.request_timeout_ms),
+            headers_within: HEADER_READ_TIMEOUT,
             token_wait: Duration::from_millis(config.token_wait_ms),
             retention: config.topic_retention(),
             max_listeners: config.max_listeners,
@@ -100,13 +105,23 @@ pub struct HttpState {
     pub(super) meter: Arc<Meter>,
     /// This node is about to stop.
     pub(super) draining: CancellationToken,
+    /// Who is let in.
+    pub(super) guard: Arc<Guard>,
+    /// Which changes the audit log tells.
+    pub(super) audit: AuditLog,
+    /// How HTTP is carried over TLS, if it is.
+    pub(super) tls: Option<Arc<Tls>>,
 }
 
 impl HttpState {
-    /// The state of an API over `store`, in a cluster that looks like `cluster`.
+    /// The state of an API over `store`, in a cluster that looks like `cluster`. Everybody is let in until a token is
+    /// made.
     #[must_use]
     pub fn new(store: Store, cluster: Arc<dyn ClusterView>, limits: HttpLimits) -> Self {
         Self {
+            guard: Arc::new(Guard::new(store.clone(), true)),
+            audit: AuditLog::default(),
+            tls: None,
             store,
             cluster,
             limits,
@@ -136,6 +151,27 @@ impl HttpState {
     #[must_use]
     pub fn allowing(mut self, origins: Vec<String>) -> Self {
         self.cors = Arc::new(Cors::new(origins));
+        self
+    }
+
+    /// Lets in who shows a token, and nobody else, although none was made yet.
+    #[must_use]
+    pub fn closed(mut self) -> Self {
+        self.guard = Arc::new(Guard::new(self.store.clone(), false));
+        self
+    }
+
+    /// Tells the changes that `audit` names under the target `audit` of the log.
+    #[must_use]
+    pub const fn auditing(mut self, audit: AuditLog) -> Self {
+        self.audit = audit;
+        self
+    }
+
+    /// Serves over TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Arc<Tls>) -> Self {
+        self.tls = Some(tls);
         self
     }
 

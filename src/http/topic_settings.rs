@@ -19,6 +19,7 @@ use super::{
     problem::{Problem, path_text},
     query::Parameters,
     session::{Session, tracked},
+    within::Within,
 };
 use crate::{
     model::{Collection, MAX_TOPIC_BYTES, PartitionId, Retention, Topic},
@@ -39,9 +40,16 @@ pub(super) async fn list(
             cursor::read_text(ListKind::Topics, text, MAX_TOPIC_BYTES).ok_or_else(foreign_cursor)
         })
         .transpose()?;
+    let within = Within::of(request.extensions());
+    if let Some(within) = &within {
+        within.check_collection(Collection::Topics)?;
+    }
     Session::of_read(request.headers(), &state).await?;
     let snapshot = state.store.snapshot();
-    let read = move || page(&snapshot, after.as_deref(), limit);
+    let read = move || {
+        let prefix = within.as_ref().map(Within::prefix).unwrap_or_default();
+        page(&snapshot, prefix, after.as_deref(), limit)
+    };
     let bytes = tokio::task::spawn_blocking(read)
         .await
         .map_err(|error| Problem::internal(&error))??;
@@ -49,12 +57,18 @@ pub(super) async fn list(
 }
 
 /// A page of topics. What may be looked at for it is bounded, hidden messages included.
-fn page(snapshot: &Snapshot, after: Option<&str>, limit: usize) -> Result<Vec<u8>, Problem> {
+fn page(
+    snapshot: &Snapshot,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<u8>, Problem> {
     let mut page = Page::new(limit);
     let mut left = MAX_SCANNED_PER_PAGE;
     list_groups(
         snapshot,
         Collection::Topics,
+        prefix,
         after,
         &mut |name, partition| {
             page.take(name, || {

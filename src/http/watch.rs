@@ -26,6 +26,7 @@ use super::{
     problem::{Problem, path_text},
     query::Parameters,
     topics::read_since,
+    within::{Holder, Within},
 };
 use crate::model::{ChangesToken, Collection, MessageId, Topic};
 
@@ -54,8 +55,9 @@ pub(super) async fn stream(
         })
         .transpose()?;
     let from = from.map(MessageId::first_at);
+    let holder = Holder::of(request.extensions());
     let listener = Listener::listen(state, topic, seen, from).await?;
-    Ok(events::answer(listener))
+    Ok(events::answer(listener.held_by(holder)))
 }
 
 pub(super) async fn watch(
@@ -75,32 +77,28 @@ pub(super) async fn watch(
     let filter = Filter {
         collection,
         prefix: parameters.text("prefix").unwrap_or_default().to_owned(),
+        within: Within::of(&parts.extensions),
     };
+    let holder = Holder::of(&parts.extensions);
+    if let (Some(within), Some(collection)) = (&filter.within, collection) {
+        within.check_collection(collection)?;
+    }
     if !parts.headers.contains_key(header::UPGRADE) {
-        let listener = Listener::watch(state, filter, since).await?;
+        let listener = Listener::watch(state, filter, since).await?.held_by(holder);
         return Ok(events::answer(listener));
     }
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
         .await
         .map_err(|rejection| Problem::malformed("Upgrade", rejection.body_text()))?;
-    let listener = Listener::watch(state, filter, since).await?;
+    let listener = Listener::watch(state, filter, since).await?.held_by(holder);
     Ok(upgrade
         .max_message_size(MAX_CLIENT_MESSAGE_BYTES)
         .on_upgrade(move |socket| tell(socket, listener)))
 }
 
 fn read_collection(name: &str) -> Result<Collection, Problem> {
-    let told = [
-        Collection::Contacts,
-        Collection::Counters,
-        Collection::Kv,
-        Collection::Topics,
-    ];
-    let found = told
-        .into_iter()
-        .find(|collection| collection.name() == name);
-    found.ok_or_else(|| {
-        let names = told.map(Collection::name).join(", ");
+    Collection::of_users(name).ok_or_else(|| {
+        let names = Collection::OF_USERS.map(Collection::name).join(", ");
         Problem::malformed("collection", format!("the collections are: {names}"))
     })
 }

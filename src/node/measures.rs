@@ -366,13 +366,33 @@ fn of_gossip(totals: GossipTotals, out: &mut Exposition) {
             totals.unreadable,
         ),
         (
+            "grapevine_gossip_foreign_messages",
+            "Datagrams that no key of this node opens, or that should be sealed and are not",
+            totals.strangers,
+        ),
+        (
+            "grapevine_gossip_repeated_messages",
+            "Sealed datagrams that came before",
+            totals.repeated,
+        ),
+        (
+            "grapevine_gossip_unproven_messages",
+            "Sealed datagrams that did not prove from where they came",
+            totals.unproven,
+        ),
+        (
+            "grapevine_gossip_carried_messages",
+            "Gossip messages too large for a datagram that were sent over links between peers",
+            totals.carried,
+        ),
+        (
             "grapevine_gossip_unsent_messages",
             "Gossip messages that the operating system did not take",
             totals.unsent,
         ),
         (
             "grapevine_gossip_oversized_messages",
-            "Gossip messages too large for a datagram",
+            "Gossip messages too large even for links between peers",
             totals.too_large,
         ),
         (

@@ -22,7 +22,7 @@ use crate::{
     store::{Store, StoreError},
     sync::{
         driver::{Driver, RosterRead},
-        engine::Expelled,
+        engine::{Expelled, Expelling},
     },
 };
 
@@ -218,7 +218,7 @@ impl Membership {
     async fn clear(&self, known: &Known) -> Result<(), RosterError> {
         let returned = self.driver.returned();
         let ours = |expulsion: &&Expulsion| {
-            expulsion.store == self.ourselves.store_id && returned.contains(&expulsion.by)
+            expulsion.store == self.ourselves.store_id && returned.contains(&expelling(expulsion))
         };
         for expulsion in known.expulsions.iter().filter(ours) {
             let by = expulsion.by;
@@ -247,9 +247,17 @@ fn expelled(expulsions: &[Expulsion]) -> Expelled {
     let mut stores = Expelled::new();
     for expulsion in expulsions {
         let by = stores.entry(expulsion.store).or_default();
-        by.insert(expulsion.by);
+        by.insert(expelling(expulsion));
     }
     stores
+}
+
+/// An expulsion as the engine knows it.
+const fn expelling(expulsion: &Expulsion) -> Expelling {
+    Expelling {
+        by: expulsion.by,
+        mark: expulsion.mark,
+    }
 }
 
 /// Reads the roster without keeping a thread of the runtime waiting.

@@ -102,6 +102,7 @@ impl Keeping {
             list_groups(
                 &*snapshot,
                 Collection::Topics,
+                "",
                 None,
                 &mut |name, partition| {
                     if let Ok(topic) = Topic::new(name)

@@ -19,10 +19,12 @@ use super::{
     addresses::Addresses,
     catching_up::CatchUp,
     census::{Census, LastCount},
+    detour::detour,
     expiry::Expiry,
     http,
     membership::{Known, Membership, read_roster},
     retention::Keeping,
+    secret_file::SecretFile,
     trimming::{Trimming, TrimmingTask},
     view::View,
 };
@@ -30,6 +32,8 @@ use crate::{
     clock::{SystemClock, WallClock},
     cluster::{ClusterView, Gossip, GossipConfig, GossipTotals, Member, Roster},
     config::NodeConfig,
+    http::Tls,
+    secret::Keyring,
     store::{Store, StoreError, StoreOptions},
     sync::{
         driver::{Driver, DriverConfig, DriverTotals, LocalPeer},
@@ -51,6 +55,8 @@ pub struct Node {
     http: JoinHandle<()>,
     membership_stopping: CancellationToken,
     membership: JoinHandle<()>,
+    /// What reads the file of secrets again.
+    secrets: JoinHandle<()>,
     /// What trims conflicts, keeps topics within their bounds, removes what has expired, and counts what is held.
     loops: [TrimmingTask; 4],
 }
@@ -67,9 +73,10 @@ impl Node {
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, NodeError> {
         config.validate()?;
+        let tls = http::tls(&config)?;
         let addresses = Addresses::bind(&config).await?;
         let store = open_store(&config, Arc::clone(&clock)).await?;
-        match Self::run(config, addresses, store.clone(), clock).await {
+        match Self::run(config, addresses, tls, store.clone(), clock).await {
             Ok(node) => Ok(node),
             Err(error) => {
                 store.close().await;
@@ -126,6 +133,7 @@ impl Node {
         let _panicked = self.http.await;
         self.membership_stopping.cancel();
         let _panicked = self.membership.await;
+        let _panicked = self.secrets.await;
         for running in self.loops {
             running.stop().await;
         }
@@ -138,6 +146,7 @@ impl Node {
     async fn run(
         config: NodeConfig,
         addresses: Addresses,
+        tls: Option<Arc<Tls>>,
         store: Store,
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, NodeError> {
@@ -160,7 +169,8 @@ impl Node {
         };
         let roster = Roster::new(store.clone());
         let replica = enter(&roster, &member).await?;
-        let driver_config = driver_config(&config, local.clone());
+        let (keyring, keys) = Keyring::new(&config.cluster_secrets, &config.cluster);
+        let driver_config = driver_config(&config, local.clone(), keyring.clone());
         let driver = Driver::start(
             driver_config,
             store.clone(),
@@ -168,21 +178,17 @@ impl Node {
             listener,
             TcpConnector,
         );
+        let membership_stopping = CancellationToken::new();
         let period = Duration::from_millis(config.gossip_interval_ms);
-        let gossip_config = GossipConfig {
-            cluster: config.cluster.clone(),
-            name: config.name.clone(),
-            boots: store.identity().boots,
-            advertised: addresses.peer_advertised,
-            http: local.http.clone(),
-            seeds: config.seeds.clone(),
-            interval: period,
-        };
+        let boots = store.identity().boots;
         let gossip = Arc::new(Gossip::start(
-            gossip_config,
+            gossip_config(&config, boots, addresses.peer_advertised, &local),
             clock.clone(),
             addresses.gossip,
+            keyring,
+            detour(&driver, &membership_stopping),
         ));
+        let secrets = SecretFile::watch(&config, keys, &membership_stopping);
         let (known_sender, known) = watch::channel(Arc::new(Known::default()));
         let membership = Membership {
             ourselves: member,
@@ -196,27 +202,17 @@ impl Node {
             max_offline: Duration::from_secs(config.max_offline_s),
             absence: Absence::default(),
         };
-        let membership_stopping = CancellationToken::new();
         let membership = tokio::spawn(membership.run(period, membership_stopping.clone()));
-        let catching_up = CatchUp {
+        let catch_up = CatchUp {
             store: store.clone(),
-            driver: driver.clone(),
-            known: known.clone(),
-            has_seeds: !config.seeds.is_empty(),
-        };
-        let catching_up = catching_up.start(membership_stopping.clone());
-        let count = LastCount::default();
-        let cluster: Arc<dyn ClusterView> = Arc::new(View {
-            local,
-            started: Instant::now(),
-            store: store.clone(),
-            roster,
             driver: driver.clone(),
             known,
-            gossip: Arc::clone(&gossip),
-            count: Arc::clone(&count),
-            catching_up,
-        });
+            has_seeds: !config.seeds.is_empty(),
+        };
+        let stopping = membership_stopping.clone();
+        let view = view(local, roster, Arc::clone(&gossip), catch_up, stopping);
+        let count = Arc::clone(&view.count);
+        let cluster: Arc<dyn ClusterView> = Arc::new(view);
         let loops = start_loops(&config, &store, &cluster, &clock, count);
         let http_stopping = CancellationToken::new();
         let name = config.name.clone();
@@ -226,6 +222,7 @@ impl Node {
             cluster: Arc::clone(&cluster),
             config,
             clock,
+            tls,
             stopping: http_stopping.clone(),
         }));
         tracing::info!(
@@ -247,6 +244,7 @@ impl Node {
             http,
             membership_stopping,
             membership,
+            secrets,
             loops,
         })
     }
@@ -259,6 +257,27 @@ impl std::fmt::Debug for Node {
             .field("http_addr", &self.http_addr)
             .field("peer_addr", &self.peer_addr)
             .finish_non_exhaustive()
+    }
+}
+
+/// What the cluster looks like from a node that begins to catch up, until `stopping`.
+fn view(
+    local: LocalPeer,
+    roster: Roster,
+    gossip: Arc<Gossip>,
+    catch_up: CatchUp,
+    stopping: CancellationToken,
+) -> View {
+    View {
+        local,
+        started: Instant::now(),
+        store: catch_up.store.clone(),
+        roster,
+        driver: catch_up.driver.clone(),
+        known: catch_up.known.clone(),
+        gossip,
+        count: LastCount::default(),
+        catching_up: catch_up.start(stopping),
     }
 }
 
@@ -322,16 +341,34 @@ async fn enter(roster: &Roster, member: &Member) -> Result<ReplicaId, NodeError>
     Ok(replica)
 }
 
-fn driver_config(config: &NodeConfig, local: LocalPeer) -> DriverConfig {
+fn driver_config(config: &NodeConfig, local: LocalPeer, keyring: Keyring) -> DriverConfig {
     let engine = EngineConfig {
         probe_period_ms: config.pull_interval_ms,
         ..EngineConfig::default()
     };
     DriverConfig {
         engine,
+        keyring,
         scrub_pause: (config.scrub_pause_ms > 0)
             .then(|| Duration::from_millis(config.scrub_pause_ms)),
         ..DriverConfig::new(local, config.max_clock_skew_ms)
+    }
+}
+
+fn gossip_config(
+    config: &NodeConfig,
+    boots: u64,
+    advertised: SocketAddr,
+    local: &LocalPeer,
+) -> GossipConfig {
+    GossipConfig {
+        cluster: config.cluster.clone(),
+        name: config.name.clone(),
+        boots,
+        advertised,
+        http: local.http.clone(),
+        seeds: config.seeds.clone(),
+        interval: Duration::from_millis(config.gossip_interval_ms),
     }
 }
 

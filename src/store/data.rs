@@ -194,7 +194,7 @@ impl Data {
         if self.has_current_search()? {
             return Ok(());
         }
-        tracing::info!("making the index of contacts");
+        tracing::info!("making the index of what is found by words, numbers and times");
         let transaction = self.begin()?;
         transaction
             .delete_table(definition(Table::Search))
@@ -212,7 +212,7 @@ impl Data {
             .open_table(definition(Table::Entities))
             .map_err(StoreError::storage)?;
         let mut batch = BTreeSet::new();
-        let mut contacts: u64 = 0;
+        let mut entities_read: u64 = 0;
         for row in entities.iter().map_err(StoreError::storage)? {
             let (key, value) = row.map_err(StoreError::storage)?;
             // What cannot be read is found by nothing until it is repaired.
@@ -224,15 +224,18 @@ impl Data {
             }
             if let Ok(stored) = layout::decode_entity(value.value()) {
                 batch.extend(index_rows(&id, &stored.entity));
-                contacts += 1;
+                entities_read += 1;
             }
             if batch.len() >= SEARCH_BATCH_ROWS {
                 self.put_search(core::mem::take(&mut batch), false)?;
-                tracing::info!(contacts, "making the index of contacts");
+                tracing::info!(
+                    entities_read,
+                    "making the index of what is found by words, numbers and times"
+                );
             }
         }
         self.put_search(batch, true)?;
-        tracing::info!(contacts, "made the index of contacts");
+        tracing::info!(entities_read, "made the index");
         Ok(())
     }
 

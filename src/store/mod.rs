@@ -56,7 +56,7 @@ pub use commit::Commit;
 pub use delta::{DeltaBudget, read_delta, read_sound_delta};
 pub use error::StoreError;
 pub use handle::{Store, WriteError};
-pub use index::indexed;
+pub use index::{expired, indexed};
 pub use kernel::{Changes, Edit, Group, MAX_ENTITY_BYTES, MAX_MERGED_BYTES, Workspace};
 pub use layout::{entity_hash, read_entity};
 pub use listing::{Listing, list_conflicting, list_entities};

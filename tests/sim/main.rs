@@ -2,7 +2,7 @@
 //! and clocks that misbehave.
 //!
 //! Everything derives from one number. A run that fails prints how to replay it:
-//! `SEED=… cargo test --test sim`. `SEEDS=…` changes how many seeds are tried.
+//! `SEED=… cargo test --test sim`. `SEEDS=…` changes how many seeds are tried, `FROM=…` with which they begin.
 //!
 //! Invariants 1 to 10 of the design are checked at every step, one file each under `invariants`, and
 //! each file proves that its check bites.

@@ -12,7 +12,7 @@ use grapevine::{
         PartitionSummary, Rejoin, Root,
     },
     store::{Changes, ClockWatch, Group, MemoryRows, State, StoreError, Table, Workspace, indexed},
-    sync::engine::{Engine, Ticket, View},
+    sync::engine::{Engine, Expelling, Ticket, View},
 };
 use grapevine_crdt::{Dot, ReplicaId, Timestamp, VersionVector};
 use uuid::Uuid;
@@ -147,7 +147,7 @@ pub(crate) struct Node {
     /// Whether it came back from an older copy of its disk.
     pub(crate) restored: bool,
     /// The stores that expelled it, once its engine says that it has taken part anew.
-    pub(crate) returned: BTreeSet<Uuid>,
+    pub(crate) returned: BTreeSet<Expelling>,
     /// Whether it was told to begin a new life.
     pub(crate) gives_up_life: bool,
 }

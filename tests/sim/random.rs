@@ -113,14 +113,17 @@ pub(crate) fn bites_at_the_end(fault: Fault, what: &str) {
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().expect("SEED and SEEDS are numbers"))
+    Some(text.parse().expect("SEED, FROM and SEEDS are numbers"))
 }
 
 #[test]
 fn all_nodes_end_with_all_durable_writes_and_nothing_else() {
     let (first, count) = match number("SEED") {
         Some(seed) => (seed, 1),
-        None => (0, number("SEEDS").unwrap_or(DEFAULT_SEEDS)),
+        None => (
+            number("FROM").unwrap_or(0),
+            number("SEEDS").unwrap_or(DEFAULT_SEEDS),
+        ),
     };
     let next = AtomicU64::new(first);
     let slowest_ms = AtomicU64::new(0);

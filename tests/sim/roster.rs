@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 use grapevine::{
     model::{Collection, EntityId, PartitionId},
     store::{Listing, list_entities},
-    sync::engine::{Event, Expelled},
+    sync::engine::{Event, Expelled, Expelling},
 };
 use grapevine_crdt::{Entity, FieldKey, ReplicaId, Value};
 use rand::RngExt;
@@ -22,17 +22,31 @@ const ROSTER_PERIOD_MS: u64 = 200;
 /// An entry: the life, and the store that it belongs to.
 type Entry = (ReplicaId, u32);
 
-/// That a store was expelled by another: the entry that says it, and both.
-type Expulsion = (EntityId, u32, u32);
+/// That a store was expelled: the entry that says it, the store, and by whom.
+type Expulsion = (EntityId, u32, Expelling);
 
 /// A store as engines know it.
 pub(crate) const fn store_id(store: u32) -> Uuid {
     Uuid::from_u128(1 + store as u128)
 }
 
-/// The entry that says that a store was expelled by another.
-fn expulsion_id(store: u32, by: u32) -> EntityId {
-    EntityId::new(Collection::Roster, format!("expelled/{store}/{by}")).expect("a short key")
+/// The entry that says that a store was expelled by another, this time.
+fn expulsion_id(store: u32, by: u32, mark: u64) -> EntityId {
+    let key = format!("expelled/{store}/{by}/{mark}");
+    EntityId::new(Collection::Roster, key).expect("a short key")
+}
+
+/// Who expelled, as the key of an entry says.
+fn expelling(key: &str) -> Option<Expelling> {
+    let (by, mark) = key
+        .strip_prefix("expelled/")?
+        .split_once('/')?
+        .1
+        .split_once('/')?;
+    Some(Expelling {
+        by: store_id(by.parse().ok()?),
+        mark: mark.parse().ok()?,
+    })
 }
 
 pub(crate) fn entry_id(life: ReplicaId) -> EntityId {
@@ -79,8 +93,7 @@ impl World {
         };
         let mut expulsions = Vec::new();
         list_entities(&self.nodes[number].rows, &listing, &mut |id, entity| {
-            let by = id.key().rsplit('/').next().and_then(|by| by.parse().ok());
-            if let (Some(store), Some(by)) = (store_of(&entity), by) {
+            if let (Some(store), Some(by)) = (store_of(&entity), expelling(id.key())) {
                 expulsions.push((id, store, by));
             }
             ControlFlow::Continue(())
@@ -130,7 +143,7 @@ impl World {
         let mut expelled = Expelled::new();
         for (_, who, by) in &expulsions {
             let stores = expelled.entry(store_id(*who)).or_default();
-            stores.insert(store_id(*by));
+            stores.insert(*by);
         }
         if !expelled.contains_key(&store_id(store)) {
             self.nodes[number].returned.clear();
@@ -152,13 +165,14 @@ impl World {
             let namesake = self.owners.get(&other) == Some(&number);
             if (of == store || namesake) && other != life && !alive {
                 if of != store {
-                    self.write(number, expulsion_id(of, store), Change::Put(of));
+                    let id = expulsion_id(of, store, self.now_ms);
+                    self.write(number, id, Change::Put(of));
                 }
                 self.write(number, entry_id(other), Change::Delete);
             }
         }
         for (id, who, by) in expulsions {
-            if who == store && self.nodes[number].returned.contains(&store_id(by)) {
+            if who == store && self.nodes[number].returned.contains(&by) {
                 self.write(number, id, Change::Delete);
             }
         }
@@ -174,7 +188,8 @@ impl World {
         {
             let (store, by) = (self.nodes[victim].store, self.nodes[number].store);
             if store != by {
-                self.write(number, expulsion_id(store, by), Change::Put(store));
+                let id = expulsion_id(store, by, self.now_ms);
+                self.write(number, id, Change::Put(store));
             }
             self.write(number, entry_id(life), Change::Delete);
         }

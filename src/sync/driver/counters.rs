@@ -19,6 +19,7 @@ pub(super) struct Counters {
     pub(super) collections: Count,
     pub(super) damaged: Count,
     pub(super) tasks_dropped: Count,
+    pub(super) carried: Count,
 }
 
 /// One number that only rises.
@@ -42,7 +43,7 @@ pub struct DriverTotals {
     pub traffic: TrafficTotals,
     /// Handshakes that were passed.
     pub handshakes: u64,
-    /// Peers that were refused at the handshake.
+    /// Connections that were refused at the handshake, of peers and of strangers.
     pub refusals: u64,
     /// Peers that broke the protocol and were disconnected.
     pub disconnects: u64,
@@ -66,6 +67,8 @@ pub struct DriverTotals {
     pub damaged: u64,
     /// Work on the store for which there was no room, and that was put off.
     pub tasks_dropped: u64,
+    /// Messages of gossip too large for a datagram that were sent over links.
+    pub carried: u64,
 }
 
 impl Counters {
@@ -85,6 +88,7 @@ impl Counters {
             collections: self.collections.get(),
             damaged: self.damaged.get(),
             tasks_dropped: self.tasks_dropped.get(),
+            carried: self.carried.get(),
         }
     }
 }

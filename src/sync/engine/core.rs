@@ -303,6 +303,7 @@ impl Engine {
     ) -> Result<(), Violation> {
         match message {
             Message::Hello(_) => return Err(Violation::Hello),
+            Message::Gossip { .. } => {}
             Message::Probe { root } => self.probed(step, sender, root),
             Message::InStep { root } => {
                 self.told_root(step, sender, root);

@@ -31,8 +31,18 @@ use super::{
 };
 use crate::model::{Floor, PARTITIONS, PartitionId, PartitionSummary};
 
-/// The stores that were expelled and have not come back yet, each with the stores that expelled it.
-pub type Expelled = BTreeMap<Uuid, BTreeSet<Uuid>>;
+/// That a store was expelled, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Expelling {
+    /// The store that expelled it.
+    pub by: Uuid,
+    /// Tells this time from others. Who comes back takes part anew by what is known then: if it was expelled once more
+    /// by somebody who did not know of its return, it comes back once more.
+    pub mark: u64,
+}
+
+/// The stores that were expelled and have not come back yet, each with who expelled it.
+pub type Expelled = BTreeMap<Uuid, BTreeSet<Expelling>>;
 
 /// How a peer stands to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +68,9 @@ pub(super) struct Standings {
 impl Standings {
     /// Whether somebody in good standing expelled it: others went on without it. Else only others that were expelled
     /// themselves did.
-    fn is_outside(&self, by: &BTreeSet<Uuid>) -> bool {
-        by.iter().any(|by| !self.expelled.contains_key(by))
+    fn is_outside(&self, by: &BTreeSet<Expelling>) -> bool {
+        by.iter()
+            .any(|expelling| !self.expelled.contains_key(&expelling.by))
     }
 
     /// Whether two halves expelled each other, one with us and one with the peer.
@@ -89,7 +100,8 @@ impl Standings {
             (Some(ours), Some(theirs)) => (ours, theirs),
         };
         // Who was expelled by the same was away together.
-        if us == peer || !ours.is_disjoint(theirs) {
+        let by_same = |one: &Expelling| theirs.iter().any(|other| other.by == one.by);
+        if us == peer || ours.iter().any(by_same) {
             return Standing::Even;
         }
         match (self.is_outside(ours), self.is_outside(theirs)) {
@@ -250,8 +262,11 @@ mod tests {
     }
 
     fn standings(entries: &[(u128, &[u128])]) -> Standings {
-        let entry =
-            |(who, by): &(u128, &[u128])| (store(*who), by.iter().map(|by| store(*by)).collect());
+        let expelling = |by: &u128| Expelling {
+            by: store(*by),
+            mark: 0,
+        };
+        let entry = |(who, by): &(u128, &[u128])| (store(*who), by.iter().map(expelling).collect());
         Standings {
             expelled: Arc::new(entries.iter().map(entry).collect()),
             ..Standings::default()
