@@ -127,13 +127,13 @@ async fn what_is_dumped_and_loaded_twice_is_the_same_once() {
         .lines()
         .map(str::to_owned)
         .collect();
-    lines[1] = json!({"contact": {"id": "no-id", "name": "Nobody"}}).to_string();
+    lines[1] = json!({"contact": {"id": "nameless", "name": ""}}).to_string();
     let wrong = directory.path().join("wrong");
     fs::write(&wrong, lines.join("\n") + "\n").expect("it can be written");
     let refused = load(&elsewhere, &wrong);
     assert_eq!(refused.status.code(), Some(1));
     assert!(
-        complaint(&refused).contains("no-id"),
+        complaint(&refused).contains("nameless"),
         "{}",
         complaint(&refused)
     );
