@@ -109,10 +109,8 @@ async fn what_is_dumped_and_loaded_twice_is_the_same_once() {
     let whole = fs::read(&file).expect("a file");
     fs::write(&cut, &whole[..whole.len() / 2]).expect("it can be written");
     assert_eq!(load(&elsewhere, &cut).status.code(), Some(1));
-    assert_eq!(
-        there.whole_list("/v1/contacts").await.expect("a list"),
-        [json!(0); 0]
-    );
+    let nothing = there.whole_list("/v1/contacts").await.expect("a list");
+    assert!(nothing.is_empty(), "{nothing:?}");
     for _ in 0..2 {
         assert_eq!(said(&load(&elsewhere, &file)), counts);
     }

@@ -24,7 +24,7 @@ const GONE: &str = "0198c000-0000-7000-8000-000000000002";
 async fn start(data: &Path) -> Node {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut config = NodeConfig::new("golden", data.to_owned(), free, free);
-    config.cluster = "golden".to_owned();
+    "golden".clone_into(&mut config.cluster);
     config.topic_max_age_s = 3_153_600_000;
     Node::start(config).await.expect("the node starts")
 }
@@ -101,9 +101,9 @@ async fn make() {
             let keep = json!({"retain_count": 10, "retain_seconds": null});
             asked.write(Method::PUT, "/v1/topics/news", keep).await;
         }
-        let note = json!({"note": format!("life {life}")});
+        let patch = json!({"note": format!("life {life}")});
         asked
-            .write(Method::PATCH, &format!("/v1/contacts/{ADA}"), note)
+            .write(Method::PATCH, &format!("/v1/contacts/{ADA}"), patch)
             .await;
         asked
             .write(
