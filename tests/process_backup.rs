@@ -216,7 +216,7 @@ async fn how_fast_a_backup_is_while_writes_go_on() {
                 "name": format!("Contact {number}"), "organization": "Analytical Engines",
                 "phones": [{"label": "work", "number": format!("+44 20 {number:08}")}],
             });
-            json!({ "collection": "contacts", "op": "create", "value": draft })
+            json!({ "collection": "contacts", "op": "create", "contact": draft })
         };
         let writes: Vec<Value> = (first..contacts.min(first + 1_000)).map(one).collect();
         let body = Some(json!({ "writes": writes }));
