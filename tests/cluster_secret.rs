@@ -490,7 +490,8 @@ async fn who_came_in_with_a_secret_that_was_taken_back_stays() {
     })
     .await;
     write(&[7]);
-    while old.next().await.is_some() {}
+    let put_out = timeout(DEADLINE, async { while old.next().await.is_some() {} }).await;
+    put_out.expect("it is put out");
     eventually("the other stays", async || {
         let members = ann.cluster().members().await;
         let alive = |name: &str| {
