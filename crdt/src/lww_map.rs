@@ -105,17 +105,23 @@ impl<'a> LwwMap<'a> {
         if self.entity.is_visible() || collected.is_empty() {
             return Vec::new();
         }
-        let dots = collected
+        vec![self.clearing(collected, dot)]
+    }
+
+    /// The cell of the write `dot` that keeps away whatever `collected` covers, which must be closed: with a cell it
+    /// covers all that this cell had seen, removed or cleared.
+    ///
+    /// It covers what held clearings cover as well: it takes the place of an earlier one of the same replica, and
+    /// whoever has not met that one must miss nothing.
+    #[must_use]
+    pub fn clearing(self, collected: &VersionVector, dot: Dot) -> FieldCell {
+        let mut dots: CausalContext = collected
             .iter()
             .map(|(replica, seq)| Dot::new(replica, seq))
             .collect();
-        vec![Self::clearing(dots, dot)]
-    }
-
-    /// The cell of the write `dot` that keeps the cells of the writes `dots` away. `dots` must be closed: with
-    /// a cell it covers all that this cell had seen, removed or cleared.
-    #[must_use]
-    pub fn clearing(dots: CausalContext, dot: Dot) -> FieldCell {
+        for cleared in self.entity.clearings() {
+            dots.merge(cleared);
+        }
         FieldCell {
             field: FieldKey::Clearing(dot.replica),
             cell: Cell {

@@ -1,16 +1,16 @@
 //! Writing a bundle from a store, partition by partition.
 //!
 //! Each partition is read from one snapshot, so that its pages may be claimed whole; the next may be read from
-//! a later one, so that no snapshot is kept for long.
+//! a later one, so that no snapshot is kept for long. Only a backup reads all from one.
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
 use grapevine_crdt::VersionVector;
 
 use super::format::{BundleError, BundleHeader, BundleWriter, PartitionHead, Section};
 use crate::{
     model::{ChangesToken, PartitionId},
-    store::{DeltaBudget, Store},
+    store::{DeltaBudget, Snapshot, Store},
 };
 
 /// The bounds of one page.
@@ -26,10 +26,34 @@ pub fn export(
     since: &ChangesToken,
     out: impl Write,
 ) -> Result<(), BundleError> {
+    write(|| store.snapshot(), header, since, out)
+}
+
+/// Writes everything that `snapshot` sees to `out`: a bundle of one moment, from which a store can be made again
+/// ([`restore`](super::restore())). The snapshot pins what it sees for as long as that takes.
+pub fn back_up(
+    snapshot: &Arc<Snapshot>,
+    header: BundleHeader,
+    out: impl Write,
+) -> Result<(), BundleError> {
+    write(
+        || Arc::clone(snapshot),
+        header,
+        &ChangesToken::default(),
+        out,
+    )
+}
+
+fn write(
+    snapshot: impl Fn() -> Arc<Snapshot>,
+    header: BundleHeader,
+    since: &ChangesToken,
+    out: impl Write,
+) -> Result<(), BundleError> {
     let mut writer = BundleWriter::begin(out, header)?;
     let (mut partitions, mut entities) = (0, 0);
     for id in PartitionId::all() {
-        let snapshot = store.snapshot();
+        let snapshot = snapshot();
         let held = snapshot.state().partition(id);
         let known = since.fetched(id);
         if known.is_some_and(|known| !known.includes(&held.floor.vector)) {

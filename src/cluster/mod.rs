@@ -34,5 +34,5 @@ pub use letter::{SEALED_EXTRA_BYTES, SealError, is_letter};
 pub use roster::{Expulsion, Listed, MAX_EXPULSIONS, MAX_MEMBERS, Member, Roster, RosterError};
 pub use view::{
     Alarms, BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, Health,
-    MemberStatus, NodeStatus, RefusedStatus,
+    LeaveError, MemberStatus, NodeStatus, RefusedStatus,
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use grapevine_crdt::ReplicaId;
 
-use crate::model::Root;
+use crate::{metrics::Exposition, model::Root};
 
 /// The answering node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +153,24 @@ pub enum ForgetError {
     Roster(String),
 }
 
+/// Why this node did not leave. It takes part as before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeaveError {
+    /// Nobody else is there to hold what this node holds.
+    #[error("no other member is alive, and what this node holds would be nowhere else")]
+    Alone,
+    /// Live members did not take in what this node holds in time.
+    #[error("these do not hold yet what this node holds: {}", .0.join(", "))]
+    Behind(Vec<String>),
+    /// It is leaving, or has left.
+    #[error("this node is leaving, or has left")]
+    Leaving,
+    /// The store could not.
+    #[error("{0}")]
+    Roster(String),
+}
+
 /// Tells what the cluster looks like from here.
 #[async_trait::async_trait]
 pub trait ClusterView: Send + Sync + 'static {
@@ -169,6 +187,19 @@ pub trait ClusterView: Send + Sync + 'static {
     /// back, it takes part anew.
     async fn forget(&self, replica: ReplicaId) -> Result<(), ForgetError>;
 
+    /// Lets this node leave for good: no writes are taken any more, the live members take in what it holds, within
+    /// `wait`, its entry leaves the roster, and it takes part no longer. It goes on answering reads. Started again, it
+    /// takes part anew.
+    async fn leave(&self, wait: Duration) -> Result<(), LeaveError> {
+        let _not_here = wait;
+        Err(LeaveError::Alone)
+    }
+
+    /// Whether this node is leaving or has left, and so takes no writes.
+    fn is_leaving(&self) -> bool {
+        false
+    }
+
     /// Whom this node refused within the last minutes, a bounded number.
     fn refused(&self) -> Vec<RefusedStatus> {
         Vec::new()
@@ -178,6 +209,14 @@ pub trait ClusterView: Send + Sync + 'static {
     fn clock_fault(&self) -> Option<String> {
         None
     }
+
+    /// Why this node has not caught up with its peers since it was started; `None` once it has, for good.
+    fn catching_up(&self) -> Option<String> {
+        None
+    }
+
+    /// Adds what is measured of the store, of sync, gossip and the members.
+    async fn measure(&self, _out: &mut Exposition) {}
 
     /// Waits until every live member agrees with this node, `wait` at most; else the live members that do
     /// not. Without peers it is true at once.

@@ -86,11 +86,21 @@ pub struct NodeConfig {
     pub topic_max_messages: u64,
     /// How long a message is kept, in seconds: 1 to 3,153,600,000. Default 31,536,000 (a year).
     pub topic_max_age_s: u64,
+    /// How many changes of a contact are remembered: 0 to 1,000. Default 20.
+    pub contact_history_versions: usize,
+    /// How long a change of a contact is remembered, in seconds: 1 to 3,153,600,000. Default 2,592,000 (30 days).
+    pub contact_history_age_s: u64,
     /// How many clients may listen at once, to topics or to all changes: 0 to 15,000. Default 10,000.
     pub max_listeners: usize,
     /// How often those who listen hear something whatever happens, in milliseconds: 100 to 600,000. Default
     /// 15,000.
     pub heartbeat_ms: u64,
+    /// How long it serves on when it is told to stop, while `/readyz` says so already, in milliseconds: 0 to 600,000.
+    /// Default 0.
+    pub drain_notice_ms: u64,
+    /// How long it then waits for the requests under way before it cuts them off, in milliseconds: 0 to 600,000. Default
+    /// 10,000.
+    pub drain_timeout_ms: u64,
     /// The secrets that it shares with the nodes of its cluster, the one to send with first. Default none.
     pub cluster_secrets: Secrets,
     /// The file they came from; it is read again when it changes.
@@ -132,8 +142,12 @@ impl NodeConfig {
             token_wait_ms: 0,
             topic_max_messages: 0,
             topic_max_age_s: 0,
+            contact_history_versions: 0,
+            contact_history_age_s: 0,
             max_listeners: 0,
             heartbeat_ms: 0,
+            drain_notice_ms: 0,
+            drain_timeout_ms: 0,
             cluster_secrets: Secrets::default(),
             cluster_secret_file: None,
             insecure: false,

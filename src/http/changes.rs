@@ -9,10 +9,12 @@ use axum::{
 };
 use grapevine_crdt::Entity;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{
     HttpState, MAX_PAGE_LIMIT,
     body::{json, require_json},
+    describe::Seen,
     problem::{Problem, ProblemKind},
     query::Parameters,
     session::Session,
@@ -32,6 +34,12 @@ const DEFAULT_PAGE_LIMIT: usize = 100;
 /// A page ends with the entity that reaches this many bytes.
 const PAGE_BYTES: usize = 8 * 1_024 * 1_024;
 
+/// What changed since a token
+///
+/// Of contacts, counters and key-values, deletions too.
+#[utoipa::path(get, path = "/v1/changes", tag = "offline", operation_id = "getChanges",
+    params(("since" = Option<String>, Query, description = "The `token` of the last page: only what changed since"), ("limit" = Option<u16>, Query, description = "How many entities a page may have; 100 if nothing is said", example = 10, minimum = 1, maximum = 1000), Seen),
+    responses((status = 200, description = "A page; while `next` is not null, ask again with it", body = Changes), (status = 410, description = "Fetch everything anew")))]
 pub(super) async fn get(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -44,7 +52,11 @@ pub(super) async fn get(
     answer(&state, since, limit, within).await
 }
 
-/// As `get`, for a token that no URL can carry.
+/// What changed since a token that no URL can carry
+#[utoipa::path(post, path = "/v1/changes", tag = "offline", operation_id = "askChanges",
+    params(Seen),
+    request_body(content = ChangesBody, example = json!({"limit": 10})),
+    responses((status = 200, description = "A page; while `next` is not null, ask again with it", body = Changes), (status = 410, description = "Fetch everything anew")))]
 pub(super) async fn post(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -179,4 +191,38 @@ fn item(id: &EntityId, entity: &Entity, now_ms: u64) -> Option<Value> {
         item["value"] = shown;
     }
     Some(item)
+}
+
+/// What a client asks for.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "it describes what `post` reads")]
+struct ChangesBody {
+    since: Option<String>,
+    #[schema(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+}
+
+/// An entity as it stands.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `item` tells")]
+struct ChangeShown {
+    collection: String,
+    key: String,
+    deleted: bool,
+    /// What it is; missing if it is deleted.
+    #[schema(nullable = false, value_type = Option<Object>)]
+    value: Option<Value>,
+}
+
+/// What a client has not seen.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `answer` tells")]
+struct Changes {
+    items: Vec<ChangeShown>,
+    /// As `token`, if there is more.
+    #[schema(required)]
+    next: Option<String>,
+    /// What the client has seen with this page.
+    token: String,
 }

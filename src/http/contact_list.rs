@@ -14,6 +14,7 @@ use super::{
     HttpState,
     body::to_json,
     cursor::{self, ListKind},
+    describe::{Page, Paged, Seen},
     items::Items,
     page::{self, PageRequest, foreign_cursor, read_limit},
     problem::{Problem, ProblemKind},
@@ -65,6 +66,17 @@ enum At {
     Found(SearchPlace),
 }
 
+/// The contacts
+///
+/// Sorted by name; of a group; or found by the beginnings of words and numbers, whatever the case or the accents.
+#[utoipa::path(get, path = "/v1/contacts", tag = "contacts", operation_id = "listContacts",
+    params(
+        ("q" = Option<String>, Query, description = "Only those of whom every word begins a word of the name, the organization, a group or an e-mail address, or the digits of a phone; the best first", example = "lov", max_length = 64),
+        ("group" = Option<String>, Query, description = "Only those in this group", example = "friends", max_length = 128),
+        ("fields" = Option<String>, Query, description = "Only these fields of each, with commas between; the id is always there", example = "name,phones", pattern = "^(name|phones|emails|note)(,(organization|title|groups))?$"),
+        Paged, Seen
+    ),
+    responses((status = 200, description = "A page: sorted by name, or the best found first; of each contact the fields that were asked for", body = Page<Value>)))]
 pub(super) async fn list(
     State(state): State<Arc<HttpState>>,
     request: Request,

@@ -12,11 +12,13 @@ use axum::{
 };
 use serde::Serialize;
 use tokio::task::JoinSet;
+use utoipa::ToSchema;
 
 use super::{
     HttpState,
     body::{self, json},
     contacts::{entity_id, stamp},
+    describe::Seen,
     problem::{Problem, ProblemKind},
     query::Parameters,
     session::{Session, Written, tracked},
@@ -34,7 +36,7 @@ pub const MAX_CARDS_PER_IMPORT: usize = 20_000;
 /// How many cards are written at once: enough to share a commit, few enough that others get their turn.
 const CARDS_AT_ONCE: usize = 256;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Status {
     Created,
@@ -44,7 +46,7 @@ enum Status {
 }
 
 /// What became of one card.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct CardReport {
     index: usize,
     id: Option<String>,
@@ -58,7 +60,7 @@ struct CardReport {
     problem: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Report {
     created: usize,
     updated: usize,
@@ -68,6 +70,14 @@ struct Report {
     cards: Vec<CardReport>,
 }
 
+/// Imports vCards
+///
+/// The same file again, on any node, changes nothing.
+#[utoipa::path(post, path = "/v1/contacts/import", tag = "contacts", operation_id = "importContacts",
+    params(Seen),
+    request_body(content = String, content_type = "text/vcard", description = "vCards (2.1, 3.0 or 4.0), one after another",
+        example = json!("BEGIN:VCARD\r\nVERSION:4.0\r\nUID:urn:uuid:2f6e0a3c-5f6b-4f0e-9d52-2a8f0c1b7e11\r\nFN:Grace Hopper\r\nTEL:+1 202 555 0100\r\nEND:VCARD\r\n")),
+    responses((status = 200, description = "What became of each card", body = Report), (status = 415, description = ""), (status = 422, description = "")))]
 pub(super) async fn import(
     State(state): State<Arc<HttpState>>,
     request: Request,

@@ -1,6 +1,7 @@
 //! The HTTP API, version 1: one file per resource over the store's typed views.
 //!
 //! [`router`] is the whole API; [`serve`] runs it on a listener with the bounds that hyper leaves to its user.
+//! A route is described where its handler is (`describe` says how), and the description is served by `openapi` and `docs`.
 //! Every error is an RFC 9457 problem and is made in `problem`. Conditions (`If-Match`, `If-None-Match`) are
 //! decided inside the store's edit, so they are atomic with the write they guard. Reads go through snapshots
 //! and never wait for writes.
@@ -15,13 +16,18 @@ mod bundle;
 mod change;
 mod changes;
 mod cluster;
+mod cluster_leave;
 mod conditions;
 mod conflicts;
+mod contact_body;
+mod contact_history;
 mod contact_list;
 mod contacts;
 mod cors;
 mod counters;
 mod cursor;
+mod describe;
+mod docs;
 mod duplicates;
 mod events;
 mod feed;
@@ -35,7 +41,11 @@ mod items;
 mod json;
 mod kv;
 mod listener;
+mod log_level;
 mod merge;
+mod meter;
+mod metrics;
+mod openapi;
 mod paced;
 mod page;
 mod problem;

@@ -61,6 +61,52 @@ pub(super) enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// All of them, for the description.
+    pub(super) const ALL: [Self; 22] = [
+        Self::MalformedRequest,
+        Self::InvalidField,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Conflict,
+        Self::PreconditionFailed,
+        Self::TooLarge,
+        Self::TooManyAttempts,
+        Self::UnsupportedMediaType,
+        Self::Internal,
+        Self::Unavailable,
+        Self::NoSpace,
+        Self::Overloaded,
+        Self::ClockOff,
+        Self::Timeout,
+        Self::NotConverged,
+        Self::NotReached,
+        Self::Behind,
+        Self::Gone,
+        Self::TokenFull,
+    ];
+
+    /// The status with which it is answered.
+    pub(super) const fn status(self) -> StatusCode {
+        self.parts().0
+    }
+
+    /// What its name ends in.
+    pub(super) const fn slug(self) -> &'static str {
+        self.parts().1
+    }
+
+    /// It in words.
+    pub(super) const fn title(self) -> &'static str {
+        self.parts().2
+    }
+
+    /// Its name, to switch on.
+    pub(super) fn urn(self) -> String {
+        format!("urn:problem-type:grapevine:{}", self.slug())
+    }
+
     #[allow(clippy::too_many_lines, reason = "a table")]
     const fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -254,11 +300,11 @@ impl Problem {
 impl Problem {
     /// Its status and its JSON.
     pub(super) fn told(self) -> (StatusCode, Value) {
-        let (status, slug, title) = self.kind.parts();
+        let (status, title) = (self.kind.status(), self.kind.title());
         let request_id = RequestId::current_text();
         tracing::debug!(request_id, %status, detail = self.detail, field = self.field, "a problem is answered");
         let mut body = json!({
-            "type": format!("urn:problem-type:grapevine:{slug}"),
+            "type": self.kind.urn(),
             "title": title,
             "status": status.as_u16(),
             "detail": self.detail,

@@ -113,6 +113,9 @@ const RIGHTS: &[Right] = &[
         "/v1/contacts/{id}/absorb/{other}",
         Reach::Keys(Collection::Contacts),
     ),
+    data("/v1/contacts/{id}/history", CONTACT),
+    data("/v1/contacts/{id}/undo", CONTACT),
+    data("/v1/contacts/{id}/restore", CONTACT),
     data("/v1/contacts/{id}/conflicts", CONTACT),
     data("/v1/contacts/{id}/conflicts/{conflict}/choose", CONTACT),
     data("/v1/contacts/{id}/conflicts/{conflict}/dismiss", CONTACT),
@@ -128,6 +131,7 @@ const RIGHTS: &[Right] = &[
         Need::Token(Role::Read, Reach::Everything),
         ADMIN,
     ),
+    admin("/v1/backup"),
     reading("/v1/bundle/export", Reach::Everything),
     reading("/v1/bundle/token", Reach::Everything),
     data("/v1/topics", Reach::Filtered),
@@ -150,6 +154,7 @@ const RIGHTS: &[Right] = &[
         ADMIN,
     ),
     admin("/v1/cluster/members/{id}"),
+    admin("/v1/cluster/leave"),
     admin("/v1/tokens"),
     admin("/v1/tokens/first"),
     admin("/v1/tokens/{id}"),
@@ -161,6 +166,11 @@ const RIGHTS: &[Right] = &[
     open("/healthz"),
     open("/readyz"),
 ];
+
+/// The patterns of all paths, those that are to come among them.
+pub(super) fn patterns() -> impl Iterator<Item = &'static str> {
+    RIGHTS.iter().map(|right| right.pattern)
+}
 
 /// The rights by path.
 #[derive(Clone)]
@@ -235,14 +245,10 @@ mod tests {
 
     use super::*;
 
-    /// The patterns of the router, as its source names them.
+    /// The patterns of the router, as they are registered.
     fn routed() -> BTreeSet<String> {
-        let source = include_str!("router.rs");
-        let texts = source.split('"').skip(1).step_by(2);
-        texts
-            .filter(|text| text.starts_with('/'))
-            .map(str::to_owned)
-            .collect()
+        let routes = crate::http::router::routes().into_openapi();
+        routes.paths.paths.into_keys().collect()
     }
 
     #[test]

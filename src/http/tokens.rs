@@ -9,12 +9,14 @@ use axum::{
 };
 use grapevine_crdt::Timestamp;
 use serde_json::{Map, Value, json as object};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     HttpState,
     body::{empty, json, read_json, require_json},
     counters::only_fields,
     cursor::{self, ListKind},
+    describe::{Nothing, Page, Paged},
     idempotency,
     page::{foreign_cursor, read_limit},
     problem::{Problem, ProblemKind, path_text},
@@ -32,6 +34,10 @@ const FIELDS: [&str; 5] = ["name", "role", "collection", "prefix", "expires_in"]
 
 type IdPath = Result<Path<String>, PathRejection>;
 
+/// Makes a token
+#[utoipa::path(post, path = "/v1/tokens", tag = "access", operation_id = "createToken",
+    request_body(content = TokenBody, example = json!({"name": "kiosk", "role": "write", "collection": "counters", "prefix": "visits/", "expires_in": 86_400})),
+    responses((status = 201, description = "It is made; `token` is told this once", body = TokenMade, headers(("Location" = String, description = "Where it is"))), (status = 409, description = "There are too many")))]
 pub(super) async fn create(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -47,7 +53,12 @@ pub(super) async fn create(
     made(&grant, &bearer)
 }
 
-/// Makes the first token of the cluster.
+/// Makes the first token of the cluster
+///
+/// From then on requests need one.
+#[utoipa::path(post, path = "/v1/tokens/first", tag = "access", operation_id = "createFirstToken",
+    request_body(content = Option<Nothing>),
+    responses((status = 201, description = "It is made, for an admin; `token` is told this once", body = TokenMade, headers(("Location" = String, description = "Where it is"))), (status = 409, description = "The cluster has tokens")))]
 pub(super) async fn create_first(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -63,6 +74,10 @@ pub(super) async fn create_first(
     made(&grant, &bearer)
 }
 
+/// The tokens
+#[utoipa::path(get, path = "/v1/tokens", tag = "access", operation_id = "listTokens",
+    params(Paged),
+    responses((status = 200, description = "A page; what was told once is not told again", body = Page<GrantShown>)))]
 pub(super) async fn list(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -89,6 +104,10 @@ pub(super) async fn list(
     json(StatusCode::OK, &object!({ "items": items, "next": next }))
 }
 
+/// A token
+#[utoipa::path(get, path = "/v1/tokens/{id}", tag = "access", operation_id = "getToken",
+    params(TokenPath),
+    responses((status = 200, description = "The token, without what was told once", body = GrantShown, example = json!({"id": "0123456789abcdef", "name": "kiosk", "role": "write", "collection": "counters", "prefix": "visits/", "created_at": "2025-06-01T12:00:00.000Z", "expires_at": null})), (status = 404, description = "")))]
 pub(super) async fn get(
     State(state): State<Arc<HttpState>>,
     path: IdPath,
@@ -100,6 +119,10 @@ pub(super) async fn get(
     json(StatusCode::OK, &shown(&grant.ok_or_else(absent)?))
 }
 
+/// Revokes a token
+#[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "access", operation_id = "revokeToken",
+    params(TokenPath),
+    responses((status = 204, description = "It is worth nothing any more"), (status = 404, description = "")))]
 pub(super) async fn revoke(
     State(state): State<Arc<HttpState>>,
     path: IdPath,
@@ -220,4 +243,61 @@ impl From<GrantError> for Problem {
             GrantError::NoRandomness(_) | GrantError::Codec(_) => Self::internal(&error),
         }
     }
+}
+
+/// The token of a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "it describes a part of a path")]
+struct TokenPath {
+    /// Its `id`.
+    #[param(example = "0123456789abcdef", pattern = "^[0-9a-f]{16}$")]
+    id: String,
+}
+
+/// A token that is asked for.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "it describes what `read_draft` reads")]
+struct TokenBody {
+    /// What it is called by people.
+    name: Option<String>,
+    #[schema(pattern = "^(read|write|admin)$")]
+    role: String,
+    /// Only for this collection.
+    #[schema(pattern = "^(contacts|counters|kv|topics)$")]
+    collection: Option<String>,
+    /// Only for what begins with this, in the collection.
+    prefix: Option<String>,
+    /// For how many seconds it is worth something.
+    #[schema(minimum = 1, maximum = 3_153_600_000_u64)]
+    expires_in: Option<u64>,
+}
+
+/// A token, without what was told once.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `shown` tells")]
+struct GrantShown {
+    id: String,
+    name: String,
+    role: String,
+    collection: Option<String>,
+    prefix: Option<String>,
+    created_at: String,
+    expires_at: Option<String>,
+}
+
+/// A token that was made.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `made` tells")]
+struct TokenMade {
+    id: String,
+    name: String,
+    role: String,
+    collection: Option<String>,
+    prefix: Option<String>,
+    created_at: String,
+    expires_at: Option<String>,
+    /// What a request carries as `Authorization: Bearer`.
+    token: String,
 }

@@ -16,10 +16,12 @@ use axum::{
     response::Response,
 };
 use tokio::time::timeout;
+use utoipa::IntoParams;
 
 use super::{
     HttpState,
     changes::read_token,
+    describe::{Prefixed, TopicPath as TopicParameter},
     events,
     frame::Content,
     listener::{Filter, Listener, Told},
@@ -40,6 +42,12 @@ const MAX_CLIENT_MESSAGE_BYTES: usize = 4_096;
 
 type TopicPath = Result<Path<String>, PathRejection>;
 
+/// The messages of a topic, live
+///
+/// Those that this node takes in, whether they were posted here or come from a peer.
+#[utoipa::path(get, path = "/v1/topics/{topic}/stream", tag = "live", operation_id = "streamTopic",
+    params(TopicParameter, ("since" = Option<String>, Query, description = "First the messages from this time on: RFC 3339, or milliseconds since 1970", example = "2025-06-01T00:00:00Z", pattern = "^[0-9]{1,13}$"), LastEvent),
+    responses((status = 200, description = "Server-sent events: `message` with a message, `overflow` before one that reads too slowly is cut", body = String, content_type = "text/event-stream")))]
 pub(super) async fn stream(
     State(state): State<Arc<HttpState>>,
     path: TopicPath,
@@ -60,6 +68,12 @@ pub(super) async fn stream(
     Ok(events::answer(listener.held_by(holder)))
 }
 
+/// Every change, live
+///
+/// As server-sent events, or as a WebSocket to who asks for one.
+#[utoipa::path(get, path = "/v1/watch", tag = "live", operation_id = "watch",
+    params(("collection" = Option<String>, Query, description = "Only this collection", example = "kv", pattern = "^(contacts|counters|kv|topics)$"), Prefixed, ("since" = Option<String>, Query, description = "Goes on from there: the `id` of an event, or a token of `/v1/changes`"), LastEvent),
+    responses((status = 101, description = "A WebSocket, if it was asked for: each change is a text message"), (status = 200, description = "Server-sent events: `change` with `collection`, `key`, `deleted` and `value`, `overflow` before one that reads too slowly is cut", body = String, content_type = "text/event-stream"), (status = 410, description = "")))]
 pub(super) async fn watch(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -182,4 +196,14 @@ fn messages(told: Told, filter: Option<&Filter>) -> Vec<Message> {
 
 fn text(json: Bytes) -> Option<Message> {
     Utf8Bytes::try_from(json).ok().map(Message::Text)
+}
+
+/// Where a listener stopped.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "it describes a header")]
+struct LastEvent {
+    /// The last `id` that was told, by this node or another: what came since is told first.
+    #[param(rename = "Last-Event-ID")]
+    id: Option<String>,
 }

@@ -14,6 +14,7 @@ mod contact_conflict_laws;
 mod contact_draft;
 pub mod contact_edit;
 mod contact_element;
+pub mod contact_history;
 pub mod contact_index;
 mod contact_kept;
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub use contact_conflict::{Conflict, Settlement, Version};
 pub use contact_draft::ContactDraft;
 pub use contact_edit::{Change, Creation, WriteStamp};
 pub use contact_element::ElementDraft;
+pub use contact_history::{ChangeKind, ContactVersion, FieldChange};
 pub use contact_index::{ContactTerms, IndexList, IndexRow};
 pub use contact_kept::{
     KeptProperty, MAX_KEPT_BYTES, MAX_KEPT_PROPERTIES, MAX_KEPT_PROPERTY_BYTES,

@@ -57,7 +57,7 @@ pub struct OfflineEdit {
 }
 
 /// A field in which something later stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct LostTo {
     /// The field, as a patch names it.
     pub field: String,

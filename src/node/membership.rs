@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::absence::Absence;
+use super::{absence::Absence, leaving::Leaving};
 use crate::{
     cluster::{Expulsion, Gossip, GossipPeer, Listed, MAX_EXPULSIONS, Member, Roster, RosterError},
     model::{PartitionId, Root},
@@ -43,6 +43,8 @@ pub(super) struct Known {
     pub(super) lives: BTreeSet<ReplicaId>,
     pub(super) expulsions: Vec<Expulsion>,
     pub(super) gossip: Vec<GossipPeer>,
+    /// Whether the roster was read since the start.
+    pub(super) read: bool,
 }
 
 /// The loop that runs at every gossip interval.
@@ -58,6 +60,7 @@ pub(super) struct Membership {
     /// How long a member may be silent before it is taken off the roster.
     pub(super) max_offline: Duration,
     pub(super) absence: Absence,
+    pub(super) leaving: Leaving,
 }
 
 /// When the roster was read last, and what the root was.
@@ -90,7 +93,8 @@ impl Membership {
         uptime: Duration,
     ) -> Result<(), RosterError> {
         // What is written while the clock is off has a time that is off.
-        let may_write = self.driver.clock_fault().is_none();
+        // Nor does a node that leaves enter itself again.
+        let may_write = self.driver.clock_fault().is_none() && !self.leaving.is_set();
         if may_write && self.store.replica() != Some(self.replica) {
             self.replica = self.roster.enter(&self.ourselves).await?;
             tracing::warn!(replica = %self.replica, "this node began a new life");
@@ -236,6 +240,7 @@ impl Known {
         self.lives = listed.lives();
         self.expulsions = listed.expulsions;
         self.roster = listed.members;
+        self.read = true;
     }
 }
 

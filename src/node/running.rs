@@ -17,9 +17,12 @@ use super::{
     NodeError,
     absence::Absence,
     addresses::Addresses,
+    catching_up::CatchUp,
+    census::{Census, LastCount},
     detour::detour,
     expiry::Expiry,
     http,
+    leaving::Leaving,
     membership::{Known, Membership, read_roster},
     retention::Keeping,
     secret_file::SecretFile,
@@ -32,7 +35,7 @@ use crate::{
     config::NodeConfig,
     http::Tls,
     secret::Keyring,
-    store::{Store, StoreError, StoreOptions},
+    store::{HistoryLimits, Store, StoreError, StoreOptions},
     sync::{
         driver::{Driver, DriverConfig, DriverTotals, LocalPeer},
         engine::EngineConfig,
@@ -55,8 +58,8 @@ pub struct Node {
     membership: JoinHandle<()>,
     /// What reads the file of secrets again.
     secrets: JoinHandle<()>,
-    /// What trims conflicts, keeps topics within their bounds, and removes what has expired.
-    loops: [TrimmingTask; 3],
+    /// What trims conflicts, keeps topics within their bounds, removes what has expired, and counts what is held.
+    loops: [TrimmingTask; 4],
 }
 
 impl Node {
@@ -148,23 +151,13 @@ impl Node {
         store: Store,
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, NodeError> {
-        let local = LocalPeer {
-            cluster: config.cluster.clone(),
-            name: config.name.clone(),
-            http: addresses.http_advertised.to_string(),
-            peer: addresses.peer_advertised.to_string(),
-        };
+        let local = local_peer(&config, &addresses);
         let listener = TcpTransport::new(addresses.peer).map_err(|source| NodeError::Listen {
             what: "peer",
             address: addresses.peer_addr,
             source,
         })?;
-        let member = Member {
-            name: local.name.clone(),
-            http: local.http.clone(),
-            peer: local.peer.clone(),
-            store_id: store.identity().store_id,
-        };
+        let member = member(&local, &store);
         let roster = Roster::new(store.clone());
         let replica = enter(&roster, &member).await?;
         let (keyring, keys) = Keyring::new(&config.cluster_secrets, &config.cluster);
@@ -188,6 +181,7 @@ impl Node {
         ));
         let secrets = SecretFile::watch(&config, keys, &membership_stopping);
         let (known_sender, known) = watch::channel(Arc::new(Known::default()));
+        let leaving = Leaving::default();
         let membership = Membership {
             ourselves: member,
             replica,
@@ -199,17 +193,26 @@ impl Node {
             known: known_sender,
             max_offline: Duration::from_secs(config.max_offline_s),
             absence: Absence::default(),
+            leaving: leaving.clone(),
         };
         let membership = tokio::spawn(membership.run(period, membership_stopping.clone()));
-        let cluster: Arc<dyn ClusterView> = Arc::new(View {
-            local,
-            started: Instant::now(),
+        let catch_up = CatchUp {
             store: store.clone(),
-            roster,
             driver: driver.clone(),
             known,
-        });
-        let loops = start_loops(&config, &store, &cluster, &clock);
+            has_seeds: !config.seeds.is_empty(),
+        };
+        let stopping = membership_stopping.clone();
+        let view = view(
+            local,
+            roster,
+            Arc::clone(&gossip),
+            catch_up,
+            (leaving, stopping),
+        );
+        let count = Arc::clone(&view.count);
+        let cluster: Arc<dyn ClusterView> = Arc::new(view);
+        let loops = start_loops(&config, &store, &cluster, &clock, count);
         let http_stopping = CancellationToken::new();
         let name = config.name.clone();
         let http = tokio::spawn(http::serve(http::Parts {
@@ -256,13 +259,36 @@ impl std::fmt::Debug for Node {
     }
 }
 
+/// What the cluster looks like from a node that begins to catch up, until `stopping`.
+fn view(
+    local: LocalPeer,
+    roster: Roster,
+    gossip: Arc<Gossip>,
+    catch_up: CatchUp,
+    (leaving, stopping): (Leaving, CancellationToken),
+) -> View {
+    View {
+        local,
+        started: Instant::now(),
+        store: catch_up.store.clone(),
+        roster,
+        driver: catch_up.driver.clone(),
+        known: catch_up.known.clone(),
+        gossip,
+        leaving,
+        count: LastCount::default(),
+        catching_up: catch_up.start(stopping),
+    }
+}
+
 /// What this node does now and then, one of the members for each thing.
 fn start_loops(
     config: &NodeConfig,
     store: &Store,
     cluster: &Arc<dyn ClusterView>,
     clock: &Arc<dyn WallClock>,
-) -> [TrimmingTask; 3] {
+    count: LastCount,
+) -> [TrimmingTask; 4] {
     let keeping = Keeping {
         store: store.clone(),
         cluster: cluster.clone(),
@@ -276,10 +302,16 @@ fn start_loops(
         clock: clock.clone(),
         max_clock_skew_ms: config.max_clock_skew_ms,
     };
+    let census = Census {
+        store: store.clone(),
+        clock: clock.clone(),
+        last: count,
+    };
     [
         Trimming::start(store.clone(), cluster.clone(), clock.clone()),
         TrimmingTask::start(keeping),
         TrimmingTask::start(expiry),
+        TrimmingTask::start(census),
     ]
 }
 
@@ -294,6 +326,10 @@ fn store_options(config: &NodeConfig) -> StoreOptions {
     StoreOptions {
         cache_bytes: config.cache_mib * 1024 * 1024,
         compact_at_start: config.compact_at_start,
+        history: HistoryLimits {
+            versions: config.contact_history_versions,
+            age_ms: config.contact_history_age_s.saturating_mul(1_000),
+        },
         ..StoreOptions::new(config.data.clone())
     }
 }
@@ -320,6 +356,26 @@ fn driver_config(config: &NodeConfig, local: LocalPeer, keyring: Keyring) -> Dri
         scrub_pause: (config.scrub_pause_ms > 0)
             .then(|| Duration::from_millis(config.scrub_pause_ms)),
         ..DriverConfig::new(local, config.max_clock_skew_ms)
+    }
+}
+
+/// What this node tells its peers of itself.
+fn local_peer(config: &NodeConfig, addresses: &Addresses) -> LocalPeer {
+    LocalPeer {
+        cluster: config.cluster.clone(),
+        name: config.name.clone(),
+        http: addresses.http_advertised.to_string(),
+        peer: addresses.peer_advertised.to_string(),
+    }
+}
+
+/// What the roster says of this node.
+fn member(local: &LocalPeer, store: &Store) -> Member {
+    Member {
+        name: local.name.clone(),
+        http: local.http.clone(),
+        peer: local.peer.clone(),
+        store_id: store.identity().store_id,
     }
 }
 
@@ -351,8 +407,15 @@ mod tests {
         assert!(!store_options(&config).compact_at_start);
         config.compact_at_start = true;
         config.cache_mib = 8;
+        config.contact_history_versions = 3;
+        config.contact_history_age_s = 60;
         let options = store_options(&config);
         assert!(options.compact_at_start);
         assert_eq!(options.cache_bytes, 8 * 1024 * 1024);
+        let history = HistoryLimits {
+            versions: 3,
+            age_ms: 60_000,
+        };
+        assert_eq!(options.history, history);
     }
 }

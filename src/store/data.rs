@@ -96,9 +96,10 @@ impl Data {
             number,
         };
         let transaction = data.begin()?;
-        let mut lacks_search = true;
+        let (mut lacks_search, mut lacks_history) = (true, true);
         for table in transaction.list_tables().map_err(StoreError::storage)? {
             lacks_search &= table.name() != Table::Search.name();
+            lacks_history &= table.name() != Table::HistoryTimes.name();
             let known = Table::ALL.iter().any(|known| known.name() == table.name())
                 || [
                     VECTORS.name(),
@@ -142,10 +143,13 @@ impl Data {
             put_meta(&transaction, MARK, &mark)?;
             put_meta(&transaction, SEARCH, &index_version())?;
             transaction.commit().map_err(StoreError::storage)?;
-        } else if lacks_search {
-            transaction
-                .open_table(definition(Table::Search))
-                .map_err(StoreError::storage)?;
+        } else if lacks_search || lacks_history {
+            // It was made before there were these.
+            for table in [Table::Search, Table::History, Table::HistoryTimes] {
+                transaction
+                    .open_table(definition(table))
+                    .map_err(StoreError::storage)?;
+            }
             transaction.commit().map_err(StoreError::storage)?;
         } else {
             transaction.abort().map_err(StoreError::storage)?;
@@ -362,6 +366,8 @@ impl Data {
                 open(Table::Garbage)?,
                 open(Table::Conflicts)?,
                 open(Table::Search)?,
+                open(Table::History)?,
+                open(Table::HistoryTimes)?,
             ],
             alarm: self.alarm.clone(),
             number: self.number,

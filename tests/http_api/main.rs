@@ -12,6 +12,7 @@ mod contacts;
 mod cors;
 mod counters;
 mod expiry;
+mod history;
 mod import;
 mod kv;
 mod lists;

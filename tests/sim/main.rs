@@ -30,5 +30,6 @@ mod rules;
 mod seen;
 mod settings;
 mod stage;
+mod watch;
 mod world;
 mod writer;

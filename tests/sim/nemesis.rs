@@ -86,6 +86,7 @@ impl World {
     }
 
     fn go_back(&mut self, number: usize, disk: Disk) {
+        self.narrate(|| format!("node {number} goes back"));
         self.disturbed = true;
         let (_, had) = self.nodes[number].disk.replay();
         let (_, has) = disk.replay();
@@ -102,6 +103,7 @@ impl World {
     /// A node is cut off for so long that another takes it off the roster.
     fn isolate(&mut self, number: usize) {
         let sides = (0..self.nodes.len()).map(|other| u8::from(other == number));
+        self.narrate(|| format!("node {number} is isolated"));
         self.network.split(sides.collect());
         let silent = self.rng.random_range(200..1_500);
         self.after(silent, Happening::Expel(number));
@@ -129,6 +131,7 @@ impl World {
         let sides = (0..self.nodes.len())
             .map(|_| self.rng.random_range(0..2))
             .collect();
+        self.narrate(|| format!("the network is split {sides:?}"));
         self.network.split(sides);
         let apart = self.rng.random_range(200..4_000);
         self.after(apart, Happening::Join);
@@ -136,6 +139,7 @@ impl World {
 
     /// Power is cut. The group that was on its way to the disk may or may not have made it.
     pub(crate) fn crash(&mut self, number: usize) {
+        self.narrate(|| format!("node {number} crashes"));
         let staged = self.nodes[number].staged.take();
         if let Some(staged) = staged
             && self.rng.random_bool(0.3)

@@ -132,6 +132,7 @@ impl World {
     }
 
     pub(crate) fn keep_roster(&mut self, number: usize) {
+        self.tell_roster(number);
         let members = self.members(number);
         let lives: BTreeSet<ReplicaId> = members.iter().map(|(life, _)| *life).collect();
         let (life, store) = (self.nodes[number].life, self.nodes[number].store);

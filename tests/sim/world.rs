@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use grapevine::{
-    model::{CellName, Claim, EntityId, Floor, Op, Rejoin},
+    model::{CellName, Claim, Collection, EntityId, Floor, Op, Rejoin},
     store::{compare_listing, read_delta, read_entities, read_listing, read_state},
     sync::{
         Message,
@@ -81,6 +81,10 @@ pub(crate) struct World {
     /// How many groups were shown.
     pub(crate) commits: u64,
     trace: bool,
+    /// The entity whose story is told.
+    pub(crate) watched: Option<EntityId>,
+    /// What was last told of each node's roster.
+    pub(crate) told: BTreeMap<usize, String>,
 }
 
 impl World {
@@ -108,6 +112,8 @@ impl World {
             repairs: 0,
             commits: 0,
             trace: std::env::var_os("TRACE").is_some(),
+            watched: watched(),
+            told: BTreeMap::new(),
         };
         for number in 0..world.settings.nodes {
             let life = world.mint(number);
@@ -253,7 +259,10 @@ impl World {
             Happening::Dial => self.dial(),
             Happening::Nemesis => self.nemesis(),
             Happening::Restart(number) => self.restart(number),
-            Happening::Join => self.network.join(),
+            Happening::Join => {
+                self.narrate(|| "the network is whole".to_owned());
+                self.network.join();
+            }
             Happening::Gossip => self.gossip(),
         }
     }
@@ -333,7 +342,10 @@ impl World {
                 }
                 self.nodes[number].gives_up_life = true;
             }
-            Command::Returned(by) => self.nodes[number].returned = by,
+            Command::Returned(by) => {
+                self.narrate(|| format!("node {number} has returned to {by:?}"));
+                self.nodes[number].returned = by;
+            }
             Command::Disconnect(peer, reason) => {
                 let node = &mut self.nodes[number];
                 node.sees.remove(&peer);
@@ -531,4 +543,19 @@ impl World {
                 && up.iter().all(|peer| peer.agrees && peer.lag == Some(0))
         })
     }
+}
+
+/// What `WATCH=collection/key` names.
+fn watched() -> Option<EntityId> {
+    let text = std::env::var("WATCH").ok()?;
+    let (collection, key) = text.split_once('/').expect("WATCH is collection/key");
+    let all = [
+        Collection::Contacts,
+        Collection::Counters,
+        Collection::Kv,
+        Collection::Roster,
+    ];
+    let collection = all.into_iter().find(|of| of.to_string() == collection);
+    let collection = collection.expect("WATCH names a collection");
+    Some(EntityId::new(collection, key).expect("WATCH names a key"))
 }

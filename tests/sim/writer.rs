@@ -181,7 +181,9 @@ impl World {
         let before = self.before(number, &group);
         self.damage(number, &group, &mut changes);
         self.durable(number, &group, &edits);
+        let watched = self.watched_at(number);
         self.nodes[number].publish(group.clone(), changes);
+        self.tell_watched(number, &watched, &group);
         self.check(&Observed::Published {
             node: number,
             before: &before,

@@ -127,14 +127,8 @@ pub(super) fn reissue(
         });
     }
     if let (Some(dot), Some(collected)) = (first, collected) {
-        let mut dots: CausalContext = collected
-            .iter()
-            .map(|(replica, seq)| Dot::new(replica, seq))
-            .collect();
-        for cleared in entity.clearings() {
-            dots.merge(cleared);
-        }
-        entity.merge_cell(LwwMap::clearing(dots, dot));
+        let clearing = LwwMap::new(entity).clearing(collected, dot);
+        entity.merge_cell(clearing);
     }
     Ok(!old.is_empty())
 }
@@ -243,10 +237,14 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
             if let Some(bounds) = issue.outside {
                 mend(&mut entity, &mut names, bounds)?;
             } else {
+                let theirs = held.get(&id).unwrap_or(&nothing);
+                let refreshes_theirs = rejoin.refresh_theirs
+                    || (rejoin.returning && is_gone_here(&entity, theirs, &ours));
                 let sides = Sides {
                     rejoin,
-                    theirs: held.get(&id).unwrap_or(&nothing),
+                    theirs,
                     ours: &ours,
+                    refreshes_theirs,
                 };
                 let floor = &state.floor.vector;
                 if rejoin.returning {
@@ -296,6 +294,27 @@ pub(super) struct Sides<'a> {
     pub(super) theirs: &'a BTreeSet<CellName>,
     /// Our vector before.
     pub(super) ours: &'a VersionVector,
+    /// Whether what only the peer has is written anew as well: it may not know what we have collected.
+    pub(super) refreshes_theirs: bool,
+}
+
+/// Whether we took something in that the peer holds and that is gone here without being replaced by anything held. Who
+/// was expelled may have collected it with others of its half, and without whoever expelled it; what comes from
+/// there must not bring it back, nor differ from where it is still held.
+fn is_gone_here(entity: &Entity, theirs: &BTreeSet<CellName>, ours: &VersionVector) -> bool {
+    let is_held_or_replaced = |name: &CellName| {
+        let mut fields = entity.fields().filter(|(key, _)| name.is_of(key));
+        fields.any(|(key, field)| {
+            !matches!(key, FieldKey::Attribute(_))
+                || field
+                    .cells()
+                    .any(|cell| cell.dot == name.dot || cell.seen.covers(name.dot))
+        })
+    };
+    let mut covered = theirs.iter().filter(|name| ours.covers(name.dot));
+    covered.any(|name| {
+        !is_held_or_replaced(name) && !entity.clearings().any(|dots| dots.covers(name.dot))
+    })
 }
 
 impl Sides<'_> {
@@ -310,7 +329,7 @@ impl Sides<'_> {
         if !entity.is_visible() {
             return Ok(());
         }
-        let one_holds_none = self.theirs.is_empty() || (self.rejoin.refresh_theirs && we_held_none);
+        let one_holds_none = self.theirs.is_empty() || (self.refreshes_theirs && we_held_none);
         let clears = one_holds_none
             && !floor.is_empty()
             && entity
@@ -348,7 +367,7 @@ impl Sides<'_> {
     pub(super) fn is_one_sided(&self, key: &FieldKey, cell: &Cell) -> bool {
         let dot = cell.dot;
         if self.is_theirs(key, cell) {
-            self.rejoin.refresh_theirs && !self.ours.covers(dot)
+            self.refreshes_theirs && !self.ours.covers(dot)
         } else {
             !self.rejoin.vector.covers(dot)
         }
