@@ -14,7 +14,7 @@ use crate::metrics::{Exposition, METRICS_CONTENT_TYPE, measure_process, real};
 
 /// What this node measures, for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "getMetrics",
-    responses((status = 200, description = "The `OpenMetrics` text format", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")))]
+    responses((status = 200, description = "The text format of Prometheus", body = String, content_type = "text/plain; version=0.0.4; charset=utf-8")))]
 pub(super) async fn get(
     State(state): State<Arc<HttpState>>,
     request: Request,
