@@ -23,7 +23,8 @@ use grapevine::{
     },
 };
 use nodes::{
-    DEADLINE, Site, all_equal, eventually, get, put, sees_alive, start, stranger::admitted,
+    DEADLINE, Site, all_equal, eventually, get, put, sees_alive, start,
+    stranger::{Stranger, admitted},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -466,4 +467,40 @@ async fn a_dialled_node_that_has_the_other_of_two_secrets_is_never_reached() {
     let error = error.expect_err("it has neither");
     assert!(matches!(error, AdmissionError::Unwelcome), "{error}");
     close(vec![old, new]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_came_in_with_a_secret_that_was_taken_back_stays() {
+    let site = Site::new();
+    let file = site.data("secrets");
+    let write = |bytes: &[u8]| {
+        let secrets = bytes.iter().map(|byte| Secret::from_bytes([*byte; 32]));
+        let lines: Vec<String> = secrets.map(|secret| secret.reveal().to_string()).collect();
+        std::fs::write(&file, lines.join("\n")).expect("it can be written");
+    };
+    write(&[7, 8]);
+    let mut config = sealed(&site, "ann", &[]);
+    config.cluster_secrets = secrets(&[7, 8]);
+    config.cluster_secret_file = Some(file.clone());
+    let ann = start(config).await;
+    let mut old = Stranger::connect_with(&ann, "old", 7, &keyring(&[8], "grapevine")).await;
+    let new = Stranger::connect_with(&ann, "new", 8, &keyring(&[7], "grapevine")).await;
+    eventually("both are up", async || {
+        (ann.sync_totals().handshakes == 2).then_some(())
+    })
+    .await;
+    write(&[7]);
+    let put_out = timeout(DEADLINE, async { while old.next().await.is_some() {} }).await;
+    put_out.expect("it is put out");
+    eventually("the other stays", async || {
+        let members = ann.cluster().members().await;
+        let alive = |name: &str| {
+            let mut members = members.iter();
+            members.any(|member| member.name == name && member.alive)
+        };
+        (alive("new") && !alive("old")).then_some(())
+    })
+    .await;
+    drop(new);
+    ann.shutdown().await;
 }

@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use grapevine::node::Node;
+use grapevine::{config::Layers, logging::Logging, node::Node};
 use reqwest::{Client, Method, Response, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 use support::{
@@ -311,6 +311,10 @@ async fn joined(client: &Client, at: &Node, parent: &std::path::Path) -> Node {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_example_that_does_not_work_misleads_who_copies_it() {
+    // What is logged is changed by one of the examples.
+    let layers = Layers::read(None, []).expect("nothing is given");
+    let logging = Logging::from_settings(&layers, "error").expect("nothing is given");
+    logging.start();
     let directory = tempfile::tempdir().expect("a directory");
     let here = node(directory.path(), "here", &[]).await;
     let (client, http) = (Client::new(), url(&here));

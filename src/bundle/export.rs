@@ -1,9 +1,9 @@
 //! Writing a bundle from a store, partition by partition.
 //!
 //! Each partition is read from one snapshot, so that its pages may be claimed whole; the next may be read from
-//! a later one, so that no snapshot is kept for long.
+//! a later one, so that no snapshot is kept for long. Only a backup reads all from one.
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
 use super::{
     format::{BundleError, BundleHeader, BundleWriter, Section},
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{ChangesToken, PartitionId},
-    store::{DeltaBudget, Store},
+    store::{DeltaBudget, Snapshot, Store},
 };
 
 /// The bounds of one page.
@@ -27,10 +27,34 @@ pub fn export(
     since: &ChangesToken,
     out: impl Write,
 ) -> Result<(), BundleError> {
+    write(|| store.snapshot(), header, since, out)
+}
+
+/// Writes everything that `snapshot` sees to `out`: a bundle of one moment, from which a store can be made again
+/// ([`restore`](super::restore())). The snapshot pins what it sees for as long as that takes.
+pub fn back_up(
+    snapshot: &Arc<Snapshot>,
+    header: BundleHeader,
+    out: impl Write,
+) -> Result<(), BundleError> {
+    write(
+        || Arc::clone(snapshot),
+        header,
+        &ChangesToken::default(),
+        out,
+    )
+}
+
+fn write(
+    snapshot: impl Fn() -> Arc<Snapshot>,
+    header: BundleHeader,
+    since: &ChangesToken,
+    out: impl Write,
+) -> Result<(), BundleError> {
     let mut writer = BundleWriter::begin(out, header)?;
     let (mut partitions, mut entities) = (0, 0);
     for id in PartitionId::all() {
-        let snapshot = store.snapshot();
+        let snapshot = snapshot();
         let head = PartitionHead::of(snapshot.state(), id, since.fetched(id))?;
         let Some(head) = head else {
             continue;

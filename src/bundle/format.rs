@@ -94,6 +94,11 @@ pub enum BundleError {
         /// How many are missing.
         missing: u64,
     },
+    /// It is not a bundle of everything.
+    #[error(
+        "it builds upon what another node holds; a directory is restored from a backup, or from a bundle of everything"
+    )]
+    Partial,
     /// One side has collected what the other has not taken in. If it was found out while the bundle was
     /// applied, the partitions before are taken in.
     #[error(

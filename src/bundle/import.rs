@@ -66,6 +66,14 @@ pub fn verify(input: impl Read) -> Result<Imported, BundleError> {
     Ok(imported)
 }
 
+/// Whether `input` is a whole bundle of everything, such as a backup; whose it is, and what it has.
+pub fn verify_backup(input: impl Read) -> Result<(BundleHeader, Imported), BundleError> {
+    walk(input, &mut |_, piece| match piece {
+        Piece::Partition(head) if !head.base.is_empty() => Err(BundleError::Partial),
+        Piece::Partition(_) | Piece::Page(_) | Piece::Done(_) => Ok(()),
+    })
+}
+
 impl Importer {
     /// Takes the bundle `input` in, or refuses it before anything is applied. Blocks, on a thread of a runtime
     /// that may.

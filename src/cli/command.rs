@@ -5,8 +5,8 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Parser, Subcommand};
 
 use super::{
-    batch, bundle, cluster, compact, completions, contacts, counter, dev, failure, kv, mend_clock,
-    ping, secret, serve, stress, token, topic, verify, watch,
+    backup, batch, bundle, cluster, compact, completions, contacts, counter, dev, dump, failure,
+    kv, load, mend_clock, ping, secret, serve, stress, token, topic, verify, watch,
 };
 
 /// How long the process waits for threads that do not end when the command has ended.
@@ -38,6 +38,10 @@ enum Command {
     Ping(ping::Ping),
     Stress(stress::Stress),
     Bundle(bundle::Bundle),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
+    Dump(dump::Dump),
+    Load(load::Load),
     Token(token::Token),
     Verify(verify::Verify),
     Compact(compact::Compact),
@@ -75,6 +79,10 @@ pub fn run() -> ExitCode {
             Command::MendClock(mend) => mend.run(),
             Command::Secret(secret) => done(secret.run()),
             Command::Bundle(bundle) => done(bundle.run().await),
+            Command::Backup(backup) => done(backup.run().await),
+            Command::Restore(restore) => done(restore.run().await),
+            Command::Dump(dump) => done(dump.run().await),
+            Command::Load(load) => done(load.run().await),
             Command::Token(token) => token.run().await,
             Command::Completions(completions) => done(completions.run::<Cli>()),
         }

@@ -8,6 +8,7 @@
 //! with its causes. It must not know how a node works: it starts nodes and shuts them down, and asks those that run
 //! through the client.
 
+mod backup;
 mod batch;
 mod bundle;
 mod closed;
@@ -21,11 +22,14 @@ mod contact_import;
 mod contacts;
 mod counter;
 mod dev;
+mod dump;
+mod dump_lines;
 mod failure;
 mod flags;
 mod kv;
 mod listed;
 mod listen;
+mod load;
 mod mend_clock;
 mod nodes;
 mod output;

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 const BYTES: &str = "{msg} [{bar:30}] {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
 const ITEMS: &str = "{msg} [{bar:30}] {pos}/{len}, {eta} left";
 const ELAPSED: &str = "{msg} [{bar:30}] {elapsed}";
+const COUNTING: &str = "{msg} {pos}, {elapsed}";
 const GROWING: &str = "{msg} {bytes}, {bytes_per_sec}";
 
 /// So many bytes of `total`.
@@ -17,6 +18,11 @@ pub(super) fn bytes(what: &'static str, total: u64) -> ProgressBar {
 /// Bytes of which nobody knows how many there will be.
 pub(super) fn growing(what: &'static str) -> ProgressBar {
     styled(ProgressBar::no_length(), GROWING).with_message(what)
+}
+
+/// Things of which nobody knows how many there will be.
+pub(super) fn counting(what: &'static str) -> ProgressBar {
+    styled(ProgressBar::no_length(), COUNTING).with_message(what)
 }
 
 /// So many things of `total`.
@@ -51,5 +57,6 @@ mod tests {
         super::items("testing", 1).finish_and_clear();
         super::elapsed("testing", super::Duration::ZERO).finish_and_clear();
         super::growing("testing").finish_and_clear();
+        super::counting("testing").finish_and_clear();
     }
 }

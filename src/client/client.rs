@@ -28,6 +28,7 @@ use super::{
     cluster::ClusterOf,
     contacts::Contacts,
     counters::Counters,
+    dump::Everything,
     error::ClientError,
     kv::KeyValues,
     options::ClientOptions,
@@ -157,6 +158,12 @@ impl Client {
     #[must_use]
     pub fn bundles(&self) -> Bundles<'_> {
         Bundles::of(self)
+    }
+
+    /// Everything that the cluster shows, as JSON values.
+    #[must_use]
+    pub const fn everything(&self) -> Everything<'_> {
+        Everything::of(self)
     }
 
     /// Whether a node answers; yields which.

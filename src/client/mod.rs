@@ -36,6 +36,7 @@ mod cluster;
 mod contact;
 mod contacts;
 mod counters;
+mod dump;
 mod error;
 mod feed;
 mod kv;
@@ -60,6 +61,7 @@ pub use contact::{
 };
 pub use contacts::Contacts;
 pub use counters::{Counter, Counters, Tally};
+pub use dump::Everything;
 pub use error::ClientError;
 pub use feed::Feed;
 pub use kv::{KeyEntry, KeyValues, Value};

@@ -7,7 +7,7 @@ use std::{
 
 use grapevine_crdt::ReplicaId;
 
-use crate::model::Root;
+use crate::{metrics::Exposition, model::Root};
 
 /// The answering node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,6 +217,14 @@ pub trait ClusterView: Send + Sync + 'static {
     fn clock_fault(&self) -> Option<String> {
         None
     }
+
+    /// Why this node has not caught up with its peers since it was started; `None` once it has, for good.
+    fn catching_up(&self) -> Option<String> {
+        None
+    }
+
+    /// Adds what is measured of the store, of sync, gossip and the members.
+    async fn measure(&self, _out: &mut Exposition) {}
 
     /// Waits until every live member agrees with this node, `wait` at most; else the live members that do
     /// not. Without peers it is true at once.

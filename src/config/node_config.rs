@@ -95,6 +95,12 @@ pub struct NodeConfig {
     /// How often those who listen hear something whatever happens, in milliseconds: 100 to 600,000. Default
     /// 15,000.
     pub heartbeat_ms: u64,
+    /// How long it serves on when it is told to stop, while `/readyz` says so already, in milliseconds: 0 to 600,000.
+    /// Default 0.
+    pub drain_notice_ms: u64,
+    /// How long it then waits for the requests under way before it cuts them off, in milliseconds: 0 to 600,000. Default
+    /// 10,000.
+    pub drain_timeout_ms: u64,
     /// The secrets that it shares with the nodes of its cluster, the one to send with first. Default none.
     pub cluster_secrets: Secrets,
     /// The file they came from; it is read again when it changes.
@@ -140,6 +146,8 @@ impl NodeConfig {
             contact_history_age_s: 0,
             max_listeners: 0,
             heartbeat_ms: 0,
+            drain_notice_ms: 0,
+            drain_timeout_ms: 0,
             cluster_secrets: Secrets::default(),
             cluster_secret_file: None,
             insecure: false,

@@ -462,6 +462,32 @@ pub const SETTINGS: &[Setting] = &[
             set: |config, value| config.heartbeat_ms = value,
         },
     ),
+    number(
+        ["drain_notice_ms", "drain-notice-ms"],
+        "MS",
+        "How long it serves on when it is told to stop, while /readyz says so already; at least what a load balancer needs to hear of it",
+        Number {
+            min: 0,
+            max: 600_000,
+            default: 0,
+            unit: "milliseconds",
+            get: |config| config.drain_notice_ms,
+            set: |config, value| config.drain_notice_ms = value,
+        },
+    ),
+    number(
+        ["drain_timeout_ms", "drain-timeout-ms"],
+        "MS",
+        "How long it then waits for the HTTP requests under way before it cuts them off",
+        Number {
+            min: 0,
+            max: 600_000,
+            default: 10_000,
+            unit: "milliseconds",
+            get: |config| config.drain_timeout_ms,
+            set: |config, value| config.drain_timeout_ms = value,
+        },
+    ),
     Setting {
         key: "compact_at_start",
         flag: "compact-at-start",
@@ -543,4 +569,38 @@ fn narrow(value: u64) -> usize {
 /// As [`narrow`], the other way.
 fn wide(value: usize) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    /// The lines that `docs/operations.md` must hold.
+    fn table() -> String {
+        let rows = SETTINGS.iter().map(|setting| {
+            let default = match (setting.allowed, setting.default) {
+                (Allowed::Number(number), _) => number.default.to_string(),
+                (Allowed::Switch(_), _) => "false".to_owned(),
+                (_, Some(default)) => default.to_owned(),
+                (_, None) => "none".to_owned(),
+            };
+            let (key, about, allowed) = (setting.key, setting.about, setting.allowed);
+            format!("| `{key}` | {about} | {allowed} | {default} |\n")
+        });
+        let head = "| setting | what | allowed | default |\n|---|---|---|---|\n".to_owned();
+        [head].into_iter().chain(rows).collect()
+    }
+
+    #[test]
+    fn the_settings_are_documented_as_they_are() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+        let documentation = fs::read_to_string(&path).expect("it can be read");
+        let table = table();
+        assert!(
+            documentation.contains(&table),
+            "docs/operations.md should hold:\n{table}"
+        );
+    }
 }

@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -32,7 +32,7 @@ use super::{
     query::Parameters,
 };
 use crate::{
-    bundle::{BundleError, BundleHeader, Importer, export},
+    bundle::{BundleError, BundleHeader, Importer, back_up, export},
     cluster::Roster,
     model::ChangesToken,
     store::Store,
@@ -42,6 +42,8 @@ use crate::{
 pub(super) const MAX_IMPORT_TIME: Duration = Duration::from_secs(60 * 60);
 /// The most bytes of a bundle that comes in: 64 GiB.
 const MAX_BUNDLE_BYTES: u64 = 64 * 1_024 * 1_024 * 1_024;
+/// The longest that a backup may take: as long it pins what it sees.
+const MAX_BACKUP_TIME: Duration = Duration::from_secs(60 * 60);
 /// How much of an export waits for the client.
 const MAX_CHUNKS_WAITING: usize = 8;
 const CHUNK_BYTES: usize = 64 * 1_024;
@@ -143,20 +145,57 @@ fn held(store: &Store) -> ChangesToken {
     token
 }
 
-/// A bundle that is written while it is sent. What can be refused is refused before that.
-async fn stream(state: &HttpState, since: ChangesToken) -> Result<Response, Problem> {
+/// Everything that this node holds, as it is now: a backup
+///
+/// It stops no writes; one is made at a time.
+#[utoipa::path(get, path = "/v1/backup", tag = "bundles", operation_id = "backUp",
+    responses((status = 200, description = "The file, for `grapevine restore`", content(("application/vnd.grapevine.bundle")))))]
+pub(super) async fn backup(
+    State(state): State<Arc<HttpState>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    Parameters::read(request.uri(), &[])?;
+    let Ok(place) = state.backing_up.clone().try_acquire_owned() else {
+        let detail = "another backup is being made";
+        return Err(Problem::new(ProblemKind::Unavailable, detail));
+    };
+    let header = header(&state);
+    let snapshot = state.store.snapshot();
+    streamed(Some(MAX_BACKUP_TIME), move |out| {
+        let _place = place;
+        back_up(&snapshot, header, out)
+    })
+    .await
+}
+
+fn header(state: &HttpState) -> BundleHeader {
     let node = state.cluster.node();
-    let header = BundleHeader {
+    BundleHeader {
         cluster: node.cluster,
         node: node.name,
         store: state.store.identity().store_id,
         unix_ms: state.clock.unix_ms(),
-    };
+    }
+}
+
+async fn stream(state: &HttpState, since: ChangesToken) -> Result<Response, Problem> {
+    let (header, store) = (header(state), state.store.clone());
+    streamed(None, move |out| export(&store, header, &since, out)).await
+}
+
+/// What `write` writes, while it is sent. What can be refused is refused before that.
+async fn streamed(
+    limit: Option<Duration>,
+    write: impl FnOnce(BufWriter<Chunks>) -> Result<(), BundleError> + Send + 'static,
+) -> Result<Response, Problem> {
     let (sender, mut chunks) = mpsc::channel(MAX_CHUNKS_WAITING);
-    let store = state.store.clone();
     tokio::task::spawn_blocking(move || {
-        let out = BufWriter::with_capacity(CHUNK_BYTES, Chunks(sender.clone()));
-        if let Err(error) = export(&store, header, &since, out) {
+        let chunks = Chunks {
+            sender: sender.clone(),
+            until: limit.map(|limit| Instant::now() + limit),
+        };
+        let out = BufWriter::with_capacity(CHUNK_BYTES, chunks);
+        if let Err(error) = write(out) {
             let _client_gone = sender.blocking_send(Err(error));
         }
     });
@@ -174,11 +213,18 @@ async fn stream(state: &HttpState, since: ChangesToken) -> Result<Response, Prob
 type Chunk = Result<Bytes, BundleError>;
 
 /// Hands on what is written, and waits while the client is slow.
-struct Chunks(mpsc::Sender<Chunk>);
+struct Chunks {
+    sender: mpsc::Sender<Chunk>,
+    /// When it is enough.
+    until: Option<Instant>,
+}
 
 impl Write for Chunks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
+        if self.until.is_some_and(|until| Instant::now() > until) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.sender
             .blocking_send(Ok(Bytes::copy_from_slice(bytes)))
             .map_err(|_client_gone| io::ErrorKind::BrokenPipe)?;
         Ok(bytes.len())
@@ -259,6 +305,7 @@ impl From<BundleError> for Problem {
             | BundleError::Damaged(_)
             | BundleError::Impossible(_) => Self::malformed("body", detail),
             BundleError::Foreign { .. }
+            | BundleError::Partial
             | BundleError::Clock { .. }
             | BundleError::Base { .. }
             | BundleError::Floor { .. }

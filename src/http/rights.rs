@@ -131,6 +131,7 @@ const RIGHTS: &[Right] = &[
         Need::Token(Role::Read, Reach::Everything),
         ADMIN,
     ),
+    admin("/v1/backup"),
     reading("/v1/bundle/export", Reach::Everything),
     reading("/v1/bundle/token", Reach::Everything),
     data("/v1/topics", Reach::Filtered),
@@ -165,6 +166,11 @@ const RIGHTS: &[Right] = &[
     open("/healthz"),
     open("/readyz"),
 ];
+
+/// The patterns of all paths, those that are to come among them.
+pub(super) fn patterns() -> impl Iterator<Item = &'static str> {
+    RIGHTS.iter().map(|right| right.pattern)
+}
 
 /// The rights by path.
 #[derive(Clone)]

@@ -14,7 +14,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     HttpState, absorb, batch, bundle, changes, cluster, cluster_leave, conflicts, contact_history,
-    contact_list, contacts, counters, docs, duplicates, health, import, kv, merge, openapi,
+    contact_list, contacts, counters, docs, duplicates, health, import, kv, log_level, merge,
+    metrics, openapi,
     problem::{Problem, ProblemKind},
     tallies, tokens, topic_settings, topics, watch,
 };
@@ -58,6 +59,9 @@ pub(super) fn routes() -> OpenApiRouter<Arc<HttpState>> {
         .routes(routes!(bundle::get, bundle::post))
         .routes(routes!(bundle::post_export))
         .routes(routes!(bundle::token))
+        .routes(routes!(bundle::backup))
+        .routes(routes!(log_level::get, log_level::put))
+        .routes(routes!(metrics::get))
         .routes(routes!(tallies::list))
         .routes(routes!(tallies::get, tallies::put))
         .routes(routes!(topic_settings::list))

@@ -8,7 +8,7 @@ use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time:
 use axum::{
     Router,
     body::{Body, HttpBody},
-    http::{Method, Request, Response},
+    http::{HeaderValue, Method, Request, Response, header},
     response::IntoResponse,
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -31,6 +31,7 @@ use super::{
     counters::MAX_COUNTER_WAIT,
     gate::Gate,
     headers::dress,
+    meter::Meter,
     paced::Paced,
     problem::{Problem, ProblemKind},
     request_id::CURRENT,
@@ -50,8 +51,6 @@ const MAX_HEADER_BYTES: usize = 32 * 1_024;
 const MAX_BUFFER_BYTES: usize = 128 * 1_024;
 /// How long a client may take for each 64 KiB of its answer, once it does not take them at once.
 const TAKEN_WITHIN: Duration = Duration::from_secs(60);
-/// How long a shutdown waits for the requests under way.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// How long to wait after the listener failed, for example for want of file descriptors.
 const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
@@ -60,8 +59,13 @@ const LEAVE: &str = "/v1/cluster/leave";
 const BUNDLE: &str = "/v1/bundle";
 const COUNTERS: &str = "/v1/counters/";
 
-/// Serves the API until `shutdown` is ready, then takes no more connections, answers the requests under way
-/// and returns; those that take longer than ten seconds are cut off.
+/// Serves the API until `shutdown` is ready. Then it drains: as long as [`HttpLimits::drain_notice`] says, it serves on,
+/// but `/readyz` says that it is about to stop, and each connection is closed behind its next answer. After that it takes
+/// no more connections, answers the requests under way and returns; those that take longer than
+/// [`HttpLimits::drain_timeout`] are cut off.
+///
+/// [`HttpLimits::drain_notice`]: super::HttpLimits::drain_notice
+/// [`HttpLimits::drain_timeout`]: super::HttpLimits::drain_timeout
 pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Future<Output = ()>) {
     let request_timeout = state.limits.request_timeout;
     let pace = Pace {
@@ -71,6 +75,9 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
     let cluster = state.cluster.clone();
     let feed = state.feed.clone();
     let cors = state.cors.clone();
+    let meter = state.meter.clone();
+    let draining = state.draining.clone();
+    let (drain_notice, drain_timeout) = (state.limits.drain_notice, state.limits.drain_timeout);
     let gate = Arc::new(Gate::new(&state));
     let tls = state.tls.clone();
     let router = router(state);
@@ -79,15 +86,20 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
     let tasks = TaskTracker::new();
     let closing = CancellationToken::new();
     let cut_off = CancellationToken::new();
+    let drained = async {
+        shutdown.await;
+        draining.cancel();
+        sleep(drain_notice).await;
+    };
+    tokio::pin!(drained);
     let fresh = tls.clone().map(|tls| tokio::spawn(tls.keep_fresh()));
-    tokio::pin!(shutdown);
     loop {
         let accepted = async {
             let slot = slots.clone().acquire_owned().await;
             (slot, listener.accept().await)
         };
         let (slot, stream, client) = tokio::select! {
-            () = &mut shutdown => break,
+            () = &mut drained => break,
             (slot, accepted) = accepted => match (slot, accepted) {
                 (Ok(slot), Ok((stream, client))) => (slot, stream, client),
                 (Err(_), _) => break,
@@ -104,14 +116,17 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
             rooms: rooms.clone(),
             request_timeout,
             cors: cors.clone(),
+            meter: meter.clone(),
+            draining: draining.clone(),
             gate: gate.clone(),
             client,
             tls: tls.is_some(),
         };
         let connection = connection(stream, tls.clone(), answering, pace, closing.clone());
         let cut_off = cut_off.clone();
+        let connected = meter.connected();
         tasks.spawn(async move {
-            let _slot = slot;
+            let _held = (slot, connected);
             cut_off.run_until_cancelled(connection).await;
         });
     }
@@ -122,7 +137,7 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
     feed.close();
     closing.cancel();
     tasks.close();
-    if timeout(SHUTDOWN_GRACE, tasks.wait()).await.is_err() {
+    if timeout(drain_timeout, tasks.wait()).await.is_err() {
         tracing::warn!(
             connections = tasks.len(),
             "requests took too long to end and are cut off"
@@ -140,6 +155,9 @@ struct Answering {
     rooms: Rooms,
     request_timeout: Duration,
     cors: Arc<Cors>,
+    meter: Arc<Meter>,
+    /// This node is about to stop.
+    draining: CancellationToken,
     gate: Arc<Gate>,
     /// Who asks.
     client: SocketAddr,
@@ -167,7 +185,7 @@ async fn connection(
         tracing::debug!(%error, "a connection delays small answers");
     }
     let client = answering.client;
-    let answer = move |request| answer(answering.clone(), request);
+    let answer = move |request| measured(answering.clone(), request);
     let Some(tls) = tls else {
         return serve_connection(stream, answer, closing, pace).await;
     };
@@ -207,6 +225,26 @@ where
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// Answers one request, and counts it. While this node is about to stop, its client is told to go elsewhere.
+async fn measured(
+    answering: Answering,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let draining = answering.draining.clone();
+    let timing = answering
+        .meter
+        .begin(request.method(), request.uri().path());
+    let mut answered = answer(answering, request).await;
+    if let Ok(response) = &mut answered {
+        timing.end(response.status());
+        if draining.is_cancelled() {
+            let headers = response.headers_mut();
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    answered
 }
 
 /// Answers one request if it may be made, and lets the web page read the answer that may.
@@ -257,6 +295,8 @@ async fn answer_in_time(
         rooms,
         request_timeout,
         cors: _,
+        meter: _,
+        draining: _,
         gate: _,
         client: _,
         tls: _,

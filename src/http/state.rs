@@ -10,10 +10,11 @@ use std::{
 
 use grapevine_crdt::HybridClock;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    cors::Cors, counters::MAX_WAITING_FOR_COUNTERS, feed::Feed, server::HEADER_READ_TIMEOUT,
-    session::Waiting, tls::Tls,
+    cors::Cors, counters::MAX_WAITING_FOR_COUNTERS, feed::Feed, meter::Meter,
+    server::HEADER_READ_TIMEOUT, session::Waiting, tls::Tls,
 };
 use crate::{
     access::Guard,
@@ -41,6 +42,10 @@ pub struct HttpLimits {
     pub max_listeners: usize,
     /// How often those who listen hear something, whatever happens.
     pub heartbeat: Duration,
+    /// How long a node that is about to stop goes on as before, but for saying so.
+    pub drain_notice: Duration,
+    /// How long it then waits for the requests under way.
+    pub drain_timeout: Duration,
 }
 
 impl Default for HttpLimits {
@@ -61,6 +66,8 @@ impl From<&NodeConfig> for HttpLimits {
             retention: config.topic_retention(),
             max_listeners: config.max_listeners,
             heartbeat: Duration::from_millis(config.heartbeat_ms),
+            drain_notice: Duration::from_millis(config.drain_notice_ms),
+            drain_timeout: Duration::from_millis(config.drain_timeout_ms),
         }
     }
 }
@@ -78,6 +85,8 @@ pub struct HttpState {
     pub(super) spool: PathBuf,
     /// One bundle is taken in at a time.
     pub(super) importing: Arc<Semaphore>,
+    /// One backup is made at a time: each pins what it sees.
+    pub(super) backing_up: Arc<Semaphore>,
     /// One contact absorbs another at a time: of two that absorb each other, one must stay.
     pub(super) absorbing: Arc<Semaphore>,
     /// The time of day.
@@ -92,6 +101,10 @@ pub struct HttpState {
     pub(super) cors: Arc<Cors>,
     /// What is told to those who listen.
     pub(super) feed: Arc<Feed>,
+    /// What is counted of requests.
+    pub(super) meter: Arc<Meter>,
+    /// This node is about to stop.
+    pub(super) draining: CancellationToken,
     /// Who is let in.
     pub(super) guard: Arc<Guard>,
     /// Which changes the audit log tells.
@@ -114,6 +127,7 @@ impl HttpState {
             limits,
             spool: env::temp_dir(),
             importing: Arc::new(Semaphore::new(1)),
+            backing_up: Arc::new(Semaphore::new(1)),
             absorbing: Arc::new(Semaphore::new(1)),
             clock: Arc::new(SystemClock),
             waiting: Arc::default(),
@@ -121,6 +135,8 @@ impl HttpState {
             counting: Arc::new(Semaphore::new(MAX_WAITING_FOR_COUNTERS)),
             cors: Arc::default(),
             feed: Arc::new(Feed::new(limits.max_listeners, limits.heartbeat)),
+            meter: Arc::default(),
+            draining: CancellationToken::new(),
         }
     }
 

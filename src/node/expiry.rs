@@ -37,8 +37,8 @@ impl Rounds for Expiry {
         EXPIRY_PERIOD
     }
 
-    fn removes(&self) -> &'static str {
-        "expired key-values"
+    fn failure(&self) -> &'static str {
+        "expired key-values cannot be removed"
     }
 
     /// Removes what has expired and this node is chosen for.

@@ -40,6 +40,8 @@ pub(super) struct Known {
     pub(super) lives: BTreeSet<ReplicaId>,
     pub(super) expulsions: Vec<Expulsion>,
     pub(super) gossip: Vec<GossipPeer>,
+    /// Whether the roster was read since the start.
+    pub(super) read: bool,
 }
 
 /// The loop that runs at every gossip interval.
@@ -247,6 +249,7 @@ impl Known {
         self.lives = listed.lives();
         self.expulsions = listed.expulsions;
         self.roster = listed.members;
+        self.read = true;
     }
 }
 

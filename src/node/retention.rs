@@ -55,8 +55,8 @@ impl Rounds for Keeping {
         RETENTION_PERIOD
     }
 
-    fn removes(&self) -> &'static str {
-        "old messages"
+    fn failure(&self) -> &'static str {
+        "old messages cannot be removed"
     }
 
     /// Looks at every topic for which this node is chosen, and removes what exceeds its bounds.

@@ -18,6 +18,8 @@ use super::{
     NodeError,
     absence::Absence,
     addresses::Addresses,
+    catching_up::CatchUp,
+    census::{Census, LastCount},
     detour::detour,
     expiry::Expiry,
     http,
@@ -57,8 +59,8 @@ pub struct Node {
     membership: JoinHandle<()>,
     /// What reads the file of secrets again.
     secrets: JoinHandle<()>,
-    /// What trims conflicts, keeps topics within their bounds, and removes what has expired.
-    loops: [TrimmingTask; 3],
+    /// What trims conflicts, keeps topics within their bounds, removes what has expired, and counts what is held.
+    loops: [TrimmingTask; 4],
 }
 
 impl Node {
@@ -156,12 +158,7 @@ impl Node {
             address: addresses.peer_addr,
             source,
         })?;
-        let member = Member {
-            name: local.name.clone(),
-            http: local.http.clone(),
-            peer: local.peer.clone(),
-            store_id: store.identity().store_id,
-        };
+        let member = member(&local, &store);
         let roster = Roster::new(store.clone());
         let replica = enter(&roster, &member).await?;
         let (keyring, keys) = Keyring::new(&config.cluster_secrets, &config.cluster);
@@ -201,17 +198,23 @@ impl Node {
             leaving: leaving.clone(),
         };
         let membership = tokio::spawn(membership.run(period, membership_stopping.clone()));
-        let cluster: Arc<dyn ClusterView> = Arc::new(View {
-            local,
-            started: Instant::now(),
+        let catch_up = CatchUp {
             store: store.clone(),
-            roster,
             driver: driver.clone(),
             known,
-            gossip: Arc::clone(&gossip),
-            leaving,
-        });
-        let loops = start_loops(&config, &store, &cluster, &clock);
+            has_seeds: !config.seeds.is_empty(),
+        };
+        let stopping = membership_stopping.clone();
+        let view = view(
+            local,
+            roster,
+            Arc::clone(&gossip),
+            catch_up,
+            (leaving, stopping),
+        );
+        let count = Arc::clone(&view.count);
+        let cluster: Arc<dyn ClusterView> = Arc::new(view);
+        let loops = start_loops(&config, &store, &cluster, &clock, count);
         let http_stopping = CancellationToken::new();
         let name = config.name.clone();
         let http = tokio::spawn(http::serve(http::Parts {
@@ -268,13 +271,36 @@ impl std::fmt::Debug for Node {
     }
 }
 
+/// What the cluster looks like from a node that begins to catch up, until `stopping`.
+fn view(
+    local: LocalPeer,
+    roster: Roster,
+    gossip: Arc<Gossip>,
+    catch_up: CatchUp,
+    (leaving, stopping): (Leaving, CancellationToken),
+) -> View {
+    View {
+        local,
+        started: Instant::now(),
+        store: catch_up.store.clone(),
+        roster,
+        driver: catch_up.driver.clone(),
+        known: catch_up.known.clone(),
+        gossip,
+        leaving,
+        count: LastCount::default(),
+        catching_up: catch_up.start(stopping),
+    }
+}
+
 /// What this node does now and then, one of the members for each thing.
 fn start_loops(
     config: &NodeConfig,
     store: &Store,
     cluster: &Arc<dyn ClusterView>,
     clock: &Arc<dyn WallClock>,
-) -> [TrimmingTask; 3] {
+    count: LastCount,
+) -> [TrimmingTask; 4] {
     let keeping = Keeping {
         store: store.clone(),
         cluster: cluster.clone(),
@@ -288,10 +314,16 @@ fn start_loops(
         clock: clock.clone(),
         max_clock_skew_ms: config.max_clock_skew_ms,
     };
+    let census = Census {
+        store: store.clone(),
+        clock: clock.clone(),
+        last: count,
+    };
     [
         Trimming::start(store.clone(), cluster.clone(), clock.clone()),
         TrimmingTask::start(keeping),
         TrimmingTask::start(expiry),
+        TrimmingTask::start(census),
     ]
 }
 
@@ -336,6 +368,16 @@ fn driver_config(config: &NodeConfig, local: LocalPeer, keyring: Keyring) -> Dri
         scrub_pause: (config.scrub_pause_ms > 0)
             .then(|| Duration::from_millis(config.scrub_pause_ms)),
         ..DriverConfig::new(local, config.max_clock_skew_ms)
+    }
+}
+
+/// What the roster says of this node.
+fn member(local: &LocalPeer, store: &Store) -> Member {
+    Member {
+        name: local.name.clone(),
+        http: local.http.clone(),
+        peer: local.peer.clone(),
+        store_id: store.identity().store_id,
     }
 }
 

@@ -12,14 +12,20 @@ use tokio::{
     time::{sleep, sleep_until},
 };
 
-use super::leaving::{Departure, Leaving};
-use super::membership::{Known, read_roster};
+use super::{
+    catching_up::CatchingUp,
+    census::LastCount,
+    leaving::{Departure, Leaving},
+    measures,
+    membership::{Known, read_roster},
+};
 use crate::{
     cluster::{
         Alarms, BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, Gossip,
         GossipPeer, Health, LeaveError, MemberStatus, NodeStatus, RefusedStatus, Roster,
         RosterError,
     },
+    metrics::Exposition,
     model::Root,
     store::Store,
     sync::{
@@ -41,6 +47,8 @@ pub(super) struct View {
     pub(super) known: watch::Receiver<Arc<Known>>,
     pub(super) gossip: Arc<Gossip>,
     pub(super) leaving: Leaving,
+    pub(super) count: LastCount,
+    pub(super) catching_up: CatchingUp,
 }
 
 #[async_trait::async_trait]
@@ -168,6 +176,14 @@ impl ClusterView for View {
 
     fn clock_fault(&self) -> Option<String> {
         self.driver.clock_fault()
+    }
+
+    fn catching_up(&self) -> Option<String> {
+        self.catching_up.borrow().clone()
+    }
+
+    async fn measure(&self, out: &mut Exposition) {
+        measures::measure(self, out).await;
     }
 
     async fn converged(&self, wait: Duration) -> Result<(), Vec<MemberStatus>> {

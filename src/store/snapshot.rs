@@ -50,6 +50,13 @@ impl Snapshot {
         self.group
     }
 
+    /// How many rows of it wait to be written to `data.redb`, about: each version of a row counts.
+    #[must_use]
+    pub fn overlay_rows(&self) -> usize {
+        let frozen = self.frozen.as_ref();
+        self.active.len() + frozen.map_or(0, |frozen| frozen.rows.len())
+    }
+
     /// What is held of an entity, hidden or not; `None` if nothing is.
     pub fn entity(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
         read_entity(self, id)

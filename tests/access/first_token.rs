@@ -38,9 +38,14 @@ async fn the_first_token_closes_every_node_that_hears_of_it() {
         (status == 200).then_some(()).ok_or(status)
     })
     .await;
-    for path in ["/ping", "/healthz", "/readyz"] {
+    for path in ["/ping", "/healthz"] {
         assert_eq!(world.status("", "GET", path).await, 200, "{path}");
     }
+    until("the node is ready, and says so to everybody", async || {
+        let status = world.status("", "GET", "/readyz").await;
+        (status == 200).then_some(()).ok_or(status)
+    })
+    .await;
 }
 
 #[tokio::test]

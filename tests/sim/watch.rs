@@ -111,15 +111,16 @@ impl World {
         }
         story.push_str(" expelled");
         for (_, who, by) in self.expulsions(number) {
-            let _ = write!(story, " {who}/{by:?}");
+            let _ = write!(story, " {who}/{}:{}", by.by.as_u128(), by.mark);
         }
         let told = self.told.entry(number).or_default();
         if *told != story {
             let node = &self.nodes[number];
-            let life = short(node.life);
             eprintln!(
-                "{:>6} node {number} ({life}, store {}) roster{story}",
-                self.now_ms, node.store
+                "{:>6} node {number} ({}, store {}) roster{story}",
+                self.now_ms,
+                short(node.life),
+                node.store
             );
             *told = story;
         }

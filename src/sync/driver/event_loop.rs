@@ -409,6 +409,8 @@ impl EventLoop {
         }
         if let Message::Pull { .. } = message {
             self.shared.counters.pulls.increment();
+        } else if let Message::Probe { .. } = message {
+            self.shared.counters.probes.increment();
         }
     }
 

@@ -15,7 +15,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Carried, DriverConfig, DriverTotals, MAX_CARRIED_BYTES, Probed, RefusedPeer, apply,
+    Carried, DriverConfig, DriverTotals, MAX_CARRIED_BYTES, Probed, RefusedPeer,
+    accounts::Accounts,
+    apply,
     carried::MAX_CARRIED_WAITING,
     clocks::Clocks,
     counters::Counters,
@@ -36,7 +38,7 @@ use crate::{
     sync::{
         PeerInfo,
         engine::{CollectionStatus, Divergence, Engine, EngineConfig, Expelling, PeerStatus},
-        transport::{Connector, Listener, Traffic},
+        transport::{Connector, Listener, TrafficTotals},
     },
     warnings::Warnings,
 };
@@ -112,7 +114,7 @@ impl Driver {
             store,
             clock,
             started: Instant::now(),
-            traffic: Arc::new(Traffic::default()),
+            accounts: Accounts::default(),
             counters: Counters::default(),
             warnings: Warnings::default(),
             clocks,
@@ -262,7 +264,14 @@ impl Driver {
     /// What was counted since the start.
     #[must_use]
     pub fn totals(&self) -> DriverTotals {
-        self.shared.counters.totals(&self.shared.traffic)
+        self.shared.counters.totals(self.shared.accounts.totals())
+    }
+
+    /// What went over the links, by the names of the peers; all those that are not told apart, more than
+    /// [`MAX_PEERS_COUNTED`](super::MAX_PEERS_COUNTED), are under the empty name.
+    #[must_use]
+    pub fn traffic_by_peer(&self) -> BTreeMap<String, TrafficTotals> {
+        self.shared.accounts.by_peer()
     }
 
     /// Stops: takes no new links, pushes what was committed, lets every link send what waits (a second at

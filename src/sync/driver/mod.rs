@@ -20,6 +20,7 @@
 //!
 //! It must not know gossip, the roster, HTTP, or what a message means.
 
+mod accounts;
 mod apply;
 mod carried;
 mod clocks;
@@ -38,6 +39,7 @@ mod shared;
 mod strangers;
 mod tasks;
 
+pub use accounts::MAX_PEERS_COUNTED;
 pub use carried::{Carried, MAX_CARRIED_BYTES};
 pub use clocks::{MAX_REFUSED, RefusedPeer};
 pub use config::{DriverConfig, LocalPeer};

@@ -164,8 +164,8 @@ async fn meet(shared: &Shared, connection: Connection, role: Role) -> Result<Met
         .await
         .map_err(|_| HandshakeError::Silent)??;
     let sealed_with = admitted.sealed_with;
-    let traffic = Arc::clone(&shared.traffic);
-    let link = Link::open(admitted.connection, &config.link, traffic);
+    let traffic = shared.accounts.open();
+    let link = Link::open(admitted.connection, &config.link, Arc::clone(&traffic));
     let Link {
         sender,
         mut receiver,
@@ -173,6 +173,7 @@ async fn meet(shared: &Shared, connection: Connection, role: Role) -> Result<Met
     } = link;
     let greeted = greet(shared, &sender, &mut receiver).await?;
     let (ours, theirs, base_ms) = greeted;
+    shared.accounts.name(&traffic, &theirs.name);
     Ok(Met {
         ours,
         theirs,

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Carried, DriverConfig,
+    accounts::Accounts,
     clocks::Clocks,
     counters::Counters,
     strangers::{Doorstep, Strangers},
@@ -23,7 +24,7 @@ use crate::{
     sync::{
         Message, PROTOCOL_VERSION, PeerInfo,
         engine::{Expelling, Now},
-        transport::{LinkSender, Traffic},
+        transport::LinkSender,
     },
     warnings::Warnings,
 };
@@ -69,7 +70,7 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) clock: Arc<dyn WallClock>,
     pub(super) started: Instant,
-    pub(super) traffic: Arc<Traffic>,
+    pub(super) accounts: Accounts,
     pub(super) counters: Counters,
     pub(super) warnings: Warnings,
     pub(super) clocks: Clocks,
