@@ -2,10 +2,11 @@
 //! one measurement behind `--` to run only that.
 //!
 //! - `visibility`: the time from the acknowledgement of a write on one node until another serves it.
+//! - `writes`: durable writes per second on one of three nodes until all three have them.
 //! - `catch-up`: the time that a node which missed writes needs after its start, and the bytes it takes.
 //! - `million`: start-up and memory of a node that holds `CONTACTS` contacts (1,000,000 unless set).
 //!
-//! Each runs once and prints its figures; these machines are noisy, so compare within one run.
+//! The first three are measured without a cluster secret and with one. Each runs once and prints its figures; these machines are noisy, so compare within one run.
 
 use std::{
     error::Error,
@@ -14,7 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use grapevine::{config::NodeConfig, node::Node};
+use grapevine::{
+    config::NodeConfig,
+    node::Node,
+    secret::{Secret, Secrets},
+};
 use grapevine_crdt::{CausalContext, Cell, FieldCell, FieldKey, Rank, Value};
 use reqwest::Client;
 use tempfile::TempDir;
@@ -29,11 +34,18 @@ async fn main() -> Anyhow<()> {
         .collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
     if wants("visibility") {
-        visibility().await?;
+        for seal in [Seal::Open, Seal::Sealed] {
+            visibility(seal).await?;
+        }
+    }
+    if wants("writes") {
+        writes().await?;
     }
     if wants("catch-up") {
         for missed in [10_000, 100_000] {
-            catch_up(missed).await?;
+            for seal in [Seal::Open, Seal::Sealed] {
+                catch_up(missed, seal).await?;
+            }
         }
     }
     if wants("million") {
@@ -42,18 +54,30 @@ async fn main() -> Anyhow<()> {
     Ok(())
 }
 
-fn config(name: &str, parent: &Path, seeds: Vec<String>) -> Anyhow<NodeConfig> {
+/// Whether the nodes have a cluster secret.
+#[derive(Clone, Copy, Debug)]
+enum Seal {
+    Open,
+    Sealed,
+}
+
+fn config(name: &str, parent: &Path, seeds: Vec<String>, seal: Seal) -> Anyhow<NodeConfig> {
     let any = "127.0.0.1:0".parse()?;
     let mut config = NodeConfig::new(name, parent.join(name), any, any);
     config.seeds = seeds;
+    match seal {
+        Seal::Open => {}
+        Seal::Sealed => config.cluster_secrets = Secrets::new(vec![Secret::from_bytes([7; 32])])?,
+    }
     Ok(config)
 }
 
-async fn joined(parent: &Path, names: &[&str]) -> Anyhow<Vec<Node>> {
+async fn joined(parent: &Path, names: &[&str], seal: Seal) -> Anyhow<Vec<Node>> {
     let mut nodes: Vec<Node> = Vec::new();
     for name in names {
         let seeds = nodes.first().map(|node| node.peer_addr().to_string());
-        nodes.push(Node::start(config(name, parent, seeds.into_iter().collect())?).await?);
+        let seeds = seeds.into_iter().collect();
+        nodes.push(Node::start(config(name, parent, seeds, seal)?).await?);
     }
     for node in &nodes {
         wait(Duration::from_secs(30), async || {
@@ -77,10 +101,10 @@ async fn wait(limit: Duration, mut condition: impl AsyncFnMut() -> bool) -> Anyh
     Ok(started.elapsed())
 }
 
-async fn visibility() -> Anyhow<()> {
+async fn visibility(seal: Seal) -> Anyhow<()> {
     const WRITES: usize = 2_000;
     let directory = TempDir::new()?;
-    let nodes = joined(directory.path(), &["a", "b", "c"]).await?;
+    let nodes = joined(directory.path(), &["a", "b", "c"], seal).await?;
     let (writer, reader) = (Client::new(), Client::new());
     let mut delays = Vec::with_capacity(WRITES);
     let mut acknowledgements = Vec::with_capacity(WRITES);
@@ -95,11 +119,11 @@ async fn visibility() -> Anyhow<()> {
         delays.push(acknowledged.elapsed());
     }
     print_percentiles(
-        "acknowledged write, one after the other",
+        &format!("{seal:?}: acknowledged write, one after the other"),
         &mut acknowledgements,
     );
     print_percentiles(
-        "from acknowledgement to a read on another node",
+        &format!("{seal:?}: from acknowledgement to a read on another node"),
         &mut delays,
     );
     for node in nodes {
@@ -120,13 +144,13 @@ fn print_percentiles(what: &str, times: &mut [Duration]) {
 }
 
 /// Writes `count` key-values straight into a node's store, many at a time.
-async fn fill(node: &Node, count: usize) -> Anyhow<()> {
+async fn fill(node: &Node, name: &str, count: usize) -> Anyhow<()> {
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..count {
         let store = node.store().clone();
         let id = grapevine::model::EntityId::new(
             grapevine::model::Collection::Kv,
-            format!("missed-{number}"),
+            format!("{name}-{number}"),
         )?;
         tasks.spawn(async move {
             store
@@ -152,12 +176,54 @@ async fn fill(node: &Node, count: usize) -> Anyhow<()> {
     Ok(())
 }
 
-async fn catch_up(missed: usize) -> Anyhow<()> {
+/// Turn by turn, so that what else the machine does meets both alike.
+async fn writes() -> Anyhow<()> {
+    const WRITES: u32 = 40_000;
+    const ROUNDS: usize = 5;
     let directory = TempDir::new()?;
-    let mut nodes = joined(directory.path(), &["a", "b", "c"]).await?;
+    let mut clusters = Vec::new();
+    for seal in [Seal::Open, Seal::Sealed] {
+        let parent = directory.path().join(format!("{seal:?}"));
+        let nodes = joined(&parent, &["a", "b", "c"], seal).await?;
+        clusters.push((seal, nodes, Vec::new()));
+    }
+    for round in 0..=ROUNDS {
+        for (_, nodes, rates) in &mut clusters {
+            let started = Instant::now();
+            fill(&nodes[0], &format!("round-{round}"), WRITES as usize).await?;
+            let acknowledged = started.elapsed();
+            wait(Duration::from_secs(60), async || {
+                let root = |node: &Node| node.store().snapshot().state().root();
+                nodes.iter().all(|node| root(node) == root(&nodes[0]))
+            })
+            .await?;
+            // The first round warms up.
+            if round > 0 {
+                let rate = |time: Duration| f64::from(WRITES) / time.as_secs_f64();
+                rates.push((rate(acknowledged), rate(started.elapsed())));
+            }
+        }
+    }
+    for (seal, nodes, mut rates) in clusters {
+        rates.sort_by(|one, other| one.1.total_cmp(&other.1));
+        let (acknowledged, everywhere) = rates[rates.len() / 2];
+        println!(
+            "{seal:?}: {acknowledged:.0} writes/s acknowledged, {everywhere:.0}/s until all three nodes have them \
+             (median of {ROUNDS} rounds of {WRITES}, all: {rates:.0?})"
+        );
+        for node in nodes {
+            node.shutdown().await;
+        }
+    }
+    Ok(())
+}
+
+async fn catch_up(missed: usize, seal: Seal) -> Anyhow<()> {
+    let directory = TempDir::new()?;
+    let mut nodes = joined(directory.path(), &["a", "b", "c"], seal).await?;
     let away = nodes.pop().ok_or("three nodes")?;
     away.shutdown().await;
-    fill(&nodes[0], missed).await?;
+    fill(&nodes[0], "missed", missed).await?;
     let root = || nodes[0].store().snapshot().state().root();
     wait(Duration::from_secs(60), async || {
         nodes[1].store().snapshot().state().root() == root()
@@ -165,7 +231,7 @@ async fn catch_up(missed: usize) -> Anyhow<()> {
     .await?;
     let seeds = vec![nodes[0].peer_addr().to_string()];
     let started = Instant::now();
-    let back = Node::start(config("c", directory.path(), seeds)?).await?;
+    let back = Node::start(config("c", directory.path(), seeds, seal)?).await?;
     let opened = started.elapsed();
     wait(Duration::from_secs(120), async || {
         back.store().snapshot().state().root() == root()
@@ -174,7 +240,7 @@ async fn catch_up(missed: usize) -> Anyhow<()> {
     let caught_up = started.elapsed();
     let traffic = back.sync_totals().traffic;
     println!(
-        "{missed} writes of 100 bytes missed: serving after {opened:?}, caught up after {caught_up:?}, \
+        "{seal:?}: {missed} writes of 100 bytes missed: serving after {opened:?}, caught up after {caught_up:?}, \
          {traffic:?}"
     );
     nodes.push(back);

@@ -325,7 +325,7 @@ async fn the_exit_code_tells_no_node_from_a_wrong_line_from_a_write_that_nobody_
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.contains(&down), "{said}");
     }
-    for wrong in ["https://ship", "http://", "ship:7801/v1", "::::"] {
+    for wrong in ["ftp://ship", "http://", "ship:7801/v1", "::::"] {
         let output = ask(wrong, &["kv", "get", "k"]);
         assert_eq!(
             output.status.code(),
@@ -441,4 +441,68 @@ async fn messages_and_changes_are_told_as_they_come() {
     assert_eq!(change["value"]["text"], "x");
     watch.kill().expect("it runs");
     watch.wait().expect("it was killed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_that_asks_a_node_shows_its_token() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = node(directory.path(), "alone", &[]).await;
+    let url = url(&node);
+    let first = said(&url, &["token", "bootstrap"]);
+    let first = first.trim();
+    let asked = |token: &str, arguments: &[&str]| {
+        let mut command = asking(&[&url], arguments);
+        run(command.env("GRAPEVINE_TOKEN", token))
+    };
+    let file = directory.path().join("till.token");
+    let path = file.display().to_string();
+    let new = [
+        "token", "new", "--role", "write", "--days", "1", "--json", "--out", &path,
+    ];
+    let made: Value = serde_json::from_str(&answer(&asked(first, &new))).expect("it is JSON");
+    let id = made["id"].as_str().expect("it has one");
+    assert!(made.get("token").is_none(), "{made}");
+    let again = asked(first, &new);
+    assert!(
+        complaint(&again).contains("cannot make"),
+        "{}",
+        complaint(&again)
+    );
+    let listed = answer(&asked(first, &["token", "list"]));
+    assert!(listed.contains(id) && listed.contains("first"), "{listed}");
+    let bundle = directory.path().join("bundle").display().to_string();
+    let stress = ["stress", "--connections", "2", "--duration", "200ms"];
+    for arguments in [
+        &["kv", "put", "a", "--value", "x"][..],
+        &["counter", "incr", "visits"],
+        &["contacts", "add", "Ada"],
+        &["topic", "post", "news", "hello", "--author", "ada"],
+        &["cluster", "wait"],
+        &["bundle", "token"],
+        &["bundle", "export", "-o", &bundle],
+        &stress,
+    ] {
+        let refused = ask(&url, arguments);
+        // What cannot be asked is not done, and says so.
+        assert!(!refused.status.success(), "{arguments:?}");
+        let arguments = [arguments, &["--token-file", &path]].concat();
+        let done = ask(&url, &arguments);
+        assert!(done.status.success(), "{arguments:?}: {}", complaint(&done));
+    }
+    let import = asked(
+        &std::fs::read_to_string(&file).expect("it is there"),
+        &["bundle", "import", &bundle],
+    );
+    assert!(
+        complaint(&import).contains("role admin"),
+        "{}",
+        complaint(&import)
+    );
+    answer(&asked(first, &["bundle", "import", &bundle]));
+    answer(&asked(first, &["token", "revoke", id]));
+    let revoked = ask(&url, &["kv", "get", "a", "--token-file", &path]);
+    assert_eq!(revoked.status.code(), Some(1), "{}", complaint(&revoked));
+    // A token is never the value of a flag.
+    let flag = ask(&url, &["kv", "get", "a", "--token", first]);
+    assert_eq!(flag.status.code(), Some(2));
 }

@@ -382,7 +382,7 @@ fn setting(key: &str) -> &'static Setting {
 fn good_value(setting: &Setting) -> String {
     match setting.allowed {
         Allowed::Name => "name".to_owned(),
-        Allowed::Path => "path".to_owned(),
+        Allowed::Path | Allowed::File => "path".to_owned(),
         Allowed::Address | Allowed::Reachable => "[::1]:0".to_owned(),
         Allowed::Switch(_) => "true".to_owned(),
         Allowed::Seeds => "db.example:7901".to_owned(),

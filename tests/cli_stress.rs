@@ -32,7 +32,7 @@ async fn what_is_acknowledged_is_found_on_every_node_and_removed() {
         "--duration",
         "500ms",
         "--mix",
-        "counter,kv,contacts",
+        "counter,kv,contacts,topic",
         "--node",
         &nodes[0],
         "--node",
@@ -44,8 +44,8 @@ async fn what_is_acknowledged_is_found_on_every_node_and_removed() {
     let acknowledged = report["acknowledged"].as_u64().expect("a number");
     let verified = report["verified"].as_u64().expect("a number");
     assert!(acknowledged > 8, "{report}");
-    // Counters, values and contacts, on two nodes.
-    assert!(verified >= 2 * 3, "{report}");
+    // Counters, values, contacts and topics, on two nodes.
+    assert!(verified >= 2 * 4, "{report}");
     assert!(report["latency_ms"]["p99"].as_f64() >= report["latency_ms"]["p50"].as_f64());
     let client = client(&nodes[0]);
     assert_eq!(

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use grapevine::{
     model::{CommitRecord, PARTITIONS, PartitionId, PartitionSummary, Root},
+    secret::Keyring,
     sync::{
         MAX_FRAME_BYTES, Message, PROTOCOL_VERSION, PeerInfo,
-        transport::{Connector, Frame, Link, LinkConfig, TcpConnector},
+        transport::{Frame, Link, LinkConfig},
     },
 };
 use grapevine_crdt::{Seq, Timestamp};
 use nodes::{
     DEADLINE, Site, all_equal, eventually, get, put, root, sees_alive, start,
-    stranger::{Stranger, replica},
+    stranger::{Stranger, admitted, replica},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -129,8 +130,7 @@ async fn a_second_greeting_ends_the_link() {
 async fn a_peer_whose_clock_is_far_off_is_refused() {
     let site = Site::new();
     let ann = site.start("ann", &[]).await;
-    let address = ann.peer_addr().to_string();
-    let connection = TcpConnector.connect(&address).await.expect("it listens");
+    let connection = admitted(&ann, &Keyring::open()).await;
     let mut link = Link::open(
         connection,
         &LinkConfig::default(),

@@ -9,7 +9,10 @@ use grapevine::{
         PartitionSummary, Root,
     },
     node::Node,
-    sync::{MAX_FRAME_BYTES, Message, Terms, ToldDelta, ToldFloor, engine::MAX_CLOCK_AHEAD_MS},
+    sync::{
+        MAX_FRAME_BYTES, Message, PROTOCOL_VERSION, Terms, ToldDelta, ToldFloor,
+        engine::MAX_CLOCK_AHEAD_MS, transport::PREFACE_BYTES,
+    },
 };
 use grapevine_crdt::{
     CausalContext, Cell, Dot, FieldCell, FieldKey, Rank, ReplicaId, Seq, Timestamp, Value,
@@ -229,6 +232,12 @@ async fn a_frame_over_the_limit_is_read_from_a_peer_that_is_known() {
     let mut hello = TcpStream::connect(ann.peer_addr())
         .await
         .expect("it listens");
+    // Neither seals.
+    hello.write_all(b"GRPV").await.expect("it reads");
+    hello.write_u16(PROTOCOL_VERSION).await.expect("it reads");
+    hello.write_all(&[0, 0]).await.expect("it reads");
+    let mut preface = [0; PREFACE_BYTES];
+    hello.read_exact(&mut preface).await.expect("a preface");
     let length = hello.read_u32().await.expect("a greeting");
     let mut body = vec![0; length as usize];
     hello.read_exact(&mut body).await.expect("a greeting");

@@ -4,7 +4,11 @@ mod nodes;
 
 use std::time::{Duration, Instant};
 
-use grapevine::node::{Node, NodeError};
+use grapevine::{
+    config::NodeConfig,
+    node::{Node, NodeError},
+    secret::{Secret, Secrets},
+};
 use nodes::{DEADLINE, Site, all_equal, eventually, get, put, put_many, root, sees_alive, start};
 
 async fn close(nodes: Vec<Node>) {
@@ -225,15 +229,20 @@ async fn what_cannot_be_started_is_told_with_its_setting_and_leaves_nothing_open
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_listens_everywhere_is_reached_where_it_says() {
     let site = Site::new();
-    let ann = site.start("ann", &[]).await;
-    let mut config = site.config("bob", &[&ann]);
+    let secrets = Secrets::new(vec![Secret::random()]).expect("one");
+    let sealed = |name, seeds: &[&Node]| NodeConfig {
+        cluster_secrets: secrets.clone(),
+        ..site.config(name, seeds)
+    };
+    let ann = start(sealed("ann", &[])).await;
+    let mut config = sealed("bob", &[&ann]);
     config.http = "0.0.0.0:0".parse().expect("an address");
     config.peer = config.http;
     config.advertise_http = "127.0.0.2:0".parse().ok();
     config.advertise_peer = "127.0.0.3:0".parse().ok();
     let bob = start(config).await;
     // He hears of Bob from Ann alone.
-    let cid = site.start("cid", &[&ann]).await;
+    let cid = start(sealed("cid", &[&ann])).await;
     for node in [&ann, &bob, &cid] {
         let members = sees_alive(node, &["ann", "bob", "cid"]).await;
         let http = format!("127.0.0.2:{}", bob.http_addr().port());

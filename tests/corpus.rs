@@ -7,7 +7,7 @@ mod targets;
 use std::{fs, net::SocketAddr, path::PathBuf};
 
 use grapevine::{
-    cluster::MAX_DATAGRAM_BYTES,
+    cluster::{MAX_DATAGRAM_BYTES, is_letter},
     codec,
     config::{Layers, NodeConfig},
     model::{
@@ -15,14 +15,21 @@ use grapevine::{
         Outline, PARTITIONS, PartitionSummary, Root, Table,
     },
     node::Node,
+    secret::{Keyring, Secret, Secrets},
     store::Group,
-    sync::{Message, PROTOCOL_VERSION, PeerInfo, Terms, ToldDelta, ToldFloor, transport::Frame},
+    sync::{
+        Message, PROTOCOL_VERSION, PeerInfo, Terms, ToldDelta, ToldFloor,
+        transport::{Connection, Frame, HANDSHAKE_MESSAGE_BYTES, PREFACE_BYTES, Role, admit},
+    },
 };
 use grapevine_crdt::{
     CausalContext, Cell, Dot, Entity, FieldCell, FieldKey, Rank, ReplicaId, Seq, Timestamp, Value,
     VersionVector,
 };
-use tokio::net::UdpSocket;
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, UdpSocket},
+};
 
 fn seeds() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds")
@@ -106,6 +113,31 @@ async fn gossip() -> (Vec<u8>, Vec<u8>) {
     (syn, answer)
 }
 
+fn secrets() -> Secrets {
+    Secrets::new(vec![Secret::from_bytes([7; 32])]).expect("one")
+}
+
+/// What a node with a secret says first, over UDP and over TCP.
+async fn sealed() -> (Vec<u8>, Vec<u8>) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    let tcp = TcpListener::bind(free).await.expect("a free port");
+    let address = tcp.local_addr().expect("it is bound");
+    let udp = UdpSocket::bind(address).await.expect("it is free for UDP");
+    let mut config = NodeConfig::new("ann", directory.path().join("ann"), free, free);
+    config.seeds = vec![address.to_string()];
+    config.cluster_secrets = secrets();
+    let ann = Node::start(config).await.expect("it starts");
+    let mut datagram = vec![0; MAX_DATAGRAM_BYTES];
+    let bytes = udp.recv(&mut datagram).await.expect("a datagram");
+    datagram.truncate(bytes);
+    let (mut stream, _) = tcp.accept().await.expect("it dials");
+    let mut first = vec![0; PREFACE_BYTES + HANDSHAKE_MESSAGE_BYTES];
+    stream.read_exact(&mut first).await.expect("it begins");
+    ann.shutdown().await;
+    (datagram, first)
+}
+
 /// Writes the seeds that are no text. Run it when a format changes:
 /// `cargo test --test corpus -- --ignored write_the_seeds`.
 #[tokio::test]
@@ -120,6 +152,10 @@ async fn write_the_seeds() {
     let (syn, syn_ack) = gossip().await;
     put("datagram", "syn", syn);
     put("datagram", "syn-ack", syn_ack);
+    let (greeting, first) = sealed().await;
+    put("datagram", "sealed", greeting);
+    put("handshake", "first", first);
+    put("handshake", "open", b"GRPV\x00\x01\x00\x00".to_vec());
     let hello = Message::Hello(PeerInfo {
         version: PROTOCOL_VERSION,
         cluster: "grapevine".to_owned(),
@@ -233,12 +269,24 @@ async fn write_the_seeds() {
 }
 
 /// Seeds that are refused at the first byte lead a fuzzer nowhere.
-#[test]
-fn the_seeds_are_refused_at_the_door() {
+#[tokio::test]
+async fn the_seeds_are_refused_at_the_door() {
     let seed = |name: &str| fs::read(seeds().join(name)).expect("a seed");
     for name in ["bad-cluster", "syn", "syn-ack"] {
         let read = grapevine::cluster::decode_datagram(&seed(&format!("datagram/{name}")));
         read.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let keys = secrets().keys("grapevine");
+    assert!(is_letter(&keys[0], &seed("datagram/sealed")));
+    let (keyring, _keys) = Keyring::new(&secrets(), "grapevine");
+    for (name, keyring) in [("first", keyring), ("open", Keyring::open())] {
+        let connection = Connection {
+            reading: Box::new(std::io::Cursor::new(seed(&format!("handshake/{name}")))),
+            writing: Box::new(tokio::io::sink()),
+            remote: "a file".to_owned(),
+        };
+        let admitted = admit(connection, Role::Accepted, &keyring, "grapevine").await;
+        admitted.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     let cards = CardFile::read(&seed("vcard/two"), None, 10).expect("it can be read");
     assert_eq!(cards.cards.iter().filter(|card| card.is_ok()).count(), 2);

@@ -11,14 +11,23 @@ use std::{
 /// itself (`cluster` does not know `sync::transport`), and any layer below. `store` is below `cluster`, which
 /// keeps the roster in it. `clock` is the one that asks the operating system for the time of day.
 const LAYERS: [&[&str]; 9] = [
-    &["model", "codec", "config", "clock"],
+    &[
+        "model", "codec", "config", "clock", "metrics", "secret", "warnings",
+    ],
     &["sync::messages", "sync::engine"],
     &["store"],
-    &["cluster", "sync::transport", "bundle", "address_book"],
+    &[
+        "cluster",
+        "sync::transport",
+        "bundle",
+        "address_book",
+        "logging",
+        "access",
+    ],
     &["sync::driver", "http"],
     &["node"],
     &["client"],
-    &["logging", "cli"],
+    &["cli"],
     &["main", "lib"],
 ];
 
@@ -26,7 +35,7 @@ const LAYERS: [&[&str]; 9] = [
 const SHARED: [usize; 4] = [0, 1, 7, 8];
 
 /// What is pure: it is told the time, and handed its randomness.
-const PURE: [&str; 17] = [
+const PURE: [&str; 18] = [
     "address_book",
     "model",
     "codec",
@@ -38,6 +47,7 @@ const PURE: [&str; 17] = [
     "store::changes",
     "store::whole",
     "store::index",
+    "store::census",
     "store::check",
     "store::clock_watch",
     "store::listing",

@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use grapevine::{
     model::{PARTITIONS, PartitionSummary, Root},
+    secret::{Keyring, Secret, Secrets},
     sync::{
         MAX_FRAME_BYTES, Message,
         transport::{
             Connection, Connector, Frame, FrameError, HELLO_MAX_BYTES, Link, LinkConfig, Listener,
-            MemoryNetwork, TcpConnector, TcpTransport, Traffic,
+            MemoryNetwork, Role, TcpConnector, TcpTransport, Traffic, admit,
         },
     },
 };
@@ -30,6 +31,20 @@ async fn memory() -> (Connection, Connection) {
     let network = MemoryNetwork::default();
     let listener = network.listen("there").expect("nobody listens there");
     pair(listener, network.connector()).await
+}
+
+/// The same with a cluster secret: nothing above the bytes may tell.
+async fn sealed((left, right): (Connection, Connection)) -> (Connection, Connection) {
+    let secrets = Secrets::new(vec![Secret::random()]).expect("one");
+    let (keyring, _keys) = Keyring::new(&secrets, "grapevine");
+    let dialled = Role::Dialled { attempt: 0 };
+    let (left, right) = tokio::join!(
+        admit(left, dialled, &keyring, "grapevine"),
+        admit(right, Role::Accepted, &keyring, "grapevine"),
+    );
+    let (left, right) = (left.expect("it has it"), right.expect("it has it"));
+    assert!(left.sealed_with.is_some());
+    (left.connection, right.connection)
 }
 
 async fn pair(mut listener: impl Listener, connector: impl Connector) -> (Connection, Connection) {
@@ -281,6 +296,16 @@ macro_rules! suite {
         }
         mod in_memory {
             $(#[tokio::test] async fn $test() { super::$test(super::memory().await).await; })*
+        }
+        mod sealed_over_tcp {
+            $(#[tokio::test] async fn $test() {
+                super::$test(super::sealed(super::tcp().await).await).await;
+            })*
+        }
+        mod sealed_in_memory {
+            $(#[tokio::test] async fn $test() {
+                super::$test(super::sealed(super::memory().await).await).await;
+            })*
         }
     };
 }

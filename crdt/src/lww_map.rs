@@ -105,17 +105,23 @@ impl<'a> LwwMap<'a> {
         if self.entity.is_visible() || collected.is_empty() {
             return Vec::new();
         }
-        let dots = collected
+        vec![self.clearing(collected, dot)]
+    }
+
+    /// The cell of the write `dot` that keeps away whatever `collected` covers, which must be closed: with a cell it
+    /// covers all that this cell had seen, removed or cleared.
+    ///
+    /// It covers what held clearings cover as well: it takes the place of an earlier one of the same replica, and
+    /// whoever has not met that one must miss nothing.
+    #[must_use]
+    pub fn clearing(self, collected: &VersionVector, dot: Dot) -> FieldCell {
+        let mut dots: CausalContext = collected
             .iter()
             .map(|(replica, seq)| Dot::new(replica, seq))
             .collect();
-        vec![Self::clearing(dots, dot)]
-    }
-
-    /// The cell of the write `dot` that keeps the cells of the writes `dots` away. `dots` must be closed: with
-    /// a cell it covers all that this cell had seen, removed or cleared.
-    #[must_use]
-    pub fn clearing(dots: CausalContext, dot: Dot) -> FieldCell {
+        for cleared in self.entity.clearings() {
+            dots.merge(cleared);
+        }
         FieldCell {
             field: FieldKey::Clearing(dot.replica),
             cell: Cell {
@@ -143,5 +149,44 @@ impl<'a> LwwMap<'a> {
                 value,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ReplicaId, Seq};
+
+    fn dot(replica: u8, seq: u64) -> Dot {
+        Dot::new(ReplicaId::from_bytes([replica; 16]), Seq::new(seq))
+    }
+
+    fn merge(entity: &mut Entity, cells: Vec<FieldCell>) {
+        for cell in cells {
+            entity.merge_cell(cell);
+        }
+    }
+
+    /// The danger: a replica clears twice, and the later clearing, which takes the place of the earlier, lets back in what
+    /// that kept away, at whoever meets it alone.
+    #[test]
+    fn a_later_clearing_lets_back_in_what_an_earlier_one_kept_away() {
+        let at = Timestamp::from_unix_ms;
+        let old = LwwMap::new(&Entity::default()).set("old", b"1", dot(2, 1), at(1));
+        let mut here = Entity::default();
+        for (collected, seq) in [(dot(2, 1), 1), (dot(3, 1), 3)] {
+            let floor = [(collected.replica, collected.seq)].into_iter().collect();
+            let mut cells = LwwMap::new(&here).set("new", b"2", dot(1, seq), at(seq));
+            cells.extend(LwwMap::new(&here).clear(&floor, dot(1, seq)));
+            merge(&mut here, cells);
+            let removal = LwwMap::new(&here).remove(dot(1, seq + 1));
+            merge(&mut here, removal);
+        }
+        let mut there = Entity::default();
+        merge(&mut there, old.clone());
+        there.merge(here.clone());
+        merge(&mut here, old);
+        assert_eq!(there, here);
+        assert_eq!(there.field(&FieldKey::Attribute("old".to_owned())), None);
     }
 }

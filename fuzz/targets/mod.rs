@@ -5,6 +5,7 @@
 
 mod bundle;
 mod datagram;
+mod handshake;
 mod http;
 mod message;
 mod rows;
@@ -17,9 +18,10 @@ pub(crate) type Target = fn(&[u8]);
 
 /// Every target, with the name of its directory in `fuzz/seeds`.
 #[allow(dead_code, reason = "a fuzz target uses its own")]
-pub(crate) const ALL: [(&str, Target); 8] = [
+pub(crate) const ALL: [(&str, Target); 9] = [
     ("bundle", bundle::run),
     ("datagram", datagram::run),
+    ("handshake", handshake::run),
     ("http", http::run),
     ("message", message::run),
     ("rows", rows::run),

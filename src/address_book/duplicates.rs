@@ -14,7 +14,9 @@ use crate::{
 pub const MAX_DUPLICATES_PER_GROUP: usize = 100;
 
 /// What contacts have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {
     /// A telephone number.

@@ -7,19 +7,20 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
-use grapevine_crdt::{Timestamp, VersionVector};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use super::head::PartitionHead;
 use crate::{
     codec::{self, CodecError},
-    model::{EntityCells, Floor, Invalid, PartitionId},
+    model::{EntityCells, Invalid, PartitionId},
     store::StoreError,
 };
 
 const MAGIC: &[u8; 8] = b"GVBUNDLE";
 
 /// The version of the format; files of another are refused.
-pub const BUNDLE_VERSION: u8 = 1;
+pub const BUNDLE_VERSION: u8 = 2;
 
 /// The most bytes of a section behind its length: 16 MiB. One entity, which is never split, must fit.
 pub const MAX_SECTION_BYTES: usize = 16 * 1024 * 1024;
@@ -33,22 +34,10 @@ pub struct BundleHeader {
     pub cluster: String,
     /// The name of the node that wrote it.
     pub node: String,
+    /// Which store that is, through all its lives.
+    pub store: Uuid,
     /// When it was begun, by that node's clock (milliseconds since 1970-01-01T00:00:00Z).
     pub unix_ms: u64,
-}
-
-/// What the pages that follow are of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PartitionHead {
-    pub(super) partition: PartitionId,
-    /// What must be held already.
-    pub(super) base: VersionVector,
-    /// What is held with the pages.
-    pub(super) vector: VersionVector,
-    /// What the node had collected.
-    pub(super) floor: Floor,
-    /// Its clock: no time in the pages is above it.
-    pub(super) clock: Timestamp,
 }
 
 /// One part of a bundle.
@@ -105,6 +94,11 @@ pub enum BundleError {
         /// How many are missing.
         missing: u64,
     },
+    /// It is not a bundle of everything.
+    #[error(
+        "it builds upon what another node holds; a directory is restored from a backup, or from a bundle of everything"
+    )]
+    Partial,
     /// One side has collected what the other has not taken in. If it was found out while the bundle was
     /// applied, the partitions before are taken in.
     #[error(
@@ -114,6 +108,16 @@ pub enum BundleError {
     Floor {
         /// Where.
         partition: PartitionId,
+    },
+    /// One side was expelled and has not taken part anew. If it was found out while the bundle was applied, the
+    /// partitions before are taken in.
+    #[error(
+        "the {} was expelled from the cluster while it was away: let it meet a member over a network first",
+        if *.ours { "node that takes the bundle in" } else { "node that wrote the bundle" }
+    )]
+    Expelled {
+        /// Whether it is this side.
+        ours: bool,
     },
     /// The token is older than what was deleted and forgotten.
     #[error("what was deleted since this token was given is forgotten")]
@@ -242,16 +246,18 @@ mod tests {
     use core::fmt::Write as _;
 
     use grapevine_crdt::{
-        CausalContext, Cell, Dot, FieldCell, FieldKey, Rank, ReplicaId, Seq, Value,
+        CausalContext, Cell, Dot, FieldCell, FieldKey, Rank, ReplicaId, Seq, Timestamp, Value,
+        VersionVector,
     };
 
     use super::*;
-    use crate::model::{Collection, EntityId};
+    use crate::model::{Collection, EntityId, Floor};
 
     const GOLDEN: &str = concat!(
-        "475642554e444c45010000000d0005666c6565740473686970050000001c011900010707070707070707070707070707",
-        "0707010000fc0000050000000023020103016101000576616c7565030707070707070707070707070707070701000101",
-        "7800000003030101d7feb123d4a822fdab628ae32bc7ccfcd0e2a37e3829fd73956b85ece9259cd8",
+        "475642554e444c45020000001e0005666c65657404736869701008080808080808080808080808080808050000001c01",
+        "19000107070707070707070707070707070707010000fc0000050000000023020103016101000576616c756503070707",
+        "070707070707070707070707070100010178000000030301014f482ddce4039537a915229ae99d98be96d3c393bcfe5a",
+        "91fe96e5d41b9f476b",
     );
 
     fn sections() -> Vec<Section> {
@@ -286,6 +292,7 @@ mod tests {
         BundleHeader {
             cluster: "fleet".to_owned(),
             node: "ship".to_owned(),
+            store: Uuid::from_bytes([8; 16]),
             unix_ms: 5,
         }
     }
@@ -334,11 +341,11 @@ mod tests {
         assert!(matches!(read(&longer), Err(BundleError::Damaged(_))));
         assert!(matches!(read(b"GVBUNDL?"), Err(BundleError::NotABundle)));
         assert!(matches!(
-            read(b"GVBUNDLE\x02"),
-            Err(BundleError::Version(2))
+            read(b"GVBUNDLE\x03"),
+            Err(BundleError::Version(3))
         ));
         assert!(matches!(
-            read(b"GVBUNDLE\x01\xff\xff\xff\xff"),
+            read(b"GVBUNDLE\x02\xff\xff\xff\xff"),
             Err(BundleError::Damaged(_))
         ));
     }

@@ -2,16 +2,20 @@
 //! take it in.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     io::{Read, Seek},
 };
 
 use grapevine_crdt::{Timestamp, VersionVector};
 use tokio::{runtime::Handle, sync::oneshot};
+use uuid::Uuid;
 
-use super::format::{BundleError, BundleHeader, BundleReader, PartitionHead, Section};
+use super::{
+    format::{BundleError, BundleHeader, BundleReader, Section},
+    head::PartitionHead,
+};
 use crate::{
-    model::{Claim, EntityCells, Op, Outcome, PartitionId, PartitionState},
+    model::{Claim, EntityCells, Op, Outcome, PartitionId},
     store::{Store, StoreError},
 };
 
@@ -44,6 +48,8 @@ pub struct Importer {
     pub cluster: String,
     /// The time of day (milliseconds since 1970-01-01T00:00:00Z).
     pub now_unix_ms: u64,
+    /// Reads which stores were expelled and have not taken part anew.
+    pub expelled: fn(&Store) -> Result<BTreeSet<Uuid>, StoreError>,
 }
 
 /// What a walk through a bundle meets.
@@ -56,8 +62,16 @@ enum Piece {
 
 /// Whether `input` is a whole bundle, and what it has.
 pub fn verify(input: impl Read) -> Result<Imported, BundleError> {
-    let (_, imported) = walk(input, &mut |_| Ok(()))?;
+    let (_, imported) = walk(input, &mut |_, _| Ok(()))?;
     Ok(imported)
+}
+
+/// Whether `input` is a whole bundle of everything, such as a backup; whose it is, and what it has.
+pub fn verify_backup(input: impl Read) -> Result<(BundleHeader, Imported), BundleError> {
+    walk(input, &mut |_, piece| match piece {
+        Piece::Partition(head) if !head.base.is_empty() => Err(BundleError::Partial),
+        Piece::Partition(_) | Piece::Page(_) | Piece::Done(_) => Ok(()),
+    })
 }
 
 impl Importer {
@@ -65,9 +79,9 @@ impl Importer {
     /// that may.
     pub fn import(&self, mut input: impl Read + Seek) -> Result<Imported, BundleError> {
         let mut missing: u64 = 0;
-        let (header, mut imported) = walk(&mut input, &mut |piece| {
+        let (header, mut imported) = walk(&mut input, &mut |header, piece| {
             if let Piece::Partition(head) = piece {
-                missing = missing.saturating_add(self.check(&head)?);
+                missing = missing.saturating_add(self.check(header.store, &head)?);
             }
             Ok(())
         })?;
@@ -83,9 +97,9 @@ impl Importer {
         input.rewind()?;
         let mut steps = Steps::new(&self.store);
         let mut current: Option<(PartitionId, Timestamp)> = None;
-        walk(&mut input, &mut |piece| match piece {
+        walk(&mut input, &mut |header, piece| match piece {
             Piece::Partition(head) => {
-                let missing = self.check(&head)?;
+                let missing = self.check(header.store, &head)?;
                 if missing > 0 {
                     return Err(BundleError::Base { missing });
                 }
@@ -120,34 +134,30 @@ impl Importer {
         Ok(imported)
     }
 
-    /// How many writes the partition of a bundle builds upon that are not held.
-    fn check(&self, head: &PartitionHead) -> Result<u64, BundleError> {
+    /// How many writes the partition of a bundle of `writer` builds upon that are not held.
+    ///
+    /// Who was expelled may bring what others have collected without it: whatever it holds has to be taken in as it
+    /// takes part anew. As with peers, what was under way when that became known is collected by nobody yet.
+    fn check(&self, writer: Uuid, head: &PartitionHead) -> Result<u64, BundleError> {
         let ahead_ms = head.clock.unix_ms().saturating_sub(self.now_unix_ms);
         if ahead_ms > MAX_CLOCK_AHEAD_MS {
             return Err(BundleError::Clock { ahead_ms });
         }
-        let snapshot = self.store.snapshot();
-        let ours = snapshot.state().partition(head.partition);
-        if !floors_fit(ours, head) {
-            let partition = head.partition;
-            return Err(BundleError::Floor { partition });
+        let expelled = (self.expelled)(&self.store)?;
+        if expelled.contains(&self.store.identity().store_id) {
+            return Err(BundleError::Expelled { ours: true });
         }
-        Ok(ours.vector.lag_behind(&head.base))
+        if expelled.contains(&writer) {
+            return Err(BundleError::Expelled { ours: false });
+        }
+        head.missing(self.store.snapshot().state().partition(head.partition))
     }
-}
-
-/// Whether neither side has collected what the other has not taken in. Who holds nothing has nothing that should
-/// have gone.
-pub(super) fn floors_fit(ours: &PartitionState, theirs: &PartitionHead) -> bool {
-    let empty = ours.vector.is_empty() && ours.unclaimed == 0;
-    (empty || ours.vector.includes(&theirs.floor.vector))
-        && theirs.vector.includes(&ours.floor.vector)
 }
 
 /// Walks through a bundle and checks everything about it that needs no store.
 fn walk(
     input: impl Read,
-    visit: &mut dyn FnMut(Piece) -> Result<(), BundleError>,
+    visit: &mut dyn FnMut(&BundleHeader, Piece) -> Result<(), BundleError>,
 ) -> Result<(BundleHeader, Imported), BundleError> {
     let damaged = |why: &str| BundleError::Damaged(why.to_owned());
     let (mut reader, header) = BundleReader::begin(input)?;
@@ -169,17 +179,17 @@ fn walk(
                 }
                 check_head(&head)?;
                 if let Some(before) = before {
-                    visit(Piece::Done(before))?;
+                    visit(&header, Piece::Done(before))?;
                 }
                 imported.partitions += 1;
-                visit(Piece::Partition(head))?;
+                visit(&header, Piece::Partition(head))?;
             }
             Section::Page(entities) => {
                 let head = current.as_ref();
                 let head = head.ok_or_else(|| damaged("a page of no partition"))?;
                 check_page(head, &entities)?;
                 imported.entities += entities.len() as u64;
-                visit(Piece::Page(entities))?;
+                visit(&header, Piece::Page(entities))?;
             }
             Section::End {
                 partitions,
@@ -190,7 +200,7 @@ fn walk(
                 }
                 reader.finish()?;
                 if let Some(head) = current {
-                    visit(Piece::Done(head))?;
+                    visit(&header, Piece::Done(head))?;
                 }
                 return Ok((header, imported));
             }

@@ -1,20 +1,22 @@
 //! Bundles between stores, and bundles that nobody should take.
 
-use std::{convert::Infallible, io::Cursor, sync::Arc};
+use std::{collections::BTreeSet, convert::Infallible, io::Cursor, sync::Arc};
 
 use grapevine_crdt::{Dot, LwwMap, Rank, ReplicaId, Seq, Timestamp, VersionVector};
 use tokio::task::spawn_blocking;
+use uuid::Uuid;
 
 use super::{
     BundleError, BundleHeader, Imported, Importer, export,
-    format::{BundleWriter, PartitionHead, Section},
+    format::{BundleWriter, Section},
+    head::PartitionHead,
     verify,
 };
 use crate::{
     clock::SystemClock,
     clock::WallClock as _,
     model::{ChangesToken, Collection, EntityCells, EntityId, Floor, PartitionState, Root},
-    store::{Store, StoreOptions},
+    store::{Store, StoreError, StoreOptions},
 };
 
 fn open(directory: &tempfile::TempDir, name: &str) -> Store {
@@ -50,6 +52,7 @@ fn header(cluster: &str) -> BundleHeader {
     BundleHeader {
         cluster: cluster.to_owned(),
         node: "ann".to_owned(),
+        store: WRITER,
         unix_ms: 1,
     }
 }
@@ -68,11 +71,25 @@ fn exported(store: &Store, since: &ChangesToken) -> Vec<u8> {
     bytes
 }
 
+/// Which store the bundles say that they are of.
+const WRITER: Uuid = Uuid::from_u128(7);
+
+type ReadExpelled = fn(&Store) -> Result<BTreeSet<Uuid>, StoreError>;
+
 async fn import(store: &Store, bytes: &[u8]) -> Result<Imported, BundleError> {
+    import_among(store, bytes, |_| Ok(BTreeSet::new())).await
+}
+
+async fn import_among(
+    store: &Store,
+    bytes: &[u8],
+    expelled: ReadExpelled,
+) -> Result<Imported, BundleError> {
     let reader = Importer {
         store: store.clone(),
         cluster: "fleet".to_owned(),
         now_unix_ms: SystemClock.unix_ms(),
+        expelled,
     };
     let bytes = bytes.to_vec();
     let imported = spawn_blocking(move || reader.import(Cursor::new(bytes)));
@@ -335,10 +352,31 @@ fn what_was_forgotten_on_either_side_keeps_a_bundle_out() {
         },
         clock: Timestamp::ZERO,
     };
-    let fit = super::import::floors_fit;
+    let fit = |ours: &PartitionState, theirs: &PartitionHead| theirs.missing(ours).is_ok();
     assert!(fit(&ours(5, 2), &theirs(5, 3)));
     assert!(fit(&ours(3, 0), &theirs(5, 3)));
     assert!(!fit(&ours(2, 0), &theirs(5, 3)), "we lack what they forgot");
     assert!(!fit(&ours(9, 6), &theirs(5, 3)), "they lack what we forgot");
     assert!(fit(&ours(0, 0), &theirs(5, 3)), "we hold nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_by_or_for_who_was_expelled_brings_back_what_was_collected_without_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (ann, bob) = (open(&directory, "ann"), open(&directory, "bob"));
+    write(&ann, "a", "ann").await;
+    let bundle = exported(&ann, &held(&bob));
+    let before = root(&bob);
+    let by = import_among(&bob, &bundle, |_| Ok(BTreeSet::from([WRITER]))).await;
+    assert!(matches!(by, Err(BundleError::Expelled { ours: false })));
+    let to = import_among(&bob, &bundle, |store| {
+        Ok(BTreeSet::from([store.identity().store_id]))
+    });
+    assert!(matches!(
+        to.await,
+        Err(BundleError::Expelled { ours: true })
+    ));
+    assert_eq!(root(&bob), before);
+    import(&bob, &bundle).await.expect("it is taken in");
+    assert_eq!(root(&bob), root(&ann));
 }

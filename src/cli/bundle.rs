@@ -7,10 +7,11 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::{fs::File, task::spawn_blocking};
 
-use super::{output::Output, progress};
+use super::{nodes::AccessArgs, output::Output, progress};
 use crate::{
     bundle,
     client::{Client, ClientError, ClientOptions},
@@ -45,15 +46,18 @@ enum Action {
 }
 
 #[derive(Debug, Args)]
-struct Node {
-    /// Where the node serves HTTP: one, for a token tells what one node holds
+pub(super) struct Node {
+    /// Where the node serves HTTP: one, for what is asked is what one node holds
     #[arg(long, default_value = "http://127.0.0.1:7801", value_name = "URL")]
     node: String,
+    #[command(flatten)]
+    access: AccessArgs,
 }
 
 impl Node {
-    fn client(&self) -> Result<Client, ClientError> {
-        ClientOptions::default().node(&self.node)?.connect()
+    pub(super) fn client(&self) -> anyhow::Result<Client> {
+        let options = ClientOptions::default().node(&self.node)?;
+        Ok(self.access.add_to(options)?.connect()?)
     }
 }
 
@@ -103,33 +107,12 @@ impl Export {
     /// Writes beside the file and puts it in place only when it is whole.
     async fn run(self) -> anyhow::Result<()> {
         let node = self.node.client()?;
-        let mut partial = self.output.clone().into_os_string();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let mut file = File::create(&partial)
-            .await
-            .with_context(|| format!("{} cannot be written", partial.display()))?;
-        let bar = progress::growing("exporting");
-        let written = node
-            .bundles()
-            .export(self.since.as_deref(), &mut file, |bytes| {
-                bar.set_position(bytes);
-            })
-            .await;
-        bar.finish_and_clear();
-        let verified = match written {
-            Ok(()) => verify(&partial).await,
-            Err(error) => Err(error.into()),
+        let since = self.since.as_deref();
+        let written = async |file: &mut File, bar: &ProgressBar| {
+            let progress = |bytes| bar.set_position(bytes);
+            node.bundles().export(since, file, progress).await
         };
-        let verified = match verified {
-            Ok(verified) => verified,
-            Err(error) => {
-                let _left_behind = fs::remove_file(&partial);
-                return Err(error);
-            }
-        };
-        fs::rename(&partial, &self.output)
-            .with_context(|| format!("{} cannot be written", self.output.display()))?;
+        let verified = keep(&self.output, "exporting", written).await?;
         let told = json!({ "partitions": verified.partitions, "entities": verified.entities });
         print(&told.to_string())
     }
@@ -145,7 +128,38 @@ impl Import {
     }
 }
 
-fn print(line: &str) -> anyhow::Result<()> {
+/// Has `write` write beside the file `output`, and puts that in place only when it is a whole bundle.
+pub(super) async fn keep(
+    output: &Path,
+    doing: &'static str,
+    write: impl AsyncFnOnce(&mut File, &ProgressBar) -> Result<(), ClientError>,
+) -> anyhow::Result<bundle::Imported> {
+    let mut partial = output.to_owned().into_os_string();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let mut file = File::create(&partial)
+        .await
+        .with_context(|| format!("{} cannot be written", partial.display()))?;
+    let bar = progress::growing(doing);
+    let written = write(&mut file, &bar).await;
+    bar.finish_and_clear();
+    let verified = match written {
+        Ok(()) => verify(&partial).await,
+        Err(error) => Err(error.into()),
+    };
+    let verified = match verified {
+        Ok(verified) => verified,
+        Err(error) => {
+            let _left_behind = fs::remove_file(&partial);
+            return Err(error);
+        }
+    };
+    fs::rename(&partial, output)
+        .with_context(|| format!("{} cannot be written", output.display()))?;
+    Ok(verified)
+}
+
+pub(super) fn print(line: &str) -> anyhow::Result<()> {
     let mut output = Output::new(false);
     output.line(line)?;
     output.flush()

@@ -45,6 +45,17 @@ enum Action {
         /// Its name, or the replica that `cluster members --json` tells
         member: String,
     },
+    /// Lets a node leave the cluster for good, once the live members hold all that it holds
+    ///
+    /// It takes no writes from then on, and answers reads until it is stopped. Exit code 1 says that it did not leave, and
+    /// why: it takes part as before.
+    #[command(after_help = "Example:\n  grapevine cluster leave --node http://ship:7801 --for 60")]
+    Leave {
+        /// How long the members may take, in seconds
+        #[arg(long = "for", default_value_t = 30, value_name = "SECONDS",
+            value_parser = clap::value_parser!(u64).range(0..=60))]
+        seconds: u64,
+    },
     /// Waits until all live members hold the same
     #[command(after_help = "Example:\n  grapevine cluster wait --members 3 --for 30")]
     Wait(Wait),
@@ -95,6 +106,16 @@ impl Cluster {
                 if output.is_json() {
                     output.json_line(&json!({ "replica": replica, "forgotten": true }))?;
                 }
+            }
+            Action::Leave { seconds } => {
+                // Of several, nobody would know which leaves.
+                let [node] = &client.each_node()?[..] else {
+                    bail!("name the one node that leaves, with --node");
+                };
+                node.cluster().leave(Duration::from_secs(seconds)).await?;
+                output.answer(&json!({ "left": true }), |_| {
+                    "it has left; stop it when nobody reads from it any more".to_owned()
+                })?;
             }
             Action::Wait(wait) => wait.run(&client, &mut output).await?,
         }

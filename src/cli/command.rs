@@ -5,8 +5,8 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Parser, Subcommand};
 
 use super::{
-    bundle, cluster, compact, completions, contacts, counter, dev, failure, kv, mend_clock, ping,
-    serve, stress, topic, verify, watch,
+    backup, batch, bundle, cluster, compact, completions, contacts, counter, dev, dump, failure,
+    kv, load, mend_clock, ping, secret, serve, stress, token, topic, verify, watch,
 };
 
 /// How long the process waits for threads that do not end when the command has ended.
@@ -32,14 +32,21 @@ enum Command {
     Counter(counter::CounterCommand),
     Kv(kv::Kv),
     Topic(topic::Topic),
+    Batch(batch::Batch),
     Watch(watch::Watch),
     Cluster(cluster::Cluster),
     Ping(ping::Ping),
     Stress(stress::Stress),
     Bundle(bundle::Bundle),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
+    Dump(dump::Dump),
+    Load(load::Load),
+    Token(token::Token),
     Verify(verify::Verify),
     Compact(compact::Compact),
     MendClock(mend_clock::MendClock),
+    Secret(secret::SecretCommand),
     Completions(completions::Completions),
 }
 
@@ -62,6 +69,7 @@ pub fn run() -> ExitCode {
             Command::Counter(counter) => done(counter.run().await),
             Command::Kv(kv) => done(kv.run().await),
             Command::Topic(topic) => done(topic.run().await),
+            Command::Batch(batch) => done(batch.run().await),
             Command::Watch(watch) => done(watch.run().await),
             Command::Cluster(cluster) => done(cluster.run().await),
             Command::Ping(ping) => ping.run().await,
@@ -69,7 +77,13 @@ pub fn run() -> ExitCode {
             Command::Verify(verify) => verify.run(),
             Command::Compact(compact) => compact.run(),
             Command::MendClock(mend) => mend.run(),
+            Command::Secret(secret) => done(secret.run()),
             Command::Bundle(bundle) => done(bundle.run().await),
+            Command::Backup(backup) => done(backup.run().await),
+            Command::Restore(restore) => done(restore.run().await),
+            Command::Dump(dump) => done(dump.run().await),
+            Command::Load(load) => done(load.run().await),
+            Command::Token(token) => token.run().await,
             Command::Completions(completions) => done(completions.run::<Cli>()),
         }
     });

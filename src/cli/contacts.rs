@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{
     contact_export::Export,
     contact_fields::{Add, Edit},
+    contact_history,
     contact_import::Import,
     listed::{self, Most},
     nodes::NodeArgs,
@@ -92,6 +93,20 @@ enum Action {
             grapevine contacts export --format vcard4 | gzip > all.vcf.gz"
     )]
     Export(Export),
+    /// Lists what a contact was, as one node remembers it, the newest change first
+    #[command(after_help = "Example:\n  grapevine contacts history ada")]
+    History {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        most: Most,
+    },
+    /// Takes the last change of a contact back, be it a removal; again, it takes that back
+    #[command(after_help = "Example:\n  grapevine contacts undo ada")]
+    Undo(Id),
+    /// Brings a removed contact back
+    #[command(after_help = "Example:\n  grapevine contacts restore ada")]
+    Restore(Id),
     /// Lists what lost a merge without having been seen
     #[command(
         after_help = "Examples:\n  grapevine contacts conflicts\n  grapevine contacts conflicts ada"
@@ -159,6 +174,14 @@ impl Contacts {
             Action::Rm { ids } => remove(&client, &mut output, &ids).await?,
             Action::Import(import) => import.run(&client, &mut output).await?,
             Action::Export(export) => export.run(&client).await?,
+            Action::History { id, most } => {
+                contact_history::list(&client, &mut output, &id, &most).await?;
+            }
+            Action::Undo(Id { id }) => contact_history::undo(&client, &mut output, &id).await?,
+            Action::Restore(Id { id }) => {
+                let contact = client.contacts().restore(&id).await?.value;
+                output.answer(&contact, described)?;
+            }
             Action::Conflicts { id, most } => {
                 let list = match &id {
                     Some(id) => client.contacts().conflicts_of(id),
@@ -262,7 +285,7 @@ async fn conflicts(
 }
 
 /// A contact as people read it: what is there, a line each.
-fn described(contact: &Contact) -> String {
+pub(super) fn described(contact: &Contact) -> String {
     let fields = &contact.fields;
     let mut rows: Vec<(&str, String)> = vec![("name", shown(&fields.name))];
     let labelled = |text: &str, label: Option<&str>| match label {

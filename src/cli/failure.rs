@@ -36,7 +36,9 @@ fn code(error: &anyhow::Error) -> u8 {
         return WRONG_SETTINGS;
     }
     match error.downcast_ref::<ClientError>() {
-        Some(ClientError::Address { .. } | ClientError::NoNode) => WRONG_SETTINGS,
+        Some(ClientError::Address { .. } | ClientError::NoNode | ClientError::Options(_)) => {
+            WRONG_SETTINGS
+        }
         Some(error) if error.may_have_happened() => UNKNOWN,
         Some(ClientError::Unreachable { .. } | ClientError::Unanswered { .. }) => NOT_REACHED,
         Some(_) | None => FAILED,

@@ -42,18 +42,29 @@ impl<const IDENTITY: bool> Args for SettingFlags<IDENTITY> {
             .help("A TOML file of settings, each under its flag's name with `_` for `-` (seeds = [...] for --seed) [env: GRAPEVINE_CONFIG]");
         Self::settings().fold(command.arg(file), |command, setting| {
             let repeated = matches!(setting.allowed, Allowed::Seeds | Allowed::Origins);
-            command.arg(
-                Arg::new(setting.key)
-                    .long(setting.flag)
-                    .value_name(setting.value_name)
-                    .help(setting.help())
-                    .help_heading(heading(setting.scope))
-                    .action(if repeated {
-                        ArgAction::Append
-                    } else {
-                        ArgAction::Set
-                    }),
-            )
+            let arg = Arg::new(setting.key)
+                .long(setting.flag)
+                .value_name(setting.value_name)
+                .help(setting.help())
+                .help_heading(heading(setting.scope))
+                .action(if repeated {
+                    ArgAction::Append
+                } else {
+                    ArgAction::Set
+                });
+            command.arg(match setting.allowed {
+                Allowed::Switch(_) => arg.num_args(0..=1).default_missing_value("true"),
+                Allowed::Name
+                | Allowed::Path
+                | Allowed::File
+                | Allowed::Address
+                | Allowed::Reachable
+                | Allowed::Seeds
+                | Allowed::Origins
+                | Allowed::Number(_)
+                | Allowed::Word(_)
+                | Allowed::Filter => arg,
+            })
         })
     }
 

@@ -46,7 +46,7 @@ enum Action {
         after_help = "Examples:\n  grapevine kv put greetings/en --value hello\n  \
             grapevine kv put logo logo.png --content-type image/png\n  \
             date | grapevine kv put now\n  \
-            grapevine kv put lock --value mine --if-absent"
+            grapevine kv put lock --value mine --if-absent --ttl 60"
     )]
     Put(Put),
     /// Deletes keys; one that is not there is no error
@@ -84,6 +84,9 @@ struct Put {
     /// The media type [default: text for --value, else application/octet-stream]
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
+    /// For how many seconds it stays [default: for ever]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_153_600_000))]
+    ttl: Option<u64>,
     /// Only if nothing is stored there, as far as the node knows
     #[arg(long, conflicts_with = "if_match")]
     if_absent: bool,
@@ -162,10 +165,17 @@ impl Put {
             None => (read(&self.file).await?, BYTES),
         };
         let content_type = self.content_type.as_deref().unwrap_or(default);
-        let tag = client
-            .kv()
-            .put_if(&self.key, content_type, bytes, &condition)
-            .await?;
+        let kv = client.kv();
+        let tag = match self.ttl {
+            None => {
+                kv.put_if(&self.key, content_type, bytes, &condition)
+                    .await?
+            }
+            Some(ttl_s) => {
+                kv.put_for(&self.key, content_type, bytes, ttl_s, &condition)
+                    .await?
+            }
+        };
         if output.is_json() {
             output.json_line(&json!({ "key": self.key, "etag": tag }))?;
         }

@@ -8,6 +8,8 @@
 //! with its causes. It must not know how a node works: it starts nodes and shuts them down, and asks those that run
 //! through the client.
 
+mod backup;
+mod batch;
 mod bundle;
 mod closed;
 mod cluster;
@@ -16,23 +18,29 @@ mod compact;
 mod completions;
 mod contact_export;
 mod contact_fields;
+mod contact_history;
 mod contact_import;
 mod contacts;
 mod counter;
 mod dev;
+mod dump;
+mod dump_lines;
 mod failure;
 mod flags;
 mod kv;
 mod listed;
 mod listen;
+mod load;
 mod mend_clock;
 mod nodes;
 mod output;
 mod ping;
 mod progress;
+mod secret;
 mod serve;
 mod stop;
 mod stress;
+mod token;
 mod topic;
 mod verify;
 mod watch;

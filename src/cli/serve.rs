@@ -16,7 +16,7 @@ use crate::{config::NodeConfig, logging::Logging, node::Node};
 /// {"ready":true,"name":...,"http":...,"peer":...}. Ctrl-C or SIGTERM closes it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  grapevine serve --name ship --data /var/lib/grapevine --http 0.0.0.0:7801 --peer 10.0.0.5:7901 --seed home.example:7901"
+    after_help = "Example:\n  grapevine serve --name ship --data /var/lib/grapevine --cluster-secret-file /etc/grapevine/secret --http 0.0.0.0:7801 --peer 10.0.0.5:7901 --seed home.example:7901"
 )]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -71,10 +71,24 @@ fn look_at(config: &NodeConfig) -> anyhow::Result<()> {
         flag: "--peer",
     }
     .check()?;
-    if !config.peer.ip().is_loopback() {
+    if !config.http.ip().is_loopback() {
+        if config.insecure {
+            tracing::warn!(
+                http = %config.http,
+                "insecure: whoever reaches this address can read and write everything until the first token is made"
+            );
+        }
+        if config.tls_cert.is_none() {
+            tracing::warn!(
+                http = %config.http,
+                "HTTP is not encrypted: whoever is on the way can read and use the tokens of clients"
+            );
+        }
+    }
+    if !config.peer.ip().is_loopback() && config.cluster_secrets.is_empty() {
         tracing::warn!(
             peer = %config.peer,
-            "peers are neither encrypted nor authenticated: let only trusted machines reach this address"
+            "--insecure: whoever reaches this address can read and write everything; a cluster secret ends that (`grapevine secret new`)"
         );
     }
     Ok(())

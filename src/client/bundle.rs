@@ -40,11 +40,29 @@ impl<'a> Bundles<'a> {
         &self,
         since: Option<&str>,
         file: &mut File,
-        mut progress: impl FnMut(u64) + Send,
+        progress: impl FnMut(u64) + Send,
     ) -> Result<(), ClientError> {
         let call = Call::new(Method::POST, "/v1/bundle/export".to_owned())
             .repeatable()
             .json(&json!({ "since": since }))?;
+        self.keep(call, file, progress).await
+    }
+
+    /// Writes everything that the node holds at one moment into `file`: a backup. Otherwise as [`Self::export`].
+    pub async fn backup(
+        &self,
+        file: &mut File,
+        progress: impl FnMut(u64) + Send,
+    ) -> Result<(), ClientError> {
+        self.keep(Call::get("/v1/backup"), file, progress).await
+    }
+
+    async fn keep(
+        &self,
+        call: Call,
+        file: &mut File,
+        mut progress: impl FnMut(u64) + Send,
+    ) -> Result<(), ClientError> {
         self.0.download(&call, file, &mut progress).await?;
         let unwritten = |source| ClientError::Target { source };
         file.sync_all().await.map_err(unwritten)

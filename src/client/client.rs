@@ -12,7 +12,8 @@ use std::{
 };
 
 use http_body_util::{BodyExt as _, Limited};
-use hyper::{Request, Response, body::Incoming};
+use hyper::{Request, Response, body::Incoming, header};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
@@ -30,12 +31,15 @@ use super::{
     cluster::ClusterOf,
     contacts::Contacts,
     counters::Counters,
+    dump::Everything,
     error::ClientError,
     kv::KeyValues,
     options::ClientOptions,
     rounds::{Failure, Rounds},
     session::Session,
+    tokens::Tokens,
     topics::Topics,
+    trust,
 };
 
 /// The most bytes of an answer that is taken whole: a value, or a page of a list, which ends after 8 MiB and one entity.
@@ -49,7 +53,7 @@ pub struct Client(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    http: legacy::Client<HttpConnector, Sent>,
+    http: legacy::Client<HttpsConnector<HttpConnector>, Sent>,
     options: ClientOptions,
     /// The node that answered last.
     preferred: AtomicUsize,
@@ -64,6 +68,13 @@ impl Client {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(options.connect_timeout));
         connector.set_nodelay(true);
+        connector.enforce_http(false);
+        let encrypted = options.nodes.iter().any(NodeAddress::is_encrypted);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(trust::tls(options.authorities.as_deref(), encrypted)?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
         let http = legacy::Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
@@ -147,10 +158,22 @@ impl Client {
         ClusterOf::of(self)
     }
 
+    /// The access tokens.
+    #[must_use]
+    pub fn tokens(&self) -> Tokens<'_> {
+        Tokens::of(self)
+    }
+
     /// Files for nodes that share no network.
     #[must_use]
     pub fn bundles(&self) -> Bundles<'_> {
         Bundles::of(self)
+    }
+
+    /// Everything that the cluster shows, as JSON values.
+    #[must_use]
+    pub const fn everything(&self) -> Everything<'_> {
+        Everything::of(self)
     }
 
     /// Whether a node answers; yields which.
@@ -257,6 +280,10 @@ impl Client {
         *request.headers_mut() = call.headers.clone();
         if self.0.options.session {
             self.0.session.put(request.headers_mut());
+        }
+        if let Some(authorization) = &self.0.options.authorization {
+            let headers = request.headers_mut();
+            headers.insert(header::AUTHORIZATION, authorization.clone());
         }
         let token = Session::sent(request.headers()).cloned();
         let response = self.0.http.request(request).await.map_err(|error| {

@@ -113,6 +113,16 @@ impl<'a> ClusterOf<'a> {
         }
     }
 
+    /// Lets the node that answers leave the cluster for good, once the live members hold all that it holds; `wait` at
+    /// most (60 s). Of a client of several nodes nobody knows which leaves: use one of a single node.
+    pub async fn leave(&self, wait: Duration) -> Result<(), ClientError> {
+        let path = "/v1/cluster/leave".to_owned();
+        let mut call =
+            Call::new(Method::POST, path).parameter("wait", &format!("{}ms", wait.as_millis()));
+        call.timeout = Some(wait + WAIT_MARGIN);
+        self.0.send(call).await.map(drop)
+    }
+
     /// Takes the member whose life is `replica` off the roster: it will not come back.
     pub async fn forget(&self, replica: &str) -> Result<(), ClientError> {
         let path = format!("/v1/cluster/members/{}", escaped(replica));

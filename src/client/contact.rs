@@ -1,6 +1,7 @@
 //! A contact, as it is read and as it is written.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A phone of a contact.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,4 +198,34 @@ pub struct CardReport {
     /// Which lines were taken, kept, refused.
     #[serde(flatten)]
     pub more: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A field before and after a change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FieldChange {
+    /// The field.
+    pub field: String,
+    /// Which element of it, if it has elements.
+    pub element: Option<String>,
+    /// Null if it was not there.
+    pub before: Value,
+    /// Null if it was not there any more.
+    pub after: Value,
+}
+
+/// A change of a contact that a node remembers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ContactChange {
+    /// When the node took it in (RFC 3339).
+    pub at: String,
+    /// The replica that wrote it.
+    pub replica: String,
+    /// The node that it belongs to, if that is known.
+    pub node: Option<String>,
+    /// `edited`, `removed` or `came_back`.
+    pub change: String,
+    /// The fields that changed.
+    pub fields: Vec<FieldChange>,
 }

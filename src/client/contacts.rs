@@ -11,8 +11,8 @@ use super::{
     call::{Call, Condition, Tagged, escaped},
     client::Client,
     contact::{
-        CardReport, Conflict, Contact, ContactDraft, Duplicates, ExportFormat, ImportCounts,
-        ImportReport,
+        CardReport, Conflict, Contact, ContactChange, ContactDraft, Duplicates, ExportFormat,
+        ImportCounts, ImportReport,
     },
     error::ClientError,
     import::ContactsFile,
@@ -159,6 +159,33 @@ impl<'a> Contacts<'a> {
             .body(content_type, Payload::Bytes(cards.into()))?;
         call.timeout = Some(IMPORT_TIMEOUT);
         self.0.send(call).await?.json()
+    }
+
+    /// What the node that answers remembers of what a contact was, the newest change first.
+    #[must_use]
+    pub fn history(&self, id: &str) -> List<ContactChange> {
+        List::new(self.0, Call::get(format!("{}/history", path(id))))
+    }
+
+    /// Takes the last change back that the node that answers remembers; `None` if the contact is removed by that. Not
+    /// repeated when it is not answered: twice, it would be undone itself.
+    pub async fn undo(
+        &self,
+        id: &str,
+        condition: &Condition,
+    ) -> Result<Option<Tagged<Contact>>, ClientError> {
+        let call = Call::new(Method::POST, format!("{}/undo", path(id))).when(condition)?;
+        let answer = self.0.send(call).await?;
+        if answer.body.is_empty() {
+            return Ok(None);
+        }
+        answer.tagged().map(Some)
+    }
+
+    /// Brings a removed contact back.
+    pub async fn restore(&self, id: &str) -> Result<Tagged<Contact>, ClientError> {
+        let call = Call::new(Method::POST, format!("{}/restore", path(id))).repeatable();
+        self.0.send(call).await?.tagged()
     }
 
     /// The conflicts of one contact.

@@ -19,6 +19,9 @@ pub enum ClientError {
     /// There is no node to ask. Nothing was sent.
     #[error("no node is named")]
     NoNode,
+    /// The client cannot be made as it was told. Nothing was sent.
+    #[error("{0}")]
+    Options(String),
     /// The request cannot be sent at all. Nothing was.
     #[error("this cannot be asked: {0}")]
     Request(String),
@@ -96,6 +99,7 @@ impl ClientError {
         match self {
             Self::Address { .. }
             | Self::NoNode
+            | Self::Options(_)
             | Self::Request(_)
             | Self::Source { .. }
             | Self::Target { .. }

@@ -88,6 +88,22 @@ impl<'a> KeyValues<'a> {
         Ok(self.0.send(call).await?.text_header(&header::ETAG))
     }
 
+    /// As [`Self::put_if`]; the value is gone on every node `ttl_s` seconds after the node took it.
+    pub async fn put_for(
+        &self,
+        key: &str,
+        content_type: &str,
+        bytes: impl Into<Bytes>,
+        ttl_s: u64,
+        condition: &Condition,
+    ) -> Result<Option<String>, ClientError> {
+        let call = Call::new(Method::PUT, path(key))
+            .parameter("ttl", &ttl_s.to_string())
+            .body(content_type, Payload::Bytes(bytes.into()))?
+            .when(condition)?;
+        Ok(self.0.send(call).await?.text_header(&header::ETAG))
+    }
+
     /// Deletes what is stored under `key`, if anything is.
     pub async fn delete(&self, key: &str) -> Result<(), ClientError> {
         self.delete_if(key, &Condition::None).await

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
+
 use super::{address::NodeAddress, client::Client, error::ClientError};
 
 /// The most nodes that one client is told.
@@ -29,6 +31,9 @@ pub struct ClientOptions {
     pub(super) rounds: u32,
     pub(super) round_pause: Duration,
     pub(super) session: bool,
+    /// What stands in `Authorization`; marked as a secret, so that it is not shown.
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) authorities: Option<Vec<u8>>,
 }
 
 impl Default for ClientOptions {
@@ -40,6 +45,8 @@ impl Default for ClientOptions {
             rounds: 3,
             round_pause: Duration::from_millis(100),
             session: true,
+            authorization: None,
+            authorities: None,
         }
     }
 }
@@ -85,8 +92,54 @@ impl ClientOptions {
         self
     }
 
+    /// Shows this access token to every node that is asked. Over plain `http` everybody on the way can read it.
+    pub fn access_token(mut self, token: &str) -> Result<Self, ClientError> {
+        let value = HeaderValue::try_from(format!("Bearer {}", token.trim()));
+        let mut value =
+            value.map_err(|_| ClientError::Options("this can be no access token".to_owned()))?;
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        Ok(self)
+    }
+
+    /// Whether an access token is shown.
+    #[must_use]
+    pub const fn has_access_token(&self) -> bool {
+        self.authorization.is_some()
+    }
+
+    /// The nodes so far.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeAddress> {
+        self.nodes.iter()
+    }
+
+    /// Believes `https` nodes whose certificates are vouched for by one of these (PEM), and by nobody else. Without
+    /// it those that the system trusts are believed.
+    #[must_use]
+    pub fn authorities(mut self, pem: Vec<u8>) -> Self {
+        self.authorities = Some(pem);
+        self
+    }
+
     /// The client. It connects when it first asks.
     pub fn connect(self) -> Result<Client, ClientError> {
         Client::new(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_not_shown_by_accident() {
+        let options = ClientOptions::default()
+            .node("localhost:1")
+            .expect("an address");
+        let options = options.access_token("hush").expect("a header can hold it");
+        let client = options.clone().connect().expect("it can be made");
+        for shown in [format!("{options:?}"), format!("{client:?}")] {
+            assert!(!shown.contains("hush"), "{shown}");
+        }
     }
 }

@@ -13,6 +13,12 @@ const TYPE_PREFIX: &str = "urn:problem-type:grapevine:";
 pub enum ProblemKind {
     /// The request cannot be read.
     MalformedRequest,
+    /// No access token was shown, or none that is worth anything.
+    Unauthorized,
+    /// The access token is not for this.
+    Forbidden,
+    /// Too many attempts with bad access tokens came from here.
+    TooManyAttempts,
     /// Nothing is there.
     NotFound,
     /// This cannot be done here.
@@ -52,8 +58,11 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    const ALL: [(Self, &'static str); 18] = [
+    const ALL: [(Self, &'static str); 21] = [
         (Self::MalformedRequest, "malformed-request"),
+        (Self::Unauthorized, "unauthorized"),
+        (Self::Forbidden, "forbidden"),
+        (Self::TooManyAttempts, "too-many-attempts"),
         (Self::NotFound, "not-found"),
         (Self::MethodNotAllowed, "method-not-allowed"),
         (Self::Conflict, "conflict"),
@@ -144,6 +153,9 @@ impl Problem {
             | ProblemKind::Timeout => true,
             ProblemKind::Other => self.status >= 500,
             ProblemKind::MalformedRequest
+            | ProblemKind::Unauthorized
+            | ProblemKind::Forbidden
+            | ProblemKind::TooManyAttempts
             | ProblemKind::NotFound
             | ProblemKind::MethodNotAllowed
             | ProblemKind::Conflict

@@ -66,6 +66,16 @@ impl<'a> Topics<'a> {
         self.0.send(call).await?.json()
     }
 
+    /// Removes a message, if it is there.
+    pub async fn remove(&self, topic: &str, id: &str) -> Result<(), ClientError> {
+        let path = format!("{}/{}", path(topic, "messages"), escaped(id));
+        match self.0.send(Call::new(Method::DELETE, path)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The messages of a topic since a time (RFC 3339), or all, oldest first.
     #[must_use]
     pub fn messages(&self, topic: &str, since: Option<&str>) -> List<Message> {

@@ -1,6 +1,6 @@
 //! The bytes of a gossip datagram: a version byte, then a message as chitchat encodes it.
 //!
-//! The only place that knows them, so that they can be sealed here.
+//! The only place that knows them. With a cluster secret they are sealed as they are in a [`letter`](super::letter).
 
 use chitchat::{ChitchatMessage, Deserializable, Serializable};
 
@@ -13,9 +13,6 @@ const VERSION: u8 = 1;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatagramError {
-    /// The message is too large for a datagram.
-    #[error("a datagram of {0} bytes, where {MAX_DATAGRAM_BYTES} are the most")]
-    TooLarge(usize),
     /// There are no bytes at all.
     #[error("empty")]
     Empty,
@@ -30,14 +27,11 @@ pub enum DatagramError {
     Trailing(usize),
 }
 
-/// The datagram that carries `message`.
-pub(super) fn encode(message: &ChitchatMessage) -> Result<Vec<u8>, DatagramError> {
+/// The datagram that carries `message`. It may be longer than a datagram can be.
+pub(super) fn encode(message: &ChitchatMessage) -> Vec<u8> {
     let mut bytes = vec![VERSION];
     message.serialize(&mut bytes);
-    if bytes.len() > MAX_DATAGRAM_BYTES {
-        return Err(DatagramError::TooLarge(bytes.len()));
-    }
-    Ok(bytes)
+    bytes
 }
 
 /// The message that a datagram carries.
@@ -62,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_message_comes_back_from_its_datagram() {
-        let bytes = encode(&ChitchatMessage::BadCluster).expect("it is small");
+        let bytes = encode(&ChitchatMessage::BadCluster);
         assert_eq!(bytes[0], VERSION);
         let message = decode(&bytes).expect("it is whole");
         assert_eq!(message, ChitchatMessage::BadCluster);
@@ -70,7 +64,7 @@ mod tests {
 
     #[test]
     fn what_is_no_datagram_of_ours_is_an_error() {
-        let good = encode(&ChitchatMessage::BadCluster).expect("it is small");
+        let good = encode(&ChitchatMessage::BadCluster);
         assert!(matches!(decode(&[]), Err(DatagramError::Empty)));
         let mut other = good.clone();
         other[0] = VERSION + 1;

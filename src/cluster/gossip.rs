@@ -23,10 +23,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use super::{
+    Detour,
+    courier::{Courier, Drawn},
     seeds::Seeds,
     socket::{BoundSocket, Counters},
 };
-use crate::{clock::WallClock, model::Root};
+use crate::{clock::WallClock, model::Root, secret::Keyring};
 
 /// How long a dead node is remembered.
 const DEAD_NODE_GRACE: Duration = Duration::from_secs(10 * 60);
@@ -94,9 +96,17 @@ pub struct GossipTotals {
     pub sent: u64,
     /// Datagrams received that are no messages.
     pub unreadable: u64,
+    /// Datagrams that no key of this node opens, or that are not sealed although they should be, or the other way.
+    pub strangers: u64,
+    /// Sealed datagrams that came before.
+    pub repeated: u64,
+    /// Sealed datagrams that did not prove from where they came, and were answered with a token.
+    pub unproven: u64,
+    /// Messages too large for a datagram that were handed to the detour.
+    pub carried: u64,
     /// Messages that the operating system did not take.
     pub unsent: u64,
-    /// Messages too large for a datagram.
+    /// Messages too large even for the detour.
     pub too_large: u64,
     /// How often chitchat failed and was started anew.
     pub restarts: u64,
@@ -122,14 +132,23 @@ struct Shared {
 }
 
 impl Gossip {
-    /// Starts to gossip over `socket`. Waits for no seed.
+    /// Starts to gossip over `socket`, sealed with the keys of `keyring`. What is too large for a datagram takes the
+    /// `detour`, or is lost if there is none. Waits for no seed.
     #[must_use]
-    pub fn start(config: GossipConfig, clock: Arc<dyn WallClock>, socket: UdpSocket) -> Self {
+    pub fn start(
+        config: GossipConfig,
+        clock: Arc<dyn WallClock>,
+        socket: UdpSocket,
+        keyring: Keyring,
+        detour: Option<Detour>,
+    ) -> Self {
         let counters = Arc::new(Counters::default());
-        let transport = BoundSocket {
-            socket: Arc::new(socket),
-            counters: Arc::clone(&counters),
+        let drawn = Drawn {
+            life: rand::random(),
+            token_key: rand::random(),
         };
+        let courier = Courier::new(keyring, drawn);
+        let transport = BoundSocket::new(socket, Arc::clone(&counters), courier, detour);
         let told = BTreeMap::from([
             (NAME, config.name.clone()),
             (HTTP, config.http.clone()),
@@ -208,6 +227,10 @@ impl Gossip {
             received: read(&self.counters.received),
             sent: read(&self.counters.sent),
             unreadable: read(&self.counters.unreadable),
+            strangers: read(&self.counters.strangers),
+            repeated: read(&self.counters.repeated),
+            unproven: read(&self.counters.unproven),
+            carried: read(&self.counters.carried),
             unsent: read(&self.counters.unsent),
             too_large: read(&self.counters.too_large),
             restarts: read(&self.shared.restarts),
@@ -388,7 +411,7 @@ mod tests {
             seeds,
             interval: Duration::from_millis(50),
         };
-        let gossip = Gossip::start(config, Arc::new(SystemClock), socket);
+        let gossip = Gossip::start(config, Arc::new(SystemClock), socket, Keyring::open(), None);
         (gossip, address)
     }
 

@@ -5,23 +5,28 @@
 //! lives.
 //!
 //! Who is struck while it is away is *expelled*: its entry remembers that beside the tombstone, with the store that it
-//! is and the store that expelled it, in a register for each that did. The others go on without it, so when it comes
-//! back, in whatever life, it has to take part anew; once it has, it clears these registers.
+//! is and the store that expelled it, in a register for each time that one did. The others go on without it, so when it
+//! comes back, in whatever life, it has to take part anew; once it has, it clears the registers that it knew of. One that
+//! it did not know of is another: it says that somebody went on without it who had not heard of its return.
 //!
-//! Invariant: an entry that cannot be read names a member all the same: of a version to come, say.
+//! Invariants: an entry that cannot be read names a member all the same: of a version to come, say. And what takes
+//! something out counts only once it is taken in whole: of a roster that comes in parts the tombstone of a life may be
+//! here before the entry of the next, and whoever collected then would wait for neither.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::ControlFlow,
 };
 
-use grapevine_crdt::{CausalContext, Cell, Entity, FieldCell, FieldKey, Rank, ReplicaId, Value};
+use grapevine_crdt::{
+    CausalContext, Cell, Dot, Entity, Field, FieldCell, FieldKey, Rank, ReplicaId, Value,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
     codec::{self, CodecError},
-    model::{Collection, EntityId},
+    model::{Collection, EntityId, PartitionId},
     store::{Edit, Listing, Snapshot, Store, StoreError, WriteError},
 };
 
@@ -34,8 +39,9 @@ pub const MAX_EXPULSIONS: usize = 1_000;
 
 const FIELD: &str = "member";
 const FORMAT: u8 = 1;
-/// Before the store that expelled.
-const EXPELLED_BY: &str = "expelled-by/";
+/// Before the store that was expelled, the one that did it, and when (16 hexadecimal digits), with `/` between them:
+/// nobody may undo what he has not seen, and a tombstone tells what it is about.
+const EXPELLED: &str = "expelled/";
 
 /// How often a life may end between its entry's name and the entry.
 const MAX_ATTEMPTS: usize = 8;
@@ -62,6 +68,8 @@ pub struct Expulsion {
     pub store: Uuid,
     /// The store that expelled it.
     pub by: Uuid,
+    /// Tells this time from others.
+    pub mark: u64,
 }
 
 /// All that the roster says.
@@ -69,13 +77,32 @@ pub struct Expulsion {
 pub struct Listed {
     /// The members.
     pub members: BTreeMap<ReplicaId, Member>,
-    /// Members whose entries cannot be read.
+    /// Members whose entries cannot be read, or were taken out by a write that is not taken in whole yet.
     pub unreadable: BTreeSet<ReplicaId>,
     /// Who was expelled, in the order of the lives.
     pub expulsions: Vec<Expulsion>,
 }
 
 impl Listed {
+    /// The names that members of more than one store use, with the lives that do.
+    ///
+    /// A name is for people: nothing depends on it, so nobody is turned away or struck for one that is taken.
+    #[must_use]
+    pub fn namesakes(&self) -> BTreeMap<String, BTreeSet<ReplicaId>> {
+        let mut names: BTreeMap<&String, (BTreeSet<Uuid>, BTreeSet<ReplicaId>)> = BTreeMap::new();
+        for (replica, member) in &self.members {
+            let (stores, lives) = names.entry(&member.name).or_default();
+            stores.insert(member.store_id);
+            lives.insert(*replica);
+        }
+        let shared = names
+            .into_iter()
+            .filter(|(_, (stores, _))| stores.len() > 1);
+        shared
+            .map(|(name, (_, lives))| (name.clone(), lives))
+            .collect()
+    }
+
     /// The lives that belong to the cluster, those whose entries cannot be read among them.
     #[must_use]
     pub fn lives(&self) -> BTreeSet<ReplicaId> {
@@ -162,23 +189,25 @@ impl Roster {
         let by = self.store.identity().store_id;
         self.change(replica, move |edit| {
             let Some(bytes) = bytes_of(edit.entity) else {
-                return Vec::new();
+                // It may be taken out by a write that nobody has whole any more.
+                let held = edit.entity.field(&field());
+                return held.map_or_else(Vec::new, |_| vec![cell(edit, field(), Value::Tombstone)]);
             };
             let mut cells = vec![cell(edit, field(), Value::Tombstone)];
             let member = codec::decode_versioned::<Member>(FORMAT, bytes);
             let store = member.map_or(Uuid::nil(), |member| member.store_id);
             if store != by && !store.is_nil() {
-                let store = store.as_bytes().to_vec();
-                cells.push(cell(edit, expelled_by(by), Value::Bytes(store)));
+                let key = expelled(store, by, edit.time.as_u64());
+                cells.push(cell(edit, key, Value::Bytes(Vec::new())));
             }
             cells
         })
         .await
     }
 
-    /// Forgets that a life was expelled by this store: it has taken part anew, or it was too long ago.
+    /// Forgets that a life was expelled so: it has taken part anew, or it was too long ago.
     pub async fn clear(&self, expulsion: Expulsion) -> Result<(), RosterError> {
-        let key = expelled_by(expulsion.by);
+        let key = expelled(expulsion.store, expulsion.by, expulsion.mark);
         self.change(expulsion.life, move |edit| {
             let held = edit.entity.field(&key);
             if held.is_some_and(|held| held.shown().bytes().is_some()) {
@@ -234,6 +263,8 @@ fn listed(snapshot: &Snapshot) -> Result<Listed, StoreError> {
         after: None,
     };
     let mut listed = Listed::default();
+    let roster = snapshot.state().partition(PartitionId::of_roster());
+    let is_whole = |dot| roster.vector.covers(dot);
     snapshot.list(&listing, &mut |id, entity| {
         let Ok(life) = Uuid::parse_str(id.key()) else {
             tracing::warn!(entry = id.key(), "an entry of the roster names nobody");
@@ -248,9 +279,16 @@ fn listed(snapshot: &Snapshot) -> Result<Listed, StoreError> {
                 tracing::debug!(entry = id.key(), %error, "an entry of the roster cannot be read");
                 listed.unreadable.insert(life);
             }
-            None => {}
+            None => {
+                let held = entity.field(&field()).map(Field::shown);
+                if held.is_some_and(|held| !is_whole(held.dot)) {
+                    listed.unreadable.insert(life);
+                }
+            }
         }
-        listed.expulsions.extend(expulsions_of(life, &entity));
+        listed
+            .expulsions
+            .extend(expulsions_of(life, &entity, &is_whole));
         if listed.members.len() + listed.unreadable.len() < MAX_MEMBERS {
             ControlFlow::Continue(())
         } else {
@@ -260,20 +298,33 @@ fn listed(snapshot: &Snapshot) -> Result<Listed, StoreError> {
     Ok(listed)
 }
 
-/// By whom the entry of `life` says that it was expelled.
-fn expulsions_of(life: ReplicaId, entity: &Entity) -> impl Iterator<Item = Expulsion> {
+/// How the entry of `life` says that it was expelled, and not cleared by a write that `is_whole`.
+fn expulsions_of(
+    life: ReplicaId,
+    entity: &Entity,
+    is_whole: impl Fn(Dot) -> bool,
+) -> impl Iterator<Item = Expulsion> {
     entity.fields().filter_map(move |(key, field)| {
         let FieldKey::Register(name) = key else {
             return None;
         };
-        let by = Uuid::parse_str(name.strip_prefix(EXPELLED_BY)?).ok()?;
-        let store = Uuid::from_slice(field.shown().bytes()?).ok()?;
-        Some(Expulsion { life, store, by })
+        let (store, rest) = name.strip_prefix(EXPELLED)?.split_once('/')?;
+        let (by, mark) = rest.split_once('/')?;
+        let shown = field.shown();
+        if shown.value == Value::Tombstone && is_whole(shown.dot) {
+            return None;
+        }
+        Some(Expulsion {
+            life,
+            store: Uuid::parse_str(store).ok()?,
+            by: Uuid::parse_str(by).ok()?,
+            mark: u64::from_str_radix(mark, 16).ok()?,
+        })
     })
 }
 
-fn expelled_by(by: Uuid) -> FieldKey {
-    FieldKey::Register(format!("{EXPELLED_BY}{by}"))
+fn expelled(store: Uuid, by: Uuid, mark: u64) -> FieldKey {
+    FieldKey::Register(format!("{EXPELLED}{store}/{by}/{mark:016x}"))
 }
 
 fn field() -> FieldKey {
@@ -374,6 +425,30 @@ mod tests {
         store.close().await;
     }
 
+    #[test]
+    fn an_earlier_life_passes_for_another_node_of_the_same_name() {
+        let member = |name: &str, store: u128| Member {
+            name: name.to_owned(),
+            http: String::new(),
+            peer: String::new(),
+            store_id: Uuid::from_u128(store),
+        };
+        let life = |number| ReplicaId::from_bytes([number; 16]);
+        let members = [("ann", 1), ("ann", 1), ("bob", 2), ("bob", 3), ("cay", 4)];
+        let members = members.into_iter().zip(1_u8..);
+        let listed = Listed {
+            members: members
+                .map(|((name, store), number)| (life(number), member(name, store)))
+                .collect(),
+            ..Listed::default()
+        };
+        let bobs = BTreeSet::from([life(3), life(4)]);
+        assert_eq!(
+            listed.namesakes(),
+            BTreeMap::from([("bob".to_owned(), bobs)])
+        );
+    }
+
     #[tokio::test]
     async fn an_entry_that_cannot_be_read_hides_nobody_else() {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -420,15 +495,32 @@ mod tests {
         roster.expel(away).await.expect("it is expelled");
         // Its next life strikes the one before, which is no member any more.
         roster.strike(away).await.expect("it is struck");
-        let expulsion = Expulsion {
-            life: away,
-            store: bob.store_id,
-            by: ann.store_id,
-        };
         let listed = roster.read().expect("it can be read");
-        assert_eq!(listed.expulsions, [expulsion]);
+        let [expulsion] = listed.expulsions[..] else {
+            panic!("{:?}", listed.expulsions);
+        };
+        assert_eq!((expulsion.life, expulsion.store), (away, bob.store_id));
+        assert_eq!(expulsion.by, ann.store_id);
         assert_eq!(listed.lives(), BTreeSet::from([ours]));
         roster.clear(expulsion).await.expect("it is cleared");
+        assert_eq!(roster.read().expect("it can be read").expulsions, []);
+        // It entered again, and is expelled again: who clears what was before clears not that.
+        let bytes = codec::encode_versioned(FORMAT, &bob).expect("it is small");
+        let write = move |edit: Edit<'_>| {
+            Ok::<_, Infallible>((vec![cell(&edit, field(), Value::Bytes(bytes))], ()))
+        };
+        let entered = store.write(entry_id(away), write).await;
+        entered.expect("it is written");
+        roster.expel(away).await.expect("it is expelled");
+        roster
+            .clear(expulsion)
+            .await
+            .expect("nothing is left of it");
+        let [again] = roster.read().expect("it can be read").expulsions[..] else {
+            panic!("it is remembered once more");
+        };
+        assert!(again.mark > expulsion.mark);
+        roster.clear(again).await.expect("it is cleared");
         assert_eq!(roster.read().expect("it can be read").expulsions, []);
         // A life of this store that is over is only struck.
         roster.expel(ours).await.expect("it is struck");

@@ -1,10 +1,13 @@
 //! What the cluster looks like from here, as the layers above ask for it.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use grapevine_crdt::ReplicaId;
 
-use crate::model::Root;
+use crate::{metrics::Exposition, model::Root};
 
 /// The answering node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,16 +54,17 @@ pub struct MemberStatus {
 /// A peer that this node does not talk to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedStatus {
-    /// Its name.
+    /// Its name; empty if it did not come as far as to say it.
     pub name: String,
     /// The life it says it writes under.
-    pub replica: ReplicaId,
-    /// Where it listens for peers, as it says (`host:port`).
+    pub replica: Option<ReplicaId>,
+    /// Where it listens for peers, as it says (`host:port`); of one that did not come so far, where it was dialled or
+    /// from which host it came.
     pub address: String,
     /// Why it is refused.
     pub reason: String,
     /// How far its clock was ahead of ours (negative: behind), in milliseconds.
-    pub offset_ms: i64,
+    pub offset_ms: Option<i64>,
     /// Since when (milliseconds since 1970-01-01T00:00:00Z).
     pub since_unix_ms: u64,
 }
@@ -152,6 +156,24 @@ pub enum ForgetError {
     Roster(String),
 }
 
+/// Why this node did not leave. It takes part as before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeaveError {
+    /// Nobody else is there to hold what this node holds.
+    #[error("no other member is alive, and what this node holds would be nowhere else")]
+    Alone,
+    /// Live members did not take in what this node holds in time.
+    #[error("these do not hold yet what this node holds: {}", .0.join(", "))]
+    Behind(Vec<String>),
+    /// It is leaving, or has left.
+    #[error("this node is leaving, or has left")]
+    Leaving,
+    /// The store could not.
+    #[error("{0}")]
+    Roster(String),
+}
+
 /// Tells what the cluster looks like from here.
 #[async_trait::async_trait]
 pub trait ClusterView: Send + Sync + 'static {
@@ -168,15 +190,41 @@ pub trait ClusterView: Send + Sync + 'static {
     /// back, it takes part anew.
     async fn forget(&self, replica: ReplicaId) -> Result<(), ForgetError>;
 
+    /// Lets this node leave for good: no writes are taken any more, the live members take in what it holds, within
+    /// `wait`, its entry leaves the roster, and it takes part no longer. It goes on answering reads. Started again, it
+    /// takes part anew.
+    async fn leave(&self, wait: Duration) -> Result<(), LeaveError> {
+        let _not_here = wait;
+        Err(LeaveError::Alone)
+    }
+
+    /// Whether this node is leaving or has left, and so takes no writes.
+    fn is_leaving(&self) -> bool {
+        false
+    }
+
     /// Whom this node refused within the last minutes, a bounded number.
     fn refused(&self) -> Vec<RefusedStatus> {
         Vec::new()
+    }
+
+    /// The names that more than one node uses, with the members that do.
+    async fn namesakes(&self) -> BTreeMap<String, BTreeSet<ReplicaId>> {
+        BTreeMap::new()
     }
 
     /// Why this node should make no writes now, if it knows that it is its clock that is off.
     fn clock_fault(&self) -> Option<String> {
         None
     }
+
+    /// Why this node has not caught up with its peers since it was started; `None` once it has, for good.
+    fn catching_up(&self) -> Option<String> {
+        None
+    }
+
+    /// Adds what is measured of the store, of sync, gossip and the members.
+    async fn measure(&self, _out: &mut Exposition) {}
 
     /// Waits until every live member agrees with this node, `wait` at most; else the live members that do
     /// not. Without peers it is true at once.

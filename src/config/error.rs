@@ -3,7 +3,8 @@
 use core::fmt;
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use super::Setting;
+use super::{Setting, layers::SECRET_VARIABLE};
+use crate::secret::{SecretError, SecretFileError};
 
 /// Who gave a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +94,40 @@ pub enum ConfigError {
     Twice {
         /// The address.
         address: SocketAddr,
+    },
+    /// Peers would be listened to on a network without a secret.
+    #[error(
+        "`peer` = `{address}` is not on loopback and there is no cluster secret, so anybody who reaches it could write; make a \
+         secret with `grapevine secret new`, and give it to every node with `cluster_secret_file` (--cluster-secret-file \
+         FILE) or the environment variable {SECRET_VARIABLE}; or say --insecure on a network where everybody may"
+    )]
+    Unsealed {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The variable of the cluster's secret says something else. It is not repeated.
+    #[error("the environment variable {SECRET_VARIABLE} is refused: {0}")]
+    SecretVariable(SecretError),
+    /// The file of the cluster's secret says something else. It is not repeated.
+    #[error("`cluster_secret_file` (from {origin}): {source}")]
+    SecretFile {
+        /// Who named the file.
+        origin: Origin,
+        /// What is wrong.
+        source: SecretFileError,
+    },
+    /// Two places give the cluster's secret.
+    #[error(
+        "both `cluster_secret_file` and the environment variable {SECRET_VARIABLE} are given; give one"
+    )]
+    TwoSecrets,
+    /// Of two settings that need each other, one is there.
+    #[error("`{given}` is given without `{missing}`; one needs the other")]
+    Alone {
+        /// The one that is there.
+        given: &'static str,
+        /// The one that is not.
+        missing: &'static str,
     },
     /// The command chooses this setting itself.
     #[error("`{key}` = `{value}` (from {origin}) cannot be given here: {reason}")]

@@ -10,9 +10,10 @@ use std::{
 };
 
 use super::{
-    Allowed, ConfigError, NodeConfig, Origin, SETTINGS, Scope, Setting,
+    Allowed, AuditLog, ConfigError, NodeConfig, Origin, SETTINGS, Scope, Setting,
     node_config::default_address,
 };
+use crate::secret::{Secret, SecretError, Secrets};
 
 /// The most bytes of a settings file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -23,8 +24,19 @@ const PREFIX: &str = "GRAPEVINE_";
 /// The variable that names the settings file.
 const FILE_VARIABLE: &str = "GRAPEVINE_CONFIG";
 
-/// What commands that ask nodes are told by: no setting of a node.
-const CLIENT_VARIABLE: &str = "GRAPEVINE_NODE";
+/// What commands that ask nodes are told by: no settings of a node.
+const CLIENT_VARIABLES: [&str; 4] = [
+    "GRAPEVINE_NODE",
+    "GRAPEVINE_TOKEN",
+    "GRAPEVINE_TOKEN_FILE",
+    "GRAPEVINE_CA",
+];
+
+/// The variable that holds the cluster's secret: no setting, for no flag and no settings file may.
+pub(super) const SECRET_VARIABLE: &str = "GRAPEVINE_CLUSTER_SECRET";
+
+/// What a text that is not shown is told as.
+const NOT_SHOWN: &str = "(not shown)";
 
 /// One value, or several for a list, and who gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +49,8 @@ struct Given {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layers {
     given: BTreeMap<&'static str, Given>,
+    /// What the variable of the cluster's secret says.
+    secrets: Option<Secrets>,
 }
 
 impl Layers {
@@ -57,7 +71,9 @@ impl Layers {
             layers.file(path)?;
         }
         for (name, value) in variables {
-            if name != FILE_VARIABLE && name != CLIENT_VARIABLE {
+            if name == SECRET_VARIABLE {
+                layers.secrets = Some(secrets(&value)?);
+            } else if name != FILE_VARIABLE && !CLIENT_VARIABLES.contains(&name.as_str()) {
                 layers.variable(name, &value)?;
             }
         }
@@ -97,6 +113,8 @@ impl Layers {
         let mut config = NodeConfig::new(name, data, address("http")?, address("peer")?);
         config.advertise_http = self.address("advertise_http")?;
         config.advertise_peer = self.address("advertise_peer")?;
+        config.tls_cert = self.text("tls_cert").map(PathBuf::from);
+        config.tls_key = self.text("tls_key").map(PathBuf::from);
         if let Some(cluster) = self.text("cluster") {
             cluster.clone_into(&mut config.cluster);
         }
@@ -124,6 +142,7 @@ impl Layers {
                 }
                 Allowed::Name
                 | Allowed::Path
+                | Allowed::File
                 | Allowed::Address
                 | Allowed::Reachable
                 | Allowed::Seeds
@@ -131,6 +150,16 @@ impl Layers {
                 | Allowed::Word(_)
                 | Allowed::Filter => {}
             }
+        }
+        if let Some(secrets) = &self.secrets {
+            config.cluster_secrets = secrets.clone();
+        }
+        if let Some(path) = self.text("cluster_secret_file") {
+            config.cluster_secrets = self.secret_file(path)?;
+            config.cluster_secret_file = Some(PathBuf::from(path));
+        }
+        if let Some(word) = self.word("audit_log")? {
+            config.audit_log = AuditLog::named(word).unwrap_or_default();
         }
         if let Some(origins) = self.given.get("cors_origins") {
             config.cors_origins.clone_from(&origins.values);
@@ -162,6 +191,23 @@ impl Layers {
     #[must_use]
     pub fn not_allowed(&self, key: &'static str, value: &str) -> ConfigError {
         self.with_origin(ConfigError::not_allowed(key, value))
+    }
+
+    fn secret_file(&self, path: &str) -> Result<Secrets, ConfigError> {
+        const KEY: &str = "cluster_secret_file";
+        if self.secrets.is_some() {
+            return Err(ConfigError::TwoSecrets);
+        }
+        if path.is_empty() || unless_secret(KEY, path.to_owned()) == NOT_SHOWN {
+            return Err(self.not_allowed(KEY, &unless_secret(KEY, path.to_owned())));
+        }
+        Secrets::read(Path::new(path)).map_err(|source| ConfigError::SecretFile {
+            origin: self
+                .given
+                .get(KEY)
+                .map_or(Origin::Program, |given| given.origin.clone()),
+            source,
+        })
     }
 
     fn required(&self, key: &'static str) -> Result<String, ConfigError> {
@@ -213,6 +259,7 @@ impl Layers {
                 .collect(),
             Allowed::Name
             | Allowed::Path
+            | Allowed::File
             | Allowed::Address
             | Allowed::Reachable
             | Allowed::Number(_)
@@ -232,10 +279,10 @@ impl Layers {
         let origin = Origin::Variable(name.clone());
         let Some(setting) = setting else {
             return Err(ConfigError::Unknown {
+                value: unless_secret(&name, shown),
                 key: name,
-                value: shown,
                 origin: Origin::Environment,
-                known: known(Setting::variable, &[FILE_VARIABLE]),
+                known: known(Setting::variable, &[FILE_VARIABLE, SECRET_VARIABLE]),
             });
         };
         match value.to_str() {
@@ -263,8 +310,8 @@ impl Layers {
             let origin = Origin::File(path.to_owned());
             let Some(setting) = Setting::find(&key) else {
                 return Err(ConfigError::Unknown {
+                    value: unless_secret(&key, shown(&value)),
                     key,
-                    value: shown(&value),
                     origin,
                     known: known(|setting| setting.key.to_owned(), &[]),
                 });
@@ -279,6 +326,23 @@ impl Layers {
         }
         Ok(())
     }
+}
+
+/// The value of an unknown setting, unless it is a secret in the wrong place or its name sounds like that of one.
+fn unless_secret(name: &str, value: String) -> String {
+    let named = ["TOK", "SECR", "KEY", "PASS"];
+    let name = name.to_uppercase();
+    let sounds = name != "CLUSTER_SECRET_FILE" && named.iter().any(|sound| name.contains(sound));
+    if sounds || Secret::is_like(&value) {
+        return NOT_SHOWN.to_owned();
+    }
+    value
+}
+
+fn secrets(value: &OsStr) -> Result<Secrets, ConfigError> {
+    let text = value.to_str().ok_or(SecretError::Shape);
+    text.and_then(Secrets::parse)
+        .map_err(ConfigError::SecretVariable)
 }
 
 /// The name of a variable that is meant for us.
@@ -300,6 +364,7 @@ fn texts(allowed: Allowed, value: &toml::Value) -> Option<Vec<String>> {
         (
             Allowed::Name
             | Allowed::Path
+            | Allowed::File
             | Allowed::Address
             | Allowed::Reachable
             | Allowed::Word(_)
@@ -317,6 +382,7 @@ const fn toml_type(setting: &Setting) -> &'static str {
         Allowed::Switch(_) => "true or false without quotes",
         Allowed::Name
         | Allowed::Path
+        | Allowed::File
         | Allowed::Address
         | Allowed::Reachable
         | Allowed::Word(_)

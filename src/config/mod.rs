@@ -17,7 +17,7 @@ mod setting;
 
 pub use error::{ConfigError, Origin};
 pub use layers::Layers;
-pub use node_config::NodeConfig;
+pub use node_config::{AuditLog, NodeConfig};
 pub use setting::{
     Allowed, MAX_NAME_CHARS, MAX_ORIGINS, MAX_SEEDS, Number, SETTINGS, Scope, Setting, Switch,
 };

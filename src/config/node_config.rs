@@ -6,10 +6,35 @@ use std::{
 };
 
 use super::{Allowed, ConfigError, MAX_NAME_CHARS, MAX_ORIGINS, MAX_SEEDS, Number, SETTINGS};
-use crate::model::Retention;
+use crate::{model::Retention, secret::Secrets};
 
 /// The most characters of the host of a seed: a DNS name has no more.
 const MAX_HOST_CHARS: usize = 253;
+
+/// Which changes are logged under the target `audit`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AuditLog {
+    /// None.
+    Off,
+    /// Those that take an admin, and attempts that were refused.
+    #[default]
+    Admin,
+    /// Every write as well.
+    Writes,
+}
+
+impl AuditLog {
+    /// The choice that is called so.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        match word {
+            "off" => Some(Self::Off),
+            "admin" => Some(Self::Admin),
+            "writes" => Some(Self::Writes),
+            _ => None,
+        }
+    }
+}
 
 /// The settings of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +55,10 @@ pub struct NodeConfig {
     pub advertise_peer: Option<SocketAddr>,
     /// Peer addresses (`host:port`, names allowed) through which it joins.
     pub seeds: Vec<String>,
+    /// The certificate chain by which HTTP is served over TLS, in PEM; with `tls_key` or not at all.
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of the certificate, in PEM.
+    pub tls_key: Option<PathBuf>,
     /// How often it gossips, in milliseconds: 50 to 60,000. Default 200.
     pub gossip_interval_ms: u64,
     /// How often it probes a random peer, in milliseconds: 50 to 60,000. Default 1,000.
@@ -57,11 +86,30 @@ pub struct NodeConfig {
     pub topic_max_messages: u64,
     /// How long a message is kept, in seconds: 1 to 3,153,600,000. Default 31,536,000 (a year).
     pub topic_max_age_s: u64,
+    /// How many changes of a contact are remembered: 0 to 1,000. Default 20.
+    pub contact_history_versions: usize,
+    /// How long a change of a contact is remembered, in seconds: 1 to 3,153,600,000. Default 2,592,000 (30 days).
+    pub contact_history_age_s: u64,
     /// How many clients may listen at once, to topics or to all changes: 0 to 15,000. Default 10,000.
     pub max_listeners: usize,
     /// How often those who listen hear something whatever happens, in milliseconds: 100 to 600,000. Default
     /// 15,000.
     pub heartbeat_ms: u64,
+    /// How long it serves on when it is told to stop, while `/readyz` says so already, in milliseconds: 0 to 600,000.
+    /// Default 0.
+    pub drain_notice_ms: u64,
+    /// How long it then waits for the requests under way before it cuts them off, in milliseconds: 0 to 600,000. Default
+    /// 10,000.
+    pub drain_timeout_ms: u64,
+    /// The secrets that it shares with the nodes of its cluster, the one to send with first. Default none.
+    pub cluster_secrets: Secrets,
+    /// The file they came from; it is read again when it changes.
+    pub cluster_secret_file: Option<PathBuf>,
+    /// Whether it serves on addresses other than loopback although nothing protects them. Default `false`.
+    pub insecure: bool,
+    /// Which changes are logged under the target `audit`. Default those that take an admin, and attempts that were
+    /// refused.
+    pub audit_log: AuditLog,
     /// Origins of web pages that may ask this node from a browser, such as `https://example.org`; `*` for all.
     /// Default none.
     pub cors_origins: Vec<String>,
@@ -79,6 +127,8 @@ impl NodeConfig {
             peer,
             advertise_http: None,
             advertise_peer: None,
+            tls_cert: None,
+            tls_key: None,
             seeds: Vec::new(),
             gossip_interval_ms: 0,
             pull_interval_ms: 0,
@@ -92,8 +142,16 @@ impl NodeConfig {
             token_wait_ms: 0,
             topic_max_messages: 0,
             topic_max_age_s: 0,
+            contact_history_versions: 0,
+            contact_history_age_s: 0,
             max_listeners: 0,
             heartbeat_ms: 0,
+            drain_notice_ms: 0,
+            drain_timeout_ms: 0,
+            cluster_secrets: Secrets::default(),
+            cluster_secret_file: None,
+            insecure: false,
+            audit_log: AuditLog::default(),
             cors_origins: Vec::new(),
         };
         for (_, number) in numbers() {
@@ -124,6 +182,9 @@ impl NodeConfig {
         if self.http == self.peer && self.http.port() != 0 {
             return Err(ConfigError::Twice { address: self.http });
         }
+        if !self.peer.ip().is_loopback() && self.cluster_secrets.is_empty() && !self.insecure {
+            return Err(ConfigError::Unsealed { address: self.peer });
+        }
         let reachable = [
             ("advertise_http", self.advertise_http),
             ("advertise_peer", self.advertise_peer),
@@ -131,6 +192,25 @@ impl NodeConfig {
         for (key, address) in reachable {
             if let Some(address) = address.filter(|address| address.ip().is_unspecified()) {
                 return Err(ConfigError::not_allowed(key, address.to_string()));
+            }
+        }
+        for (given, missing) in [
+            ((&self.tls_cert, "tls_cert"), (&self.tls_key, "tls_key")),
+            ((&self.tls_key, "tls_key"), (&self.tls_cert, "tls_cert")),
+        ] {
+            if let (Some(_), None) = (given.0, missing.0) {
+                return Err(ConfigError::Alone {
+                    given: given.1,
+                    missing: missing.1,
+                });
+            }
+        }
+        for (key, path) in [("tls_cert", &self.tls_cert), ("tls_key", &self.tls_key)] {
+            if path
+                .as_ref()
+                .is_some_and(|path| path.as_os_str().is_empty())
+            {
+                return Err(ConfigError::not_allowed(key, ""));
             }
         }
         if self.seeds.len() > MAX_SEEDS {
@@ -168,6 +248,7 @@ fn numbers() -> impl Iterator<Item = (&'static str, Number)> {
         Allowed::Number(number) => Some((setting.key, number)),
         Allowed::Name
         | Allowed::Path
+        | Allowed::File
         | Allowed::Address
         | Allowed::Reachable
         | Allowed::Switch(_)

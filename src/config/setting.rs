@@ -46,6 +46,8 @@ pub enum Allowed {
     Name,
     /// A path, not empty.
     Path,
+    /// The path of a file, not empty.
+    File,
     /// An IP address and a port; port 0 takes a free one.
     Address,
     /// An IP address that others can reach, and a port; port 0 is the one that is listened on.
@@ -72,6 +74,7 @@ impl fmt::Display for Allowed {
                 "1 to {MAX_NAME_CHARS} characters of a-z, A-Z, 0-9, `-`, `_`, `.`"
             ),
             Self::Path => f.write_str("the path of a directory"),
+            Self::File => f.write_str("the path of a file"),
             Self::Address => f.write_str(
                 "an IP address and a port from 0 to 65535, as in 127.0.0.1:7801 or [::1]:7801 (port 0 takes a free one)",
             ),
@@ -248,6 +251,20 @@ pub const SETTINGS: &[Setting] = &[
         Allowed::Name,
         Some("grapevine"),
     ),
+    identity(
+        ["tls_cert", "tls-cert"],
+        "FILE",
+        "The certificate chain by which HTTP is served over TLS, in PEM; read again when it changes",
+        Allowed::File,
+        Some("none: plain HTTP"),
+    ),
+    identity(
+        ["tls_key", "tls-key"],
+        "FILE",
+        "The private key of the certificate, in PEM; read again when it changes",
+        Allowed::File,
+        None,
+    ),
     number(
         ["gossip_interval_ms", "gossip-interval-ms"],
         "MS",
@@ -392,6 +409,34 @@ pub const SETTINGS: &[Setting] = &[
         },
     ),
     number(
+        ["contact_history_versions", "contact-history-versions"],
+        "COUNT",
+        "How many changes of a contact are remembered, to be looked at and taken back",
+        Number {
+            min: 0,
+            max: 1_000,
+            default: 20,
+            unit: "changes",
+            get: |config| config.contact_history_versions as u64,
+            set: |config, value| {
+                config.contact_history_versions = usize::try_from(value).unwrap_or(usize::MAX);
+            },
+        },
+    ),
+    number(
+        ["contact_history_age_s", "contact-history-age-s"],
+        "S",
+        "How long a change of a contact is remembered",
+        Number {
+            min: 1,
+            max: 3_153_600_000,
+            default: 2_592_000,
+            unit: "seconds",
+            get: |config| config.contact_history_age_s,
+            set: |config, value| config.contact_history_age_s = value,
+        },
+    ),
+    number(
         ["max_listeners", "max-listeners"],
         "COUNT",
         "How many clients may listen at once, to topics or to all changes",
@@ -417,6 +462,32 @@ pub const SETTINGS: &[Setting] = &[
             set: |config, value| config.heartbeat_ms = value,
         },
     ),
+    number(
+        ["drain_notice_ms", "drain-notice-ms"],
+        "MS",
+        "How long it serves on when it is told to stop, while /readyz says so already; at least what a load balancer needs to hear of it",
+        Number {
+            min: 0,
+            max: 600_000,
+            default: 0,
+            unit: "milliseconds",
+            get: |config| config.drain_notice_ms,
+            set: |config, value| config.drain_notice_ms = value,
+        },
+    ),
+    number(
+        ["drain_timeout_ms", "drain-timeout-ms"],
+        "MS",
+        "How long it then waits for the HTTP requests under way before it cuts them off",
+        Number {
+            min: 0,
+            max: 600_000,
+            default: 10_000,
+            unit: "milliseconds",
+            get: |config| config.drain_timeout_ms,
+            set: |config, value| config.drain_timeout_ms = value,
+        },
+    ),
     Setting {
         key: "compact_at_start",
         flag: "compact-at-start",
@@ -428,6 +499,38 @@ pub const SETTINGS: &[Setting] = &[
         }),
         scope: Scope::Behaviour,
         default: None,
+    },
+    Setting {
+        key: "cluster_secret_file",
+        flag: "cluster-secret-file",
+        value_name: "FILE",
+        about: "The file of the cluster's secret, as `grapevine secret new` prints it, or of two while it is changed; read again when it changes",
+        allowed: Allowed::File,
+        scope: Scope::Behaviour,
+        default: Some(
+            "none: what GRAPEVINE_CLUSTER_SECRET says, or else no secret, on loopback alone",
+        ),
+    },
+    Setting {
+        key: "insecure",
+        flag: "insecure",
+        value_name: "BOOL",
+        about: "Whether it serves on addresses other than loopback although nothing protects them",
+        allowed: Allowed::Switch(Switch {
+            get: |config| config.insecure,
+            set: |config, value| config.insecure = value,
+        }),
+        scope: Scope::Behaviour,
+        default: None,
+    },
+    Setting {
+        key: "audit_log",
+        flag: "audit-log",
+        value_name: "WHAT",
+        about: "Which changes are logged under the target `audit`: none, those that take an admin and attempts that were refused, or every write as well",
+        allowed: Allowed::Word(&["off", "admin", "writes"]),
+        scope: Scope::Behaviour,
+        default: Some("admin"),
     },
     Setting {
         key: "cors_origins",
@@ -466,4 +569,38 @@ fn narrow(value: u64) -> usize {
 /// As [`narrow`], the other way.
 fn wide(value: usize) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    /// The lines that `docs/operations.md` must hold.
+    fn table() -> String {
+        let rows = SETTINGS.iter().map(|setting| {
+            let default = match (setting.allowed, setting.default) {
+                (Allowed::Number(number), _) => number.default.to_string(),
+                (Allowed::Switch(_), _) => "false".to_owned(),
+                (_, Some(default)) => default.to_owned(),
+                (_, None) => "none".to_owned(),
+            };
+            let (key, about, allowed) = (setting.key, setting.about, setting.allowed);
+            format!("| `{key}` | {about} | {allowed} | {default} |\n")
+        });
+        let head = "| setting | what | allowed | default |\n|---|---|---|---|\n".to_owned();
+        [head].into_iter().chain(rows).collect()
+    }
+
+    #[test]
+    fn the_settings_are_documented_as_they_are() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+        let documentation = fs::read_to_string(&path).expect("it can be read");
+        let table = table();
+        assert!(
+            documentation.contains(&table),
+            "docs/operations.md should hold:\n{table}"
+        );
+    }
 }

@@ -20,6 +20,7 @@ use super::{
     conditions::Conditions,
     contacts::{self, absent, stamp},
     counters::only_fields,
+    describe::{Conditional, ContactPath, Nothing, Seen},
     problem::{Problem, ProblemKind, path_texts},
     query::Parameters,
     session::{Session, Written, tracked},
@@ -31,6 +32,13 @@ const MAX_TRIES: usize = 4;
 
 type IdsPath = Result<Path<(String, String)>, PathRejection>;
 
+/// Joins another contact into this one
+///
+/// On all nodes; the other is removed.
+#[utoipa::path(post, path = "/v1/contacts/{id}/absorb/{other}", tag = "contacts", operation_id = "absorbContact",
+    params(ContactPath, ("other" = String, Path, description = "The contact that is joined into it and removed", example = "ada-2", min_length = 1, max_length = 128, pattern = "^[a-zA-Z0-9_~@-][a-zA-Z0-9_.~@-]*$"), Conditional, Seen),
+    request_body(content = Option<Nothing>),
+    responses((status = 200, description = "The joined contact", body = Contact), (status = 404, description = "")))]
 pub(super) async fn post(
     State(state): State<Arc<HttpState>>,
     path: IdsPath,

@@ -14,17 +14,21 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use grapevine_crdt::{FieldCell, RequestKey};
 use serde::Serialize;
 use serde_json::{Map, Value, json as object};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    HttpState,
+    HttpState, audit,
     body::{json, require_json, to_json},
     conditions::{Conditions, ETag},
-    contacts, counters, idempotency, kv as kv_http,
+    contacts, counters,
+    describe::{Once, Seen},
+    idempotency, kv as kv_http,
     problem::Problem,
     query::Parameters,
     session::{Session, Written},
     topics::{self, Post},
+    within::Within,
 };
 use crate::{
     model::{
@@ -86,6 +90,18 @@ impl Done {
     }
 }
 
+/// Many writes in one durable commit
+///
+/// Each is judged alone, in order, and sees those before it: one that fails ends no other.
+#[utoipa::path(post, path = "/v1/batch", tag = "many", operation_id = "batch",
+    params(Once, Seen),
+    request_body(content = BatchBody, example = json!({"writes": [
+        {"collection": "contacts", "op": "put", "key": "grace", "contact": {"name": "Grace Hopper"}},
+        {"collection": "counters", "op": "increment", "key": "visits", "by": 2},
+        {"collection": "kv", "op": "put", "key": "greetings/bye", "text": "bye", "ttl": 3600},
+        {"collection": "topics", "op": "post", "key": "news", "message": {"author": "ada", "body": "three written"}}
+    ]})),
+    responses((status = 200, description = "What became of each, in order", body = BatchResults)))]
 pub(super) async fn post(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -103,6 +119,7 @@ pub(super) async fn post(
             Problem::invalid("writes", detail)
         })?;
     let now_ms = state.clock.unix_ms();
+    let within = Within::of(&parts.extensions);
     let mut tried = Vec::with_capacity(writes.len());
     for (place, write) in writes.iter().enumerate() {
         let key = key.as_ref().map(|key| format!("{key}#{place}"));
@@ -110,12 +127,17 @@ pub(super) async fn post(
             state: &state,
             now_ms,
             key: key.as_deref(),
+            within: within.as_ref(),
         };
         tried.push(reading.write(write));
     }
     let seen = tried.iter().flatten().filter(|write| !write.is_blind());
     let seen = seen.map(|write| write.id.partition()).collect();
     let session = Session::of_writes(&parts.headers, &state, &seen).await?;
+    let ids: Vec<Option<EntityId>> = tried
+        .iter()
+        .map(|write| write.as_ref().ok().map(|write| write.id.clone()))
+        .collect();
     let all = move |writer: &mut BatchWriter<'_, '_>| {
         let each = tried.into_iter();
         each.map(|write| write.and_then(|write| write.make(writer, now_ms)))
@@ -123,6 +145,12 @@ pub(super) async fn post(
     };
     let results = state.store.write_batch(all).await?;
     let mut written = Vec::new();
+    for (id, result) in ids.iter().zip(&results) {
+        if let Some(id) = id {
+            let outcome = if result.is_ok() { "done" } else { "not done" };
+            audit::tell_part(state.audit, id, outcome);
+        }
+    }
     let results: Vec<Value> = results
         .into_iter()
         .map(|result| match result {
@@ -153,6 +181,8 @@ struct Reading<'a> {
     now_ms: u64,
     /// The idempotency key of this write.
     key: Option<&'a str>,
+    /// What the token of the request is limited to.
+    within: Option<&'a Within>,
 }
 
 impl Reading<'_> {
@@ -173,6 +203,9 @@ impl Reading<'_> {
             ("topics", "post") => self.message(object, &mut members)?,
             _ => return Err(no_such(collection, op)),
         };
+        if let Some(within) = self.within {
+            within.check(&id)?;
+        }
         if let Some(name) = object.keys().find(|name| !members.contains(&name.as_str())) {
             let detail = format!("{name} is not a member of this write");
             return Err(Problem::invalid(name, detail));
@@ -533,4 +566,77 @@ fn delete_counter(
         Ok((cells, ()))
     })?;
     Ok(Done::new(StatusCode::NO_CONTENT, written))
+}
+
+/// One write of a batch. Which members it takes beside these depends on `op`.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `Reading` reads")]
+struct WriteBody {
+    #[schema(pattern = "^(contacts|counters|kv|topics)$")]
+    collection: String,
+    /// Of contacts `create`, `put`, `patch` and `delete`; of counters `increment`, `decrement`, `reset` and `delete`; of
+    /// kv `put` and `delete`; of topics `post`.
+    op: String,
+    /// Of what; not with `create`.
+    #[schema(nullable = false)]
+    key: Option<String>,
+    /// A contact, to create and to put.
+    #[schema(nullable = false, value_type = Option<Object>)]
+    contact: Option<Value>,
+    /// A merge patch of a contact.
+    #[schema(nullable = false, value_type = Option<Object>)]
+    patch: Option<Value>,
+    /// By how much to count.
+    #[schema(nullable = false, minimum = 1)]
+    by: Option<u64>,
+    /// What to put under a key: this, or `base64`.
+    #[schema(nullable = false)]
+    text: Option<String>,
+    #[schema(nullable = false)]
+    base64: Option<String>,
+    #[schema(nullable = false)]
+    content_type: Option<String>,
+    /// For how many seconds a value stays.
+    ttl: Option<u64>,
+    /// What to post.
+    #[schema(nullable = false, value_type = Option<Object>)]
+    message: Option<Value>,
+    /// As the header `If-Match`.
+    #[schema(nullable = false)]
+    if_match: Option<String>,
+    /// As the header `If-None-Match`.
+    #[schema(nullable = false)]
+    if_none_match: Option<String>,
+}
+
+/// Writes that become durable together.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "it describes what `post` reads")]
+struct BatchBody {
+    #[schema(min_items = 1, max_items = 1000)]
+    writes: Vec<WriteBody>,
+}
+
+/// What became of one write.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `post` tells")]
+struct WriteResult {
+    /// As that of the same request alone.
+    status: u16,
+    #[schema(nullable = false)]
+    etag: Option<String>,
+    /// What stands there now.
+    #[schema(nullable = false, value_type = Option<Object>)]
+    value: Option<Value>,
+    /// Why it was not done.
+    #[schema(nullable = false)]
+    problem: Option<crate::http::describe::Problem>,
+}
+
+/// What became of a batch.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `post` tells")]
+struct BatchResults {
+    results: Vec<WriteResult>,
 }

@@ -6,7 +6,7 @@
 use std::{
     io::{self, BufReader, BufWriter, Write},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -17,6 +17,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use utoipa::ToSchema;
 
 use super::{
     HttpState,
@@ -28,7 +29,8 @@ use super::{
     streamed::{Chunk, Streamed},
 };
 use crate::{
-    bundle::{BundleError, BundleHeader, Importer, export},
+    bundle::{BundleError, BundleHeader, Importer, back_up, export},
+    cluster::Roster,
     model::ChangesToken,
     store::Store,
 };
@@ -37,11 +39,17 @@ use crate::{
 pub(super) const MAX_IMPORT_TIME: Duration = Duration::from_secs(60 * 60);
 /// The most bytes of a bundle that comes in: 64 GiB.
 const MAX_BUNDLE_BYTES: u64 = 64 * 1_024 * 1_024 * 1_024;
+/// The longest that a backup may take: as long it pins what it sees.
+const MAX_BACKUP_TIME: Duration = Duration::from_secs(60 * 60);
 /// How much of an export waits for the client.
 const MAX_CHUNKS_WAITING: usize = 8;
 const CHUNK_BYTES: usize = 64 * 1_024;
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.grapevine.bundle");
 
+/// A bundle out of this node
+#[utoipa::path(get, path = "/v1/bundle", tag = "bundles", operation_id = "exportBundle",
+    params(("since" = Option<String>, Query, description = "A token: only what it does not cover")),
+    responses((status = 200, description = "The file", content(("application/vnd.grapevine.bundle"))), (status = 410, description = "")))]
 pub(super) async fn get(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -51,7 +59,10 @@ pub(super) async fn get(
     stream(&state, since.unwrap_or_default()).await
 }
 
-/// As `get`, for a token that no URL can carry.
+/// A bundle since a token that no URL can carry
+#[utoipa::path(post, path = "/v1/bundle/export", tag = "bundles", operation_id = "exportBundleSince",
+    request_body(content = ExportBody, example = json!({"since": null})),
+    responses((status = 200, description = "The file", content(("application/vnd.grapevine.bundle"))), (status = 410, description = "")))]
 pub(super) async fn post_export(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -66,7 +77,11 @@ pub(super) async fn post_export(
     stream(&state, since).await
 }
 
-/// A token that stands for everything held here: what is exported elsewhere since it is what is missing here.
+/// A token that stands for everything held here
+///
+/// What is exported elsewhere since it is what is missing here.
+#[utoipa::path(get, path = "/v1/bundle/token", tag = "bundles", operation_id = "getBundleToken",
+    responses((status = 200, description = "The token", body = TokenShown)))]
 pub(super) async fn token(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -78,6 +93,12 @@ pub(super) async fn token(
     )
 }
 
+/// Takes a bundle in
+///
+/// A file is checked to its end before anything of it is applied; again it changes nothing.
+#[utoipa::path(post, path = "/v1/bundle", tag = "bundles", operation_id = "importBundle",
+    request_body(content(("application/vnd.grapevine.bundle")), description = "A file that another node exported"),
+    responses((status = 200, description = "What was taken in; `changes` is 0 if everything was there", body = BundleTaken), (status = 409, description = "It is of another cluster, of a clock far ahead, built upon what this node does not hold, or one side was expelled")))]
 pub(super) async fn post(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -93,6 +114,10 @@ pub(super) async fn post(
         store: state.store.clone(),
         cluster: state.cluster.node().cluster,
         now_unix_ms: state.clock.unix_ms(),
+        expelled: |store| {
+            let listed = Roster::new(store.clone()).read()?;
+            Ok(listed.expulsions.iter().map(|of| of.store).collect())
+        },
     };
     let import = move || reader.import(BufReader::new(file));
     let imported = tokio::task::spawn_blocking(import)
@@ -117,19 +142,57 @@ fn held(store: &Store) -> ChangesToken {
     token
 }
 
-/// A bundle that is written while it is sent. What can be refused is refused before that.
-async fn stream(state: &HttpState, since: ChangesToken) -> Result<Response, Problem> {
+/// Everything that this node holds, as it is now: a backup
+///
+/// It stops no writes; one is made at a time.
+#[utoipa::path(get, path = "/v1/backup", tag = "bundles", operation_id = "backUp",
+    responses((status = 200, description = "The file, for `grapevine restore`", content(("application/vnd.grapevine.bundle")))))]
+pub(super) async fn backup(
+    State(state): State<Arc<HttpState>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    Parameters::read(request.uri(), &[])?;
+    let Ok(place) = state.backing_up.clone().try_acquire_owned() else {
+        let detail = "another backup is being made";
+        return Err(Problem::new(ProblemKind::Unavailable, detail));
+    };
+    let header = header(&state);
+    let snapshot = state.store.snapshot();
+    streamed(Some(MAX_BACKUP_TIME), move |out| {
+        let _place = place;
+        back_up(&snapshot, header, out)
+    })
+    .await
+}
+
+fn header(state: &HttpState) -> BundleHeader {
     let node = state.cluster.node();
-    let header = BundleHeader {
+    BundleHeader {
         cluster: node.cluster,
         node: node.name,
+        store: state.store.identity().store_id,
         unix_ms: state.clock.unix_ms(),
-    };
+    }
+}
+
+async fn stream(state: &HttpState, since: ChangesToken) -> Result<Response, Problem> {
+    let (header, store) = (header(state), state.store.clone());
+    streamed(None, move |out| export(&store, header, &since, out)).await
+}
+
+/// What `write` writes, while it is sent. What can be refused is refused before that.
+async fn streamed(
+    limit: Option<Duration>,
+    write: impl FnOnce(BufWriter<Chunks>) -> Result<(), BundleError> + Send + 'static,
+) -> Result<Response, Problem> {
     let (sender, chunks) = mpsc::channel(MAX_CHUNKS_WAITING);
-    let store = state.store.clone();
     tokio::task::spawn_blocking(move || {
-        let out = BufWriter::with_capacity(CHUNK_BYTES, Chunks(sender.clone()));
-        if let Err(error) = export(&store, header, &since, out) {
+        let chunks = Chunks {
+            sender: sender.clone(),
+            until: limit.map(|limit| Instant::now() + limit),
+        };
+        let out = BufWriter::with_capacity(CHUNK_BYTES, chunks);
+        if let Err(error) = write(out) {
             let _client_gone = sender.blocking_send(Err(error));
         }
     });
@@ -140,11 +203,18 @@ async fn stream(state: &HttpState, since: ChangesToken) -> Result<Response, Prob
 }
 
 /// Hands on what is written, and waits while the client is slow.
-struct Chunks(mpsc::Sender<Chunk<BundleError>>);
+struct Chunks {
+    sender: mpsc::Sender<Chunk<BundleError>>,
+    /// When it is enough.
+    until: Option<Instant>,
+}
 
 impl Write for Chunks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
+        if self.until.is_some_and(|until| Instant::now() > until) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.sender
             .blocking_send(Ok(Bytes::copy_from_slice(bytes)))
             .map_err(|_client_gone| io::ErrorKind::BrokenPipe)?;
         Ok(bytes.len())
@@ -165,13 +235,44 @@ impl From<BundleError> for Problem {
             | BundleError::Damaged(_)
             | BundleError::Impossible(_) => Self::malformed("body", detail),
             BundleError::Foreign { .. }
+            | BundleError::Partial
             | BundleError::Clock { .. }
             | BundleError::Base { .. }
-            | BundleError::Floor { .. } => Self::new(ProblemKind::Conflict, detail).about("body"),
+            | BundleError::Floor { .. }
+            | BundleError::Expelled { .. } => {
+                Self::new(ProblemKind::Conflict, detail).about("body")
+            }
             BundleError::Gone => Self::new(ProblemKind::Gone, detail).about("since"),
             BundleError::Store(error) => error.into(),
             BundleError::Io(error) => Self::internal(&error),
             BundleError::Codec(error) => Self::internal(&error),
         }
     }
+}
+
+/// Since when to export.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `post_export` reads")]
+struct ExportBody {
+    since: Option<String>,
+}
+
+/// A token.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `token` tells")]
+struct TokenShown {
+    token: String,
+}
+
+/// What was taken in.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `post` tells")]
+struct BundleTaken {
+    /// The node that exported it.
+    from: String,
+    partitions: u64,
+    entities: u64,
+    changes: u64,
+    /// What to export since the next time.
+    token: String,
 }

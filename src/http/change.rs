@@ -66,7 +66,7 @@ pub(super) fn watched_json(snapshot: &Snapshot, id: &EntityId, now_ms: u64) -> O
             }
             (_, TopicEntity::Request) => return None,
         },
-        Collection::Roster => return None,
+        Collection::Roster | Collection::Tokens => return None,
     };
     let change = |value: Option<Value>, deleted: bool| {
         let mut change = json!({

@@ -9,13 +9,16 @@ use axum::{
 };
 use grapevine_crdt::Entity;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{
     HttpState, MAX_PAGE_LIMIT,
     body::{json, require_json},
+    describe::Seen,
     problem::{Problem, ProblemKind},
     query::Parameters,
     session::Session,
+    within::Within,
 };
 use crate::{
     model::{
@@ -31,6 +34,12 @@ const DEFAULT_PAGE_LIMIT: usize = 100;
 /// A page ends with the entity that reaches this many bytes.
 const PAGE_BYTES: usize = 8 * 1_024 * 1_024;
 
+/// What changed since a token
+///
+/// Of contacts, counters and key-values, deletions too.
+#[utoipa::path(get, path = "/v1/changes", tag = "offline", operation_id = "getChanges",
+    params(("since" = Option<String>, Query, description = "The `token` of the last page: only what changed since"), ("limit" = Option<u16>, Query, description = "How many entities a page may have; 100 if nothing is said", example = 10, minimum = 1, maximum = 1000), Seen),
+    responses((status = 200, description = "A page; while `next` is not null, ask again with it", body = Changes), (status = 410, description = "Fetch everything anew")))]
 pub(super) async fn get(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -39,10 +48,15 @@ pub(super) async fn get(
     let since = parameters.text("since").map(read_token).transpose()?;
     let limit = parameters.number("limit", 1..=MAX_PAGE_LIMIT)?;
     Session::of_read(request.headers(), &state).await?;
-    answer(&state, since, limit).await
+    let within = Within::of(request.extensions());
+    answer(&state, since, limit, within).await
 }
 
-/// As `get`, for a token that no URL can carry.
+/// What changed since a token that no URL can carry
+#[utoipa::path(post, path = "/v1/changes", tag = "offline", operation_id = "askChanges",
+    params(Seen),
+    request_body(content = ChangesBody, example = json!({"limit": 10})),
+    responses((status = 200, description = "A page; while `next` is not null, ask again with it", body = Changes), (status = 410, description = "Fetch everything anew")))]
 pub(super) async fn post(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -76,7 +90,8 @@ pub(super) async fn post(
         }
     };
     Session::of_read(&parts.headers, &state).await?;
-    answer(&state, since, limit).await
+    let within = Within::of(&parts.extensions);
+    answer(&state, since, limit, within).await
 }
 
 /// The token that a client gives as what it has seen.
@@ -110,6 +125,7 @@ async fn answer(
     state: &HttpState,
     since: Option<ChangesToken>,
     limit: Option<usize>,
+    within: Option<Within>,
 ) -> Result<Response, Problem> {
     let token = since.unwrap_or_default();
     wait_for(state, &token, |_| true).await?;
@@ -130,6 +146,7 @@ async fn answer(
     let items = page.entities.iter();
     let now_ms = state.clock.unix_ms();
     let items: Vec<Value> = items
+        .filter(|(id, _)| within.as_ref().is_none_or(|within| within.takes(id)))
         .filter_map(|(id, entity)| item(id, entity, now_ms))
         .collect();
     let token = page.token.to_text();
@@ -163,7 +180,7 @@ fn item(id: &EntityId, entity: &Entity, now_ms: u64) -> Option<Value> {
         Collection::Kv => {
             KeyValue::read(entity, now_ms).map(|value| kv_json(&value, MAX_VALUE_BYTES))
         }
-        Collection::Topics | Collection::Roster => return None,
+        Collection::Topics | Collection::Roster | Collection::Tokens => return None,
     };
     let mut item = json!({
         "collection": id.collection().name(),
@@ -174,4 +191,38 @@ fn item(id: &EntityId, entity: &Entity, now_ms: u64) -> Option<Value> {
         item["value"] = shown;
     }
     Some(item)
+}
+
+/// What a client asks for.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "it describes what `post` reads")]
+struct ChangesBody {
+    since: Option<String>,
+    #[schema(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+}
+
+/// An entity as it stands.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `item` tells")]
+struct ChangeShown {
+    collection: String,
+    key: String,
+    deleted: bool,
+    /// What it is; missing if it is deleted.
+    #[schema(nullable = false, value_type = Option<Object>)]
+    value: Option<Value>,
+}
+
+/// What a client has not seen.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `answer` tells")]
+struct Changes {
+    items: Vec<ChangeShown>,
+    /// As `token`, if there is more.
+    #[schema(required)]
+    next: Option<String>,
+    /// What the client has seen with this page.
+    token: String,
 }

@@ -1,6 +1,6 @@
 //! `/v1/cluster`: who is a member, and whether they agree.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
@@ -9,6 +9,7 @@ use axum::{
 };
 use grapevine_crdt::{ReplicaId, Timestamp};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -28,6 +29,11 @@ use crate::{
 /// The longest that a request may wait for agreement.
 pub(super) const MAX_CONVERGENCE_WAIT: Duration = Duration::from_secs(60);
 
+/// The cluster
+///
+/// This node, the members and how far they are, and what is wrong.
+#[utoipa::path(get, path = "/v1/cluster", tag = "cluster", operation_id = "getCluster",
+    responses((status = 200, description = "As this node sees it", body = ClusterShown)))]
 pub(super) async fn get(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -37,10 +43,13 @@ pub(super) async fn get(
     let health = state.cluster.health().await;
     let divergences: Vec<Value> = health.divergences.iter().map(divergence).collect();
     let refused: Vec<Value> = state.cluster.refused().iter().map(refused).collect();
+    let namesakes = state.cluster.namesakes().await;
+    let namesakes: Vec<Value> = namesakes.iter().map(namesake).collect();
     let body = json!({
         "node": node(&state.cluster.node(), state.cluster.clock_fault().as_deref()),
         "members": members,
         "refused": refused,
+        "namesakes": namesakes,
         "collection": collection(&health.collection),
         "divergences": divergences,
         "alarms": {
@@ -52,6 +61,10 @@ pub(super) async fn get(
     json(StatusCode::OK, &body)
 }
 
+/// Whether all live members agree
+#[utoipa::path(get, path = "/v1/cluster/convergence", tag = "cluster", operation_id = "getConvergence",
+    params(("wait" = Option<String>, Query, description = "How long to wait for agreement: 500ms, 10s or 1m, at most 60s", example = "10s", pattern = "^[0-9]{1,2}ms$")),
+    responses((status = 200, description = "All live members agree", body = Converged, example = json!({"converged": true})), (status = 504, description = "`disagreeing` are those who do not")))]
 pub(super) async fn convergence(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -71,7 +84,10 @@ pub(super) async fn convergence(
     }
 }
 
-/// Takes a member off the roster that will not come back.
+/// Takes a member off the roster that will not come back
+#[utoipa::path(delete, path = "/v1/cluster/members/{id}", tag = "cluster", operation_id = "forgetMember",
+    params(("id" = String, Path, description = "The replica of the member", example = "01974c2e-8a00-7000-8000-00000000000a", pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")),
+    responses((status = 204, description = "It is off the roster"), (status = 404, description = "The roster does not name it"), (status = 409, description = "It is alive")))]
 pub(super) async fn forget(
     State(state): State<Arc<HttpState>>,
     path: Result<Path<String>, PathRejection>,
@@ -156,7 +172,7 @@ fn member(member: &MemberStatus) -> Value {
 fn refused(peer: &RefusedStatus) -> Value {
     json!({
         "name": peer.name,
-        "replica": peer.replica.to_string(),
+        "replica": peer.replica.map(|replica| replica.to_string()),
         "address": peer.address,
         "reason": peer.reason,
         "offset_ms": peer.offset_ms,
@@ -164,6 +180,73 @@ fn refused(peer: &RefusedStatus) -> Value {
     })
 }
 
+fn namesake((name, replicas): (&String, &BTreeSet<ReplicaId>)) -> Value {
+    let replicas: Vec<String> = replicas.iter().map(ToString::to_string).collect();
+    json!({ "name": name, "replicas": replicas })
+}
+
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A member.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `member` tells")]
+struct MemberShown {
+    name: String,
+    replica: String,
+    http: Value,
+    peer: Value,
+    alive: bool,
+    /// Whether all data is the same, by digest.
+    agrees: bool,
+    /// How many writes that this node holds it lacked when it last told; null if it never did.
+    lag: Option<u64>,
+    last_heard_ms: Option<u64>,
+    /// How far its clock is ahead; null without a link.
+    clock_offset_ms: Option<i64>,
+}
+
+/// The answering node.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `node` tells")]
+struct NodeShown {
+    name: String,
+    cluster: String,
+    /// Null until it writes.
+    replica: Option<String>,
+    http: Value,
+    peer: Value,
+    /// The hash of all its data.
+    root: String,
+    /// Why it takes no writes, if its clock is off.
+    clock_fault: Option<String>,
+    uptime_ms: u64,
+    version: String,
+}
+
+/// The cluster as one node sees it.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `get` tells")]
+struct ClusterShown {
+    node: NodeShown,
+    members: Vec<MemberShown>,
+    /// Peers that this node does not talk to, and why.
+    refused: Vec<Value>,
+    /// Names that more than one node uses, with the members that do.
+    namesakes: Vec<Value>,
+    /// What holds up that what was deleted goes for good.
+    #[schema(value_type = Object)]
+    collection: Value,
+    /// What differs from a member although both took in the same writes.
+    divergences: Vec<Value>,
+    #[schema(value_type = Object)]
+    alarms: Value,
+}
+
+/// That all live members agree.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `convergence` tells")]
+struct Converged {
+    converged: bool,
 }

@@ -11,6 +11,7 @@ use axum::{
 use grapevine_crdt::{Entity, ReplicaId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     HttpState,
@@ -19,6 +20,7 @@ use super::{
     contacts::{self, absent},
     counters::only_fields,
     cursor::{self, ListKind},
+    describe::{Conditional, ContactPath, Nothing, Page as ListPage, Paged, Seen},
     page::{MAX_SCANNED_PER_PAGE, PAGE_BYTES, foreign_cursor, read_limit},
     problem::{Problem, path_texts},
     query::Parameters,
@@ -42,7 +44,11 @@ type ConflictPath = Result<Path<(String, String)>, PathRejection>;
 /// longest for groups.
 const MAX_PLACE_BYTES: usize = 4_096;
 
-/// The conflicts of all contacts, in the order of the contacts.
+/// The conflicts of all contacts
+///
+/// In the order of the contacts.
+#[utoipa::path(get, path = "/v1/conflicts", tag = "conflicts", operation_id = "listAllConflicts", params(Paged, Seen),
+    responses((status = 200, description = "A page", body = ListPage<ConflictShown>)))]
 pub(super) async fn list_all(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -61,6 +67,12 @@ pub(super) async fn list_all(
         .map_err(|error| Problem::internal(&error))?
 }
 
+/// The conflicts of a contact
+///
+/// What lost a merge without having been seen by what is shown.
+#[utoipa::path(get, path = "/v1/contacts/{id}/conflicts", tag = "conflicts", operation_id = "listConflicts",
+    params(ContactPath, Paged, Seen),
+    responses((status = 200, description = "A page", body = ListPage<ConflictShown>), (status = 404, description = "")))]
 pub(super) async fn list(
     State(state): State<Arc<HttpState>>,
     path: IdPath,
@@ -79,6 +91,11 @@ pub(super) async fn list(
     page.answer()
 }
 
+/// Shows what lost, in place of what is shown
+#[utoipa::path(post, path = "/v1/contacts/{id}/conflicts/{conflict}/choose", tag = "conflicts", operation_id = "chooseConflict",
+    params(ContactPath, ConflictPathParameter, Conditional, Seen),
+    request_body(content = Option<Nothing>),
+    responses((status = 200, description = "The contact as it is now", body = Contact), (status = 404, description = "It has no such conflict, or it was settled")))]
 pub(super) async fn choose(
     state: State<Arc<HttpState>>,
     path: ConflictPath,
@@ -87,6 +104,11 @@ pub(super) async fn choose(
     settle(state, path, request, Settlement::Choose).await
 }
 
+/// Lets a conflict be forgotten
+#[utoipa::path(post, path = "/v1/contacts/{id}/conflicts/{conflict}/dismiss", tag = "conflicts", operation_id = "dismissConflict",
+    params(ContactPath, ConflictPathParameter, Conditional, Seen),
+    request_body(content = Option<Nothing>),
+    responses((status = 200, description = "The contact as it is now", body = Contact), (status = 404, description = "It has no such conflict, or it was settled")))]
 pub(super) async fn dismiss(
     state: State<Arc<HttpState>>,
     path: ConflictPath,
@@ -257,10 +279,10 @@ impl Page {
 
 /// The names of the nodes whose replicas are known.
 #[derive(Debug, Default)]
-struct Names(BTreeMap<ReplicaId, String>);
+pub(super) struct Names(BTreeMap<ReplicaId, String>);
 
 impl Names {
-    async fn read(cluster: &dyn ClusterView) -> Self {
+    pub(super) async fn read(cluster: &dyn ClusterView) -> Self {
         let members = cluster.members().await;
         let mut names: BTreeMap<ReplicaId, String> = members
             .into_iter()
@@ -271,6 +293,11 @@ impl Names {
             names.insert(replica, here.name);
         }
         Self(names)
+    }
+
+    /// The name of the node that `replica` belongs to, if it is known.
+    pub(super) fn of(&self, replica: ReplicaId) -> Option<&str> {
+        self.0.get(&replica).map(String::as_str)
     }
 
     fn show(&self, contact: &str, conflict: &Conflict) -> Value {
@@ -292,4 +319,54 @@ impl Names {
             "at": rfc3339(version.at),
         })
     }
+}
+
+/// The conflict of a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "it describes a part of a path")]
+struct ConflictPathParameter {
+    /// Its `id` in the list of conflicts.
+    #[param(
+        example = "0a1b2c3d4e5f",
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[0-9a-f]+$"
+    )]
+    conflict: String,
+}
+
+/// One write to a field.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `Names::version` tells")]
+struct VersionShown {
+    /// What it says, in the shape that the contact shows; null for a deletion.
+    value: Value,
+    /// Whether it deleted the field.
+    deleted: bool,
+    /// The replica that wrote it.
+    replica: String,
+    /// The node that it belongs to, if that is known.
+    node: Option<String>,
+    /// When (RFC 3339).
+    at: String,
+}
+
+/// A value that lost a merge unseen, and what is shown in its place.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `Names::show` tells")]
+struct ConflictShown {
+    /// Names it among the conflicts of its contact, on every node.
+    id: String,
+    contact: String,
+    /// The field of the contact, such as `note` or `phones`.
+    field: String,
+    /// Which element of the field, if it has elements.
+    element: Option<String>,
+    value: Value,
+    deleted: bool,
+    replica: String,
+    node: Option<String>,
+    at: String,
+    shown: VersionShown,
 }

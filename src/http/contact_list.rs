@@ -14,21 +14,25 @@ use super::{
     HttpState,
     body::to_json,
     cursor::{self, ListKind},
+    describe::{Page, Paged, Seen},
     items::Items,
-    page::{foreign_cursor, read_limit},
-    problem::Problem,
+    page::{self, PageRequest, foreign_cursor, read_limit},
+    problem::{Problem, ProblemKind},
     query::Parameters,
     session::Session,
+    within::Within,
 };
 use crate::{
     address_book::{self, SearchPlace, Taken},
     codec,
-    model::{Contact, ContactQuery, EntityId},
+    model::{Collection, Contact, ContactQuery, EntityId, MAX_KEY_BYTES},
     store::Snapshot,
 };
 
 /// The most bytes of a place that a cursor tells: a row of the index has a group, a name and an id.
 const MAX_PLACE_BYTES: usize = 4_096;
+
+const KNOWN: [&str; 5] = ["q", "group", "fields", "limit", "cursor"];
 
 /// The fields of a contact, as they are shown.
 const FIELDS: [&str; 15] = [
@@ -62,16 +66,65 @@ enum At {
     Found(SearchPlace),
 }
 
+/// The contacts
+///
+/// Sorted by name; of a group; or found by the beginnings of words and numbers, whatever the case or the accents.
+#[utoipa::path(get, path = "/v1/contacts", tag = "contacts", operation_id = "listContacts",
+    params(
+        ("q" = Option<String>, Query, description = "Only those of whom every word begins a word of the name, the organization, a group or an e-mail address, or the digits of a phone; the best first", example = "lov", max_length = 64),
+        ("group" = Option<String>, Query, description = "Only those in this group", example = "friends", max_length = 128),
+        ("fields" = Option<String>, Query, description = "Only these fields of each, with commas between; the id is always there", example = "name,phones", pattern = "^(name|phones|emails|note)(,(organization|title|groups))?$"),
+        Paged, Seen
+    ),
+    responses((status = 200, description = "A page: sorted by name, or the best found first; of each contact the fields that were asked for", body = Page<Value>)))]
 pub(super) async fn list(
     State(state): State<Arc<HttpState>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let within = Within::of(request.extensions());
+    if let Some(within) = &within {
+        within.check_collection(Collection::Contacts)?;
+    }
+    if let Some(within) = within.filter(|within| !within.prefix().is_empty()) {
+        let (page, fields) = read_within(&request, &within)?;
+        Session::of_read(request.headers(), &state).await?;
+        return page::answer(&state.store, page, move |id, entity| {
+            let is_shown = entity.is_visible();
+            is_shown
+                .then(|| show(id, entity, fields.as_ref()))
+                .transpose()
+        })
+        .await;
+    }
     let wanted = Wanted::read(&request)?;
     Session::of_read(request.headers(), &state).await?;
     let snapshot = state.store.snapshot();
     tokio::task::spawn_blocking(move || wanted.answer(&snapshot))
         .await
         .map_err(|error| Problem::internal(&error))?
+}
+
+/// What is asked for by a token that is for some contacts only: a page in the order of their ids, for a place in the
+/// list by name would tell the names of others.
+fn read_within(
+    request: &Request,
+    within: &Within,
+) -> Result<(PageRequest, Option<BTreeSet<&'static str>>), Problem> {
+    let parameters = Parameters::read(request.uri(), &KNOWN)?;
+    let mut finding = ["q", "group"].into_iter();
+    if let Some(name) = finding.find(|name| parameters.text(name).is_some()) {
+        let detail = format!("{name} takes a token for all contacts");
+        return Err(Problem::new(ProblemKind::Forbidden, detail).about(name));
+    }
+    let kind = ListKind::Entities(Collection::Contacts);
+    let after = parameters
+        .text("cursor")
+        .map(|text| cursor::read_text(kind, text, MAX_KEY_BYTES).ok_or_else(foreign_cursor))
+        .transpose()?;
+    let fields = parameters.text("fields").map(read_fields).transpose()?;
+    let limit = read_limit(&parameters)?;
+    let page = PageRequest::within(Collection::Contacts, within, after, limit)?;
+    Ok((page, fields))
 }
 
 /// What a request asks for.
@@ -86,8 +139,7 @@ struct Wanted {
 
 impl Wanted {
     fn read(request: &Request) -> Result<Self, Problem> {
-        let known = ["q", "group", "fields", "limit", "cursor"];
-        let parameters = Parameters::read(request.uri(), &known)?;
+        let parameters = Parameters::read(request.uri(), &KNOWN)?;
         let (text, group) = (parameters.text("q"), parameters.text("group"));
         let query = ContactQuery::read(text.unwrap_or_default())
             .map_err(|error| Problem::malformed("q", error.to_string()))?;

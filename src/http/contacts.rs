@@ -14,6 +14,8 @@ use super::{
     HttpState,
     body::{empty, json_bytes, require_json, to_json},
     conditions::{Conditions, ETag},
+    contact_body::{ContactBody, ContactPatch},
+    describe::{Conditional, ContactPath, Once, Seen},
     idempotency,
     problem::{Problem, ProblemKind, invalid_key, path_text},
     query::Parameters,
@@ -29,6 +31,22 @@ use crate::{
 
 type IdPath = Result<Path<String>, PathRejection>;
 
+/// Makes a contact
+///
+/// Under an id of the server's choice.
+#[utoipa::path(post, path = "/v1/contacts", tag = "contacts", operation_id = "createContact",
+    params(Once, Seen),
+    request_body(content = ContactBody, example = json!({"name": "Ada Lovelace", "phones": [{"label": "mobile", "number": "+44 20 7946 0000"}],
+            "emails": [{"label": "work", "address": "ada@example.org"}], "organization": "Analytical Engines",
+            "birthday": "1815-12-10", "groups": ["friends"]})),
+    responses(
+        (status = 201, description = "It is made", body = Contact, headers(("Location" = String, description = "Where it is"), ("ETag" = String, description = "Its strong entity tag")), example = json!({"id": "ada", "name": "Ada Lovelace", "phones": [{"id": "a1", "label": "mobile", "number": "+44 20 7946 0000"}],
+            "emails": [{"id": "e1", "label": "work", "address": "ada@example.org"}], "organization": "Analytical Engines",
+            "title": "Countess", "birthday": "1815-12-10", "address": null, "note": null, "groups": ["friends"],
+            "created_at": "2025-06-01T12:00:00.000Z", "updated_at": "2025-06-01T12:00:00.000Z", "revived": false,
+            "conflicts": 0, "vcard": []})),
+        (status = 409, description = "The key was used for something else, or what it made was deleted")
+    ))]
 pub(super) async fn create(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -90,6 +108,14 @@ pub(super) fn create_once(
     }
 }
 
+/// A contact
+#[utoipa::path(get, path = "/v1/contacts/{id}", tag = "contacts", operation_id = "getContact",
+    params(ContactPath, Conditional, Seen),
+    responses((status = 200, description = "The contact", body = Contact, example = json!({"id": "ada", "name": "Ada Lovelace", "phones": [{"id": "a1", "label": "mobile", "number": "+44 20 7946 0000"}],
+            "emails": [{"id": "e1", "label": "work", "address": "ada@example.org"}], "organization": "Analytical Engines",
+            "title": "Countess", "birthday": "1815-12-10", "address": null, "note": null, "groups": ["friends"],
+            "created_at": "2025-06-01T12:00:00.000Z", "updated_at": "2025-06-01T12:00:00.000Z", "revived": false,
+            "conflicts": 0, "vcard": []})), (status = 404, description = "")))]
 pub(super) async fn get(
     State(state): State<Arc<HttpState>>,
     path: IdPath,
@@ -110,6 +136,15 @@ pub(super) async fn get(
     conditions.answer_read(tag, || json_bytes(StatusCode::OK, bytes))
 }
 
+/// Replaces a contact, or makes one
+///
+/// Elements keep their ids, and what an imported card left stays.
+#[utoipa::path(put, path = "/v1/contacts/{id}", tag = "contacts", operation_id = "putContact",
+    params(ContactPath, Conditional, Seen),
+    request_body(content = ContactBody, example = json!({"name": "Ada Lovelace", "phones": [{"label": "mobile", "number": "+44 20 7946 0000"}],
+            "emails": [{"label": "work", "address": "ada@example.org"}], "organization": "Analytical Engines",
+            "birthday": "1815-12-10", "groups": ["friends"]})),
+    responses((status = 200, description = "It reads so now", body = Contact), (status = 201, description = "It was not there, and is made", body = Contact)))]
 pub(super) async fn put(
     State(state): State<Arc<HttpState>>,
     path: IdPath,
@@ -142,6 +177,13 @@ pub(super) async fn put(
     Ok(session.answer(written).put(answer(status, &contact)?))
 }
 
+/// Changes some fields of a contact
+///
+/// A merge patch (RFC 7396). Edits of different fields on different nodes both stay.
+#[utoipa::path(patch, path = "/v1/contacts/{id}", tag = "contacts", operation_id = "patchContact",
+    params(ContactPath, Conditional, Seen),
+    request_body(content((ContactPatch = "application/json", example = json!({"note": "met in London", "title": null})), (ContactPatch = "application/merge-patch+json", example = json!({"note": "met in London", "title": null})))),
+    responses((status = 200, description = "It reads so now", body = Contact), (status = 404, description = "")))]
 pub(super) async fn patch(
     State(state): State<Arc<HttpState>>,
     path: IdPath,
@@ -173,6 +215,12 @@ pub(super) async fn patch(
         .put(answer(StatusCode::OK, &contact)?))
 }
 
+/// Removes a contact
+///
+/// As this node sees it: an edit that it has not seen brings the contact back, and `revived` says so.
+#[utoipa::path(delete, path = "/v1/contacts/{id}", tag = "contacts", operation_id = "deleteContact",
+    params(ContactPath, Conditional, Seen),
+    responses((status = 204, description = "It is removed"), (status = 404, description = "")))]
 pub(super) async fn delete(
     State(state): State<Arc<HttpState>>,
     path: IdPath,

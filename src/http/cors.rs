@@ -19,10 +19,11 @@ use axum::{
 const ANY: &str = "*";
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
-    "Content-Type, If-Match, If-None-Match, Idempotency-Key, Grapevine-Token, Last-Event-ID",
+    "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, Grapevine-Token, Last-Event-ID, \
+     X-Request-Id",
 );
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "ETag, Location, Retry-After, Allow, Grapevine-Token, Grapevine-Expires",
+    "ETag, Location, Retry-After, Allow, Grapevine-Token, Grapevine-Expires, WWW-Authenticate, X-Request-Id",
 );
 /// For how many seconds a browser may keep the answer to its question.
 const MAX_AGE_S: HeaderValue = HeaderValue::from_static("86400");

@@ -10,11 +10,13 @@ use axum::{
 use grapevine_crdt::Entity;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
+use utoipa::ToSchema;
 
 use super::{
     HttpState,
     body::{empty, json, json_bytes, read_json, to_json},
     conditions::{Conditions, ETag},
+    describe::{Conditional, CounterPath, Nothing, Once, Page, Paged, Prefixed, Seen},
     idempotency,
     page::{self, PageRequest},
     problem::{Problem, ProblemKind, invalid_key, path_text},
@@ -30,12 +32,16 @@ pub(super) const MAX_WAITING_FOR_COUNTERS: usize = 1_024;
 
 type NamePath = Result<Path<String>, PathRejection>;
 
+/// The counters
+#[utoipa::path(get, path = "/v1/counters", tag = "counters", operation_id = "listCounters",
+    params(Prefixed, Paged, Seen),
+    responses((status = 200, description = "A page, in the order of the names", body = Page<Counter>, example = json!({"items": [{"name": "visits", "value": 42}], "next": null}))))]
 pub(super) async fn list(
     State(state): State<Arc<HttpState>>,
     request: Request,
 ) -> Result<Response, Problem> {
     Session::of_read(request.headers(), &state).await?;
-    let request = PageRequest::read(request.uri(), Collection::Counters, true)?;
+    let request = PageRequest::read(&request, Collection::Counters)?;
     page::answer(&state.store, request, |id, entity| {
         entity
             .is_visible()
@@ -45,6 +51,15 @@ pub(super) async fn list(
     .await
 }
 
+/// A counter
+///
+/// One that nobody has touched reads 0.
+#[utoipa::path(get, path = "/v1/counters/{name}", tag = "counters", operation_id = "getCounter",
+    params(CounterPath,
+        ("at-least" = Option<i64>, Query, description = "Waits until the counter stands there or higher", example = 0),
+        ("wait" = Option<String>, Query, description = "How long to wait for that: 500ms, 10s or 1m, at most 60s", example = "100ms", pattern = "^[0-9]{1,2}ms$"),
+        Conditional, Seen),
+    responses((status = 200, description = "The counter", body = Counter, example = json!({"name": "visits", "value": 42})), (status = 504, description = "It did not get that far; `value` says how far it is")))]
 pub(super) async fn get(
     State(state): State<Arc<HttpState>>,
     path: NamePath,
@@ -107,6 +122,13 @@ fn value_json(value: i128) -> Value {
     serde_json::from_str(&value.to_string()).unwrap_or(Value::Null)
 }
 
+/// Counts up
+///
+/// Without a body, by 1.
+#[utoipa::path(post, path = "/v1/counters/{name}/increment", tag = "counters", operation_id = "incrementCounter",
+    params(CounterPath, Once, Seen),
+    request_body(content = Option<CountBody>, example = json!({"by": 3})),
+    responses((status = 200, description = "What it stands at now", body = Counter, example = json!({"name": "visits", "value": 42})), (status = 409, description = "It would overflow, or is full of keys, or the key was used for another count")))]
 pub(super) async fn increment(
     state: State<Arc<HttpState>>,
     path: NamePath,
@@ -115,6 +137,13 @@ pub(super) async fn increment(
     count(state, path, request, Direction::Increment).await
 }
 
+/// Counts down
+///
+/// Without a body, by 1.
+#[utoipa::path(post, path = "/v1/counters/{name}/decrement", tag = "counters", operation_id = "decrementCounter",
+    params(CounterPath, Once, Seen),
+    request_body(content = Option<CountBody>, example = json!({"by": 3})),
+    responses((status = 200, description = "What it stands at now", body = Counter, example = json!({"name": "visits", "value": 42})), (status = 409, description = "It would overflow, or is full of keys, or the key was used for another count")))]
 pub(super) async fn decrement(
     state: State<Arc<HttpState>>,
     path: NamePath,
@@ -156,6 +185,13 @@ async fn count(
     Ok(session.answer(written).put(answer(&counter)?))
 }
 
+/// Sets a counter to 0
+///
+/// Counts that this node has not seen survive it.
+#[utoipa::path(post, path = "/v1/counters/{name}/reset", tag = "counters", operation_id = "resetCounter",
+    params(CounterPath, Conditional, Seen),
+    request_body(content = Option<Nothing>),
+    responses((status = 200, description = "What it stands at now", body = Counter)))]
 pub(super) async fn reset(
     State(state): State<Arc<HttpState>>,
     path: NamePath,
@@ -187,6 +223,12 @@ pub(super) async fn reset(
     Ok(session.answer(written).put(answer(&counter)?))
 }
 
+/// Removes a counter
+///
+/// A reset that also hides it.
+#[utoipa::path(delete, path = "/v1/counters/{name}", tag = "counters", operation_id = "deleteCounter",
+    params(CounterPath, Conditional, Seen),
+    responses((status = 204, description = "It is removed"), (status = 404, description = "")))]
 pub(super) async fn delete(
     State(state): State<Arc<HttpState>>,
     path: NamePath,
@@ -269,4 +311,15 @@ fn answer(counter: &Counter) -> Result<Response, Problem> {
     let mut response = json(StatusCode::OK, counter)?;
     ETag::of(&to_json(counter)?).put(&mut response);
     Ok(response)
+}
+
+/// By how much is counted.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "it describes what `read_by` reads")]
+struct CountBody {
+    /// 1 if nothing is said.
+    #[schema(minimum = 1)]
+    #[serde(default)]
+    by: u64,
 }

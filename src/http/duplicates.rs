@@ -7,11 +7,13 @@ use axum::{
     response::Response,
 };
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{
     HttpState,
     body::to_json,
     cursor::{self, ListKind},
+    describe::{Page, Paged, Seen},
     items::Items,
     page::{foreign_cursor, read_limit},
     problem::Problem,
@@ -27,6 +29,12 @@ use crate::{
 /// The most bytes of a place that a cursor tells: the longest is an address.
 const MAX_PLACE_BYTES: usize = 4_096;
 
+/// Contacts that may be one
+///
+/// Those that share a number, an address or a name.
+#[utoipa::path(get, path = "/v1/contacts/duplicates", tag = "contacts", operation_id = "listDuplicates",
+    params(Paged, Seen),
+    responses((status = 200, description = "A page of groups", body = Page<Duplicates>)))]
 pub(super) async fn list(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -77,4 +85,25 @@ fn show(reason: Reason, group: &DuplicateGroup) -> Result<Vec<u8>, Problem> {
         "contacts": contacts,
         "more": group.more,
     }))
+}
+
+/// A contact as a list of duplicates names it.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `show` tells")]
+struct Named {
+    id: String,
+    name: String,
+}
+
+/// Contacts that have something in common.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `show` tells")]
+struct Duplicates {
+    #[schema(inline)]
+    reason: Reason,
+    /// The number, the address or the name, as it is compared.
+    value: String,
+    contacts: Vec<Named>,
+    /// Whether others have it too.
+    more: bool,
 }

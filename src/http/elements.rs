@@ -7,7 +7,6 @@ use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
     http::{HeaderValue, StatusCode, header},
     response::Response,
-    routing::{MethodRouter, get},
 };
 use serde_json::{Value, json};
 
@@ -15,7 +14,9 @@ use super::{
     HttpState,
     body::{empty, json as json_answer, json_bytes, require_json, to_json},
     conditions::{Conditions, ETag},
+    contact_body::{EmailBody, EmailPatch, PhoneBody, PhonePatch},
     contacts::{absent, contact_id, read_id, show, stamp},
+    describe::{Conditional, ContactPath, ElementPlace, Once, Page, Seen},
     idempotency,
     problem::{Problem, ProblemKind, path_texts},
     query::Parameters,
@@ -23,9 +24,9 @@ use super::{
 };
 use crate::{
     model::{
-        Collection, Contact, ContactDraft, ElementDraft, ElementKind, EntityId, InvalidContact,
-        check_element_id, contact_edit, patched_element, read_element, shown_element,
-        shown_elements, with_element, without_element,
+        Collection, Contact, ContactDraft, ElementDraft, ElementKind, Email, EntityId,
+        InvalidContact, Phone, check_element_id, contact_edit, patched_element, read_element,
+        shown_element, shown_elements, with_element, without_element,
     },
     store::Edit,
 };
@@ -34,34 +35,118 @@ type AppState = State<Arc<HttpState>>;
 type IdPath = Result<Path<String>, PathRejection>;
 type ElementPath = Result<Path<(String, String)>, PathRejection>;
 
-/// What answers on a list of elements.
-pub(super) fn list_routes(kind: ElementKind) -> MethodRouter<Arc<HttpState>> {
-    get(move |state: AppState, path: IdPath, request: Request| list(kind, state, path, request))
-        .post(move |state: AppState, path: IdPath, request: Request| {
-            create(kind, state, path, request)
-        })
+/// The routes of one kind of element.
+macro_rules! routes_of {
+    (
+        $kind:expr, $body:ty, $patch:ty, $shown:ty, $written:tt, $patched:tt,
+        list: $list_path:literal, $list_id:literal, $create_id:literal,
+        one: $path:literal, $get_id:literal, $put_id:literal, $patch_id:literal, $delete_id:literal
+    ) => {
+        use super::*;
+
+        /// All of a contact
+        #[utoipa::path(get, path = $list_path, tag = "contacts", operation_id = $list_id,
+            params(ContactPath, Seen),
+            responses((status = 200, description = "All of them, in their order", body = Page<$shown>), (status = 404, description = "")))]
+        pub(in crate::http) async fn list(
+            state: AppState,
+            path: IdPath,
+            request: Request,
+        ) -> Result<Response, Problem> {
+            super::list($kind, state, path, request).await
+        }
+
+        /// Adds one
+        ///
+        /// Under an id of the server's choice, behind the others.
+        #[utoipa::path(post, path = $list_path, tag = "contacts", operation_id = $create_id,
+            params(ContactPath, Once, Seen),
+            request_body(content = $body, example = json!($written)),
+            responses(
+                (status = 201, description = "It is added", body = $shown, headers(("Location" = String, description = "Where it is"), ("ETag" = String, description = "Its strong entity tag"))),
+                (status = 404, description = ""),
+                (status = 409, description = "The key was used for something else, or what it made was edited since")
+            ))]
+        pub(in crate::http) async fn create(
+            state: AppState,
+            path: IdPath,
+            request: Request,
+        ) -> Result<Response, Problem> {
+            super::create($kind, state, path, request).await
+        }
+
+        /// One by its id
+        #[utoipa::path(get, path = $path, tag = "contacts", operation_id = $get_id,
+            params(ElementPlace, Conditional, Seen),
+            responses((status = 200, description = "How it reads", body = $shown), (status = 404, description = "")))]
+        pub(in crate::http) async fn read(
+            state: AppState,
+            path: ElementPath,
+            request: Request,
+        ) -> Result<Response, Problem> {
+            super::read($kind, state, path, request).await
+        }
+
+        /// Replaces one, or adds it
+        #[utoipa::path(put, path = $path, tag = "contacts", operation_id = $put_id,
+            params(ElementPlace, Conditional, Seen),
+            request_body(content = $body, example = json!($written)),
+            responses((status = 200, description = "It reads so now", body = $shown), (status = 201, description = "It was not there, and is added", body = $shown), (status = 404, description = "")))]
+        pub(in crate::http) async fn put(
+            state: AppState,
+            path: ElementPath,
+            request: Request,
+        ) -> Result<Response, Problem> {
+            super::put($kind, state, path, request).await
+        }
+
+        /// Changes a part of one
+        ///
+        /// A merge patch (RFC 7396).
+        #[utoipa::path(patch, path = $path, tag = "contacts", operation_id = $patch_id,
+            params(ElementPlace, Conditional, Seen),
+            request_body(content(($patch = "application/json", example = json!($patched)), ($patch = "application/merge-patch+json", example = json!($patched)))),
+            responses((status = 200, description = "It reads so now", body = $shown), (status = 404, description = "")))]
+        pub(in crate::http) async fn patch(
+            state: AppState,
+            path: ElementPath,
+            request: Request,
+        ) -> Result<Response, Problem> {
+            super::patch($kind, state, path, request).await
+        }
+
+        /// Removes one
+        #[utoipa::path(delete, path = $path, tag = "contacts", operation_id = $delete_id,
+            params(ElementPlace, Conditional, Seen),
+            responses((status = 204, description = "It is removed"), (status = 404, description = "")))]
+        pub(in crate::http) async fn delete(
+            state: AppState,
+            path: ElementPath,
+            request: Request,
+        ) -> Result<Response, Problem> {
+            super::delete($kind, state, path, request).await
+        }
+    };
 }
 
-/// What answers on one element.
-pub(super) fn element_routes(kind: ElementKind) -> MethodRouter<Arc<HttpState>> {
-    get(
-        move |state: AppState, path: ElementPath, request: Request| {
-            read(kind, state, path, request)
-        },
-    )
-    .put(
-        move |state: AppState, path: ElementPath, request: Request| put(kind, state, path, request),
-    )
-    .patch(
-        move |state: AppState, path: ElementPath, request: Request| {
-            patch(kind, state, path, request)
-        },
-    )
-    .delete(
-        move |state: AppState, path: ElementPath, request: Request| {
-            delete(kind, state, path, request)
-        },
-    )
+/// Phones.
+pub(super) mod phones {
+    routes_of!(
+        ElementKind::Phone, PhoneBody, PhonePatch, Phone,
+        {"label": "mobile", "number": "+44 20 7946 0000"}, {"label": "work"},
+        list: "/v1/contacts/{id}/phones", "listPhones", "addPhone",
+        one: "/v1/contacts/{id}/phones/{element}", "getPhone", "putPhone", "patchPhone", "deletePhone"
+    );
+}
+
+/// E-mail addresses.
+pub(super) mod emails {
+    routes_of!(
+        ElementKind::Email, EmailBody, EmailPatch, Email,
+        {"label": "work", "address": "ada@example.org"}, {"label": "home"},
+        list: "/v1/contacts/{id}/emails", "listEmails", "addEmail",
+        one: "/v1/contacts/{id}/emails/{element}", "getEmail", "putEmail", "patchEmail", "deleteEmail"
+    );
 }
 
 async fn list(

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{
     HttpState,
+    describe::Seen,
     problem::Problem,
     query::Parameters,
     session::Session,
@@ -159,6 +160,17 @@ impl Wanted {
     }
 }
 
+/// The contacts in a file
+///
+/// As vCards or CSV, in the order of their ids; what was imported comes out whole.
+#[utoipa::path(get, path = "/v1/contacts/export", tag = "contacts", operation_id = "exportContacts",
+    params(
+        ("format" = Option<String>, Query, description = "`vcard3`, `vcard4` or `csv`; what `Accept` says if nothing is said, else `vcard3`", example = "vcard4", pattern = "^(vcard3|vcard4|csv)$"),
+        ("q" = Option<String>, Query, description = "Only those that a search finds", example = "lov", max_length = 64),
+        ("group" = Option<String>, Query, description = "Only those in this group", example = "friends", max_length = 128),
+        Seen
+    ),
+    responses((status = 200, description = "The file, made while it is sent", content((String = "text/vcard"), (String = "text/csv")))))]
 pub(super) async fn get(
     State(state): State<Arc<HttpState>>,
     request: Request,

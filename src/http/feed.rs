@@ -60,6 +60,8 @@ struct Channels {
 pub(super) struct Feed {
     channels: Arc<Mutex<Option<Channels>>>,
     places: Arc<Semaphore>,
+    /// How many places there are.
+    most: usize,
     heartbeat: Duration,
     closing: CancellationToken,
 }
@@ -70,6 +72,7 @@ impl Feed {
         Self {
             channels: Arc::default(),
             places: Arc::new(Semaphore::new(listeners)),
+            most: listeners,
             heartbeat,
             closing: CancellationToken::new(),
         }
@@ -78,6 +81,11 @@ impl Feed {
     /// Ends it: all who listen are let go.
     pub(super) fn close(&self) {
         self.closing.cancel();
+    }
+
+    /// How many listen.
+    pub(super) fn listeners(&self) -> usize {
+        self.most - self.places.available_permits()
     }
 
     /// A place for one who listens.

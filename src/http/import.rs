@@ -27,6 +27,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use super::{
     HttpState, body,
     contacts::{entity_id, stamp},
+    describe::{CsvMap, Seen},
     import_report::{CardReport, Counts, Report, ended_by, summary},
     problem::{Problem, ProblemKind},
     query::Parameters,
@@ -59,6 +60,17 @@ const BYTES_AT_ONCE: usize = 8 * 1_024 * 1_024;
 const MAX_CHUNKS_WAITING: usize = 4;
 const JSON_LINES: &str = "application/x-ndjson";
 
+/// Imports vCards or CSV
+///
+/// The same file again, on any node, changes nothing. Who accepts `application/x-ndjson` is told of each card as it is
+/// decided.
+#[utoipa::path(post, path = "/v1/contacts/import", tag = "contacts", operation_id = "importContacts",
+    params(CsvMap, Seen),
+    request_body(content(
+        (String = "text/vcard", example = json!("BEGIN:VCARD\r\nVERSION:4.0\r\nUID:urn:uuid:2f6e0a3c-5f6b-4f0e-9d52-2a8f0c1b7e11\r\nFN:Grace Hopper\r\nTEL:+1 202 555 0100\r\nEND:VCARD\r\n")),
+        (String = "text/csv", example = json!("Name,E-mail,Phone\r\nGrace Hopper,grace@example.org,+1 202 555 0100\r\n")),
+    ), description = "vCards (2.1, 3.0 or 4.0), one after another, or rows under a header"),
+    responses((status = 200, description = "What became of each card", body = Report), (status = 415, description = ""), (status = 422, description = "")))]
 pub(super) async fn import(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -240,12 +252,12 @@ struct Import {
 /// The sources of the contacts of an import, as far as its cards were taken.
 #[derive(Default)]
 struct Sources {
-    of: BTreeMap<u128, Seen>,
+    of: BTreeMap<u128, Taking>,
 }
 
 /// Of one contact.
 #[derive(Default)]
-struct Seen {
+struct Taking {
     source: Source,
     /// Hashes of its cards.
     cards: BTreeSet<u64>,

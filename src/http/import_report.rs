@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::problem::Problem;
 use crate::model::{Card, Change, RejectedCard, RejectedProperty};
@@ -9,7 +10,7 @@ use crate::model::{Card, Change, RejectedCard, RejectedProperty};
 /// The most cards that a report tells of one by one, those that were rejected and the others each.
 pub(super) const MAX_CARDS_REPORTED: usize = 20_000;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Status {
     Created,
@@ -19,7 +20,7 @@ pub(super) enum Status {
 }
 
 /// What became of one card.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CardReport {
     index: usize,
     id: Option<String>,
@@ -80,7 +81,7 @@ impl CardReport {
 }
 
 /// How many cards there were, by what became of them.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct Counts {
     created: usize,
     updated: usize,
@@ -111,7 +112,7 @@ impl Counts {
 }
 
 /// The whole report.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct Report {
     #[serde(flatten)]
     pub(super) counts: Counts,

@@ -10,12 +10,14 @@ use axum::{
 };
 use grapevine_crdt::{Dot, Entity, Timestamp};
 use serde_json::json;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
     HttpState,
     body::{self, empty, to_json},
     conditions::{Conditions, ETag},
+    describe::{Conditional, KeyPath as KeyParameter, Page, Paged, Prefixed, Seen},
     page::{self, PageRequest},
     problem::{Problem, invalid_key, path_text},
     query::Parameters,
@@ -34,12 +36,18 @@ pub(super) const MAX_TTL_S: u64 = 3_153_600_000;
 
 type KeyPath = Result<Path<String>, PathRejection>;
 
+/// The key-values
+///
+/// Without their bytes.
+#[utoipa::path(get, path = "/v1/kv", tag = "key-values", operation_id = "listKeyValues",
+    params(Prefixed, Paged, Seen),
+    responses((status = 200, description = "A page, in the order of the keys", body = Page<KeyValueShown>)))]
 pub(super) async fn list(
     State(state): State<Arc<HttpState>>,
     request: Request,
 ) -> Result<Response, Problem> {
     Session::of_read(request.headers(), &state).await?;
-    let request = PageRequest::read(request.uri(), Collection::Kv, true)?;
+    let request = PageRequest::read(&request, Collection::Kv)?;
     let now_ms = state.clock.unix_ms();
     page::answer(&state.store, request, move |id, entity| {
         KeyValue::read(entity, now_ms)
@@ -60,6 +68,10 @@ pub(super) async fn list(
     .await
 }
 
+/// The bytes under a key
+#[utoipa::path(get, path = "/v1/kv/{*key}", tag = "key-values", operation_id = "getKeyValue",
+    params(KeyParameter, Conditional, Seen),
+    responses((status = 200, description = "The bytes, with the content type they were put with", content(("*/*")), headers(("Grapevine-Expires" = String, description = "When it goes, if it does (RFC 3339)"))), (status = 404, description = "")))]
 pub(super) async fn get(
     State(state): State<Arc<HttpState>>,
     path: KeyPath,
@@ -89,6 +101,13 @@ pub(super) async fn get(
     })
 }
 
+/// Stores bytes under a key
+///
+/// With their content type; 8 MiB at most.
+#[utoipa::path(put, path = "/v1/kv/{*key}", tag = "key-values", operation_id = "putKeyValue",
+    params(KeyParameter, ("ttl" = Option<u64>, Query, description = "For how many seconds it stays", example = 3600, minimum = 1, maximum = 3_153_600_000_u64), Conditional, Seen),
+    request_body(content(("application/octet-stream"), (String = "text/plain", example = json!("hello")))),
+    responses((status = 204, description = "It is stored", headers(("Grapevine-Expires" = String, description = "When it goes, if it does (RFC 3339)"))), (status = 422, description = "`ttl` or `Content-Type` is not valid")))]
 pub(super) async fn put(
     State(state): State<Arc<HttpState>>,
     path: KeyPath,
@@ -128,7 +147,12 @@ pub(super) async fn put(
     Ok(session.answer(written).put(response))
 }
 
+/// Removes what is under a key
+///
 /// Answers 204 whether something was there or not: either way nothing is there now.
+#[utoipa::path(delete, path = "/v1/kv/{*key}", tag = "key-values", operation_id = "deleteKeyValue",
+    params(KeyParameter, Conditional, Seen),
+    responses((status = 204, description = "Nothing is there now")))]
 pub(super) async fn delete(
     State(state): State<Arc<HttpState>>,
     path: KeyPath,
@@ -225,4 +249,18 @@ pub(super) fn tag(dot: Dot) -> ETag {
     let replica = Uuid::from_bytes(*dot.replica.as_bytes());
     let replica = replica.simple().encode_lower(&mut buffer);
     ETag::named(&format!("{replica}-{}", dot.seq.get()))
+}
+
+/// A key-value as a list shows it.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `list` tells")]
+struct KeyValueShown {
+    key: String,
+    content_type: String,
+    /// In bytes.
+    size: u64,
+    updated_at: String,
+    /// When it goes, if it does.
+    #[schema(nullable = false)]
+    expires_at: Option<String>,
 }

@@ -17,6 +17,7 @@ use super::{
     feed::{Frames, Place, topic_token, watch_token},
     frame::{Content, Frame, FrameBuilder},
     problem::Problem,
+    within::{Holder, Within},
 };
 use crate::{
     model::{ChangesToken, Collection, EntityId, MessageId, Topic},
@@ -37,12 +38,14 @@ const MAX_LOOKED_UP: usize = 10_000;
 pub(super) struct Filter {
     pub(super) collection: Option<Collection>,
     pub(super) prefix: String,
+    /// What the listener's token is limited to.
+    pub(super) within: Option<Within>,
 }
 
 impl Filter {
     /// Whether all changes are told.
     pub(super) fn takes_all(&self) -> bool {
-        self.collection.is_none() && self.prefix.is_empty()
+        self.collection.is_none() && self.prefix.is_empty() && self.within.is_none()
     }
 
     /// Whether changes of `id` are told.
@@ -50,6 +53,7 @@ impl Filter {
         self.collection
             .is_none_or(|collection| collection == id.collection())
             && id.key().starts_with(&self.prefix)
+            && self.within.as_ref().is_none_or(|within| within.takes(id))
     }
 }
 
@@ -99,6 +103,8 @@ pub(super) struct Listener {
     missed: Missed,
     /// What is told before anything else.
     first: Option<Told>,
+    /// By what right it listens, if that is looked at again.
+    holder: Option<Holder>,
     _place: Place,
 }
 
@@ -121,6 +127,7 @@ impl Listener {
             told,
             is_live: false,
             first: None,
+            holder: None,
             _place: place,
         };
         listener.first = if is_new {
@@ -163,6 +170,7 @@ impl Listener {
             is_live: false,
             missed,
             first: None,
+            holder: None,
             _place: place,
         };
         if matches!(listener.missed, Missed::Nothing) {
@@ -170,6 +178,21 @@ impl Listener {
             listener.first = Some(Told::Missed(FrameBuilder::default(), Some(token)));
         }
         Ok(listener)
+    }
+
+    /// Looks again and again whether it still may listen by the right of `holder`.
+    pub(super) fn held_by(mut self, holder: Option<Holder>) -> Self {
+        self.holder = holder;
+        self
+    }
+
+    /// Whether it still may. Asked with every beat and position, so at least as often as there is a heartbeat.
+    fn may_listen(&self) -> bool {
+        let now_ms = self.state.clock.unix_ms();
+        let guard = &self.state.guard;
+        self.holder
+            .as_ref()
+            .is_none_or(|holder| guard.still_admits(holder.admitted(), now_ms))
     }
 
     /// Which changes it is told; `None` for all that come.
@@ -198,6 +221,9 @@ impl Listener {
             return (self, first);
         }
         loop {
+            if !matches!(self.missed, Missed::Nothing) && !self.may_listen() {
+                return (self, Told::End);
+            }
             match self.read_missed().await {
                 Ok(Some(told)) => return (self, told),
                 Ok(None) => {}
@@ -206,6 +232,10 @@ impl Listener {
             match self.frames.recv().await {
                 Ok(frame) if frame.group <= self.told.group() => {}
                 Ok(frame) => {
+                    let is_pause = !matches!(frame.content, Content::Changes(_));
+                    if is_pause && !self.may_listen() {
+                        return (self, Told::End);
+                    }
                     let Some(bytes) = frame.bytes() else {
                         return (self, Told::Overflow);
                     };

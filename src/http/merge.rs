@@ -16,16 +16,20 @@ use axum::{
 use grapevine_crdt::{Timestamp, VersionVector};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use utoipa::ToSchema;
 
 use super::{
-    HttpState,
+    HttpState, audit,
     body::{json, require_json},
     changes::{gone, read_token, wait_for},
+    describe::Seen,
     problem::Problem,
     query::Parameters,
     session::{Session, Written, tracked},
+    within::Within,
 };
 use crate::{
+    config::AuditLog,
     model::{ChangesToken, EntityId, Fate, LostTo, Meeting, OfflineEdit, read_instant, rfc3339},
     store::{Store, StoreError, WriteError, covers_floors},
 };
@@ -49,6 +53,16 @@ struct Client {
     now_ms: u64,
 }
 
+/// Brings in what was edited offline
+///
+/// Each edit with its own time; again and through any node without harm.
+#[utoipa::path(post, path = "/v1/merge", tag = "offline", operation_id = "merge",
+    params(Seen),
+    request_body(content = MergeBody, example = json!({"now": "2025-06-01T12:00:00Z", "edits": [
+        {"id": "6f0c1a52-9b1e-4c7a-8f5d-0d2b7a3c4e10", "at": "2025-06-01T09:00:00Z", "collection": "contacts", "op": "create", "contact": {"name": "Grace"}},
+        {"id": "a03c7e44-1f2d-4b8e-9c6a-5e4d3c2b1a00", "at": "2025-06-01T09:05:00Z", "collection": "kv", "key": "old", "op": "delete"}
+    ]})),
+    responses((status = 200, description = "What became of each, in order", body = MergeResults), (status = 410, description = "Fetch everything anew, and look which edits still make sense")))]
 pub(super) async fn post(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -58,11 +72,20 @@ pub(super) async fn post(
     Parameters::read(&parts.uri, &[])?;
     let body = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let (client, edits) = read(&body, now_ms)?;
+    let within = Within::of(&parts.extensions);
     let mut results: BTreeMap<usize, Value> = BTreeMap::new();
     let mut by_entity: BTreeMap<EntityId, Edits> = BTreeMap::new();
     let mut ids = BTreeSet::new();
     for (index, json) in edits.iter().enumerate() {
         match OfflineEdit::from_json(json) {
+            Ok(edit)
+                if within
+                    .as_ref()
+                    .is_some_and(|within| !within.takes(&edit.target)) =>
+            {
+                let result = rejected(&json!(edit.id), "the token is not for this");
+                results.insert(index, result);
+            }
             Ok(edit) if ids.insert(edit.id) => {
                 let edits = by_entity.entry(edit.target.clone()).or_default();
                 edits.push((index, edit));
@@ -77,8 +100,16 @@ pub(super) async fn post(
             }
         }
     }
+    let targets: Vec<EntityId> = if state.audit == AuditLog::Writes {
+        by_entity.keys().cloned().collect()
+    } else {
+        Vec::new()
+    };
     let (brought, token) = bring_in(&state, &parts.headers, client, by_entity).await?;
     results.extend(brought);
+    for id in targets {
+        audit::tell_part(state.audit, &id, "merged");
+    }
     let results: Vec<Value> = results.into_values().collect();
     let now = rfc3339(Timestamp::from_unix_ms(now_ms));
     let answer = json(StatusCode::OK, &json!({ "now": now, "results": results }))?;
@@ -216,4 +247,47 @@ fn told(fate: Fate) -> Value {
 
 fn rejected(id: &Value, why: &str) -> Value {
     json!({ "id": id, "status": "rejected", "why": why })
+}
+
+/// What a client brings.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "it describes what `read` reads")]
+struct MergeBody {
+    /// What the client's clock shows: RFC 3339, or milliseconds since 1970.
+    #[schema(example = "2025-06-01T12:00:00Z")]
+    now: Value,
+    /// What the client had seen when it edited: a token of `/v1/changes`.
+    token: Option<String>,
+    /// At most 1,000; each has `id`, `at`, `collection`, `op`, and what that takes.
+    #[schema(max_items = 1000)]
+    edits: Vec<Value>,
+}
+
+/// What became of an edit.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `told` tells")]
+struct MergeResult {
+    /// That of the edit.
+    id: Value,
+    /// Of what, if the edit could be read.
+    #[schema(nullable = false)]
+    key: Option<String>,
+    /// `applied`, `already_there`, `lost`, `gone` or `rejected`.
+    status: String,
+    /// The fields in which something later stands.
+    #[schema(nullable = false)]
+    lost: Option<Vec<LostTo>>,
+    /// Why it cannot be done.
+    #[schema(nullable = false)]
+    why: Option<String>,
+}
+
+/// What became of the edits.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `post` tells")]
+struct MergeResults {
+    /// The time by this node's clock.
+    now: String,
+    results: Vec<MergeResult>,
 }

@@ -6,10 +6,7 @@
 
 use std::ops::ControlFlow;
 
-use axum::{
-    http::{StatusCode, Uri},
-    response::Response,
-};
+use axum::{extract::Request, http::StatusCode, response::Response};
 use grapevine_crdt::Entity;
 
 use super::{
@@ -17,6 +14,7 @@ use super::{
     cursor::{self, ListKind},
     problem::Problem,
     query::Parameters,
+    within::Within,
 };
 use crate::{
     model::{Collection, EntityId, MAX_KEY_BYTES},
@@ -42,17 +40,19 @@ pub(super) struct PageRequest {
     prefix: String,
     after: Option<String>,
     limit: usize,
+    /// Whether the token is for nothing of what is asked for.
+    is_outside: bool,
 }
 
 impl PageRequest {
-    /// Reads `limit` and `cursor`, and `prefix` if `prefixed`.
-    pub(super) fn read(uri: &Uri, collection: Collection, prefixed: bool) -> Result<Self, Problem> {
-        let known: &[&str] = if prefixed {
-            &["limit", "cursor", "prefix"]
-        } else {
-            &["limit", "cursor"]
+    /// Reads `limit`, `cursor` and `prefix`; shows what the token of the request is for.
+    pub(super) fn read(request: &Request, collection: Collection) -> Result<Self, Problem> {
+        let parameters = Parameters::read(request.uri(), &["limit", "cursor", "prefix"])?;
+        let asked = parameters.text("prefix").unwrap_or_default();
+        let prefix = match Within::of(request.extensions()) {
+            None => Some(asked.to_owned()),
+            Some(within) => within.narrow(collection, asked)?,
         };
-        let parameters = Parameters::read(uri, known)?;
         let kind = ListKind::Entities(collection);
         let after = parameters
             .text("cursor")
@@ -61,9 +61,27 @@ impl PageRequest {
         let limit = read_limit(&parameters)?;
         Ok(Self {
             collection,
-            prefix: parameters.text("prefix").unwrap_or_default().to_owned(),
+            is_outside: prefix.is_none(),
+            prefix: prefix.unwrap_or_default(),
             after,
             limit,
+        })
+    }
+
+    /// What the token is for, of those keys that come behind `after`.
+    pub(super) fn within(
+        collection: Collection,
+        within: &Within,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Self, Problem> {
+        within.check_collection(collection)?;
+        Ok(Self {
+            collection,
+            prefix: within.prefix().to_owned(),
+            after,
+            limit,
+            is_outside: false,
         })
     }
 }
@@ -96,6 +114,9 @@ where
             after: request.after.as_deref(),
         };
         let mut page = Page::new(request.limit);
+        if request.is_outside {
+            return page.finish(ListKind::Entities(request.collection));
+        }
         snapshot.list(&listing, &mut |id, entity| {
             let flow = page.take(id.key(), || show(&id, &entity));
             page.count(&entity);

@@ -8,13 +8,13 @@ use std::convert::Infallible;
 use axum::{
     body::Body,
     extract::rejection::PathRejection,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use grapevine_crdt::CounterError;
 use serde_json::{Map, Value, json};
 
-use super::idempotency;
+use super::{idempotency, request_id::RequestId};
 use crate::{
     model::{InvalidContact, InvalidKey, InvalidMessage, InvalidTopic, kv::InvalidValue},
     store::{StoreError, WriteError},
@@ -31,11 +31,17 @@ pub(super) enum ProblemKind {
     MalformedRequest,
     /// It can be read but not done: a value out of bounds, a field that is not one.
     InvalidField,
+    /// No token, or none that is worth anything.
+    Unauthorized,
+    /// The token is not for this.
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     Conflict,
     PreconditionFailed,
     TooLarge,
+    /// Too many attempts with tokens that are none.
+    TooManyAttempts,
     UnsupportedMediaType,
     Internal,
     Unavailable,
@@ -55,6 +61,53 @@ pub(super) enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// All of them, for the description.
+    pub(super) const ALL: [Self; 22] = [
+        Self::MalformedRequest,
+        Self::InvalidField,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Conflict,
+        Self::PreconditionFailed,
+        Self::TooLarge,
+        Self::TooManyAttempts,
+        Self::UnsupportedMediaType,
+        Self::Internal,
+        Self::Unavailable,
+        Self::NoSpace,
+        Self::Overloaded,
+        Self::ClockOff,
+        Self::Timeout,
+        Self::NotConverged,
+        Self::NotReached,
+        Self::Behind,
+        Self::Gone,
+        Self::TokenFull,
+    ];
+
+    /// The status with which it is answered.
+    pub(super) const fn status(self) -> StatusCode {
+        self.parts().0
+    }
+
+    /// What its name ends in.
+    pub(super) const fn slug(self) -> &'static str {
+        self.parts().1
+    }
+
+    /// It in words.
+    pub(super) const fn title(self) -> &'static str {
+        self.parts().2
+    }
+
+    /// Its name, to switch on.
+    pub(super) fn urn(self) -> String {
+        format!("urn:problem-type:grapevine:{}", self.slug())
+    }
+
+    #[allow(clippy::too_many_lines, reason = "a table")]
     const fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::MalformedRequest => (
@@ -66,6 +119,17 @@ impl ProblemKind {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid-field",
                 "A field is not valid",
+            ),
+            Self::Unauthorized => (
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "A token is needed",
+            ),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This is not allowed"),
+            Self::TooManyAttempts => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-attempts",
+                "Too many attempts have failed",
             ),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here"),
             Self::MethodNotAllowed => (
@@ -159,6 +223,7 @@ pub(super) struct Problem {
     detail: String,
     field: Option<String>,
     more: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -168,6 +233,7 @@ impl Problem {
             detail: detail.into(),
             field: None,
             more: Map::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -205,7 +271,7 @@ impl Problem {
     }
 
     pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
-        tracing::error!(%error, "a request failed");
+        tracing::error!(request_id = RequestId::current_text(), %error, "a request failed");
         Self::new(
             ProblemKind::Internal,
             "the log of the node says what went wrong",
@@ -229,15 +295,22 @@ impl Problem {
         self.more.insert(name.to_owned(), value);
         self
     }
+
+    /// Adds a header to its answer.
+    pub(super) fn saying(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
 }
 
 impl Problem {
     /// Its status and its JSON.
     pub(super) fn told(self) -> (StatusCode, Value) {
-        let (status, slug, title) = self.kind.parts();
-        tracing::debug!(%status, detail = self.detail, field = self.field, "a problem is answered");
+        let (status, title) = (self.kind.status(), self.kind.title());
+        let request_id = RequestId::current_text();
+        tracing::debug!(request_id, %status, detail = self.detail, field = self.field, "a problem is answered");
         let mut body = json!({
-            "type": format!("urn:problem-type:grapevine:{slug}"),
+            "type": self.kind.urn(),
             "title": title,
             "status": status.as_u16(),
             "detail": self.detail,
@@ -253,14 +326,23 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let (status, body) = self.told();
+    fn into_response(mut self) -> Response {
+        let said = std::mem::take(&mut self.headers);
+        let (status, mut body) = self.told();
+        let id = RequestId::current();
+        if let Some(id) = &id {
+            body["request_id"] = id.to_string().into();
+        }
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, MEDIA_TYPE);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER_S);
+        }
+        headers.extend(said);
+        if let Some(id) = id {
+            id.put(headers);
         }
         response
     }
@@ -334,7 +416,7 @@ impl From<StoreError> for Problem {
             // The store has logged it; every client that writes would repeat it.
             return Self::new(ProblemKind::NoSpace, error.to_string());
         }
-        tracing::warn!(%error, "the store refused a request");
+        tracing::warn!(request_id = RequestId::current_text(), %error, "the store refused a request");
         Self::new(ProblemKind::Unavailable, error.to_string())
     }
 }

@@ -1,113 +1,105 @@
 //! Which path is answered by what. No middleware: each layer would cost every request an allocation.
+//!
+//! A route is its handler's `#[utoipa::path]`, which says method and path and describes them; here it is only named.
+//! Handlers of one path go into one `routes!`.
 
 use std::sync::Arc;
 
 use axum::{
     Router,
     http::{Method, Uri},
-    routing::{delete, get, post},
 };
+use utoipa::OpenApi as _;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    HttpState, absorb, batch, bundle, changes, cluster, conflicts, contact_list, contacts,
-    counters, duplicates, elements, export, health, import, kv, merge,
+    HttpState, absorb, batch, bundle, changes, cluster, cluster_leave, conflicts, contact_history,
+    contact_list, contacts, counters, docs, duplicates, elements, export, health, import, kv,
+    log_level, merge, metrics, openapi,
     problem::{Problem, ProblemKind},
-    tallies, topic_settings, topics, watch,
+    tallies, tokens, topic_settings, topics, watch,
 };
-use crate::model::ElementKind;
 
-/// The whole API.
+/// The whole API, without who may ask: [`serve`](super::serve) sees to that.
 pub fn router(state: HttpState) -> Router {
-    Router::new()
-        .route(
-            "/v1/kv/{*key}",
-            get(kv::get).put(kv::put).delete(kv::delete),
-        )
-        .route("/v1/kv", get(kv::list))
-        .route(
-            "/v1/contacts",
-            get(contact_list::list).post(contacts::create),
-        )
-        .route("/v1/contacts/import", post(import::import))
-        .route("/v1/contacts/export", get(export::get))
-        .route("/v1/contacts/duplicates", get(duplicates::list))
-        .route(
-            "/v1/contacts/{id}",
-            get(contacts::get)
-                .put(contacts::put)
-                .patch(contacts::patch)
-                .delete(contacts::delete),
-        )
-        .route(
-            "/v1/contacts/{id}/phones",
-            elements::list_routes(ElementKind::Phone),
-        )
-        .route(
-            "/v1/contacts/{id}/phones/{element}",
-            elements::element_routes(ElementKind::Phone),
-        )
-        .route(
-            "/v1/contacts/{id}/emails",
-            elements::list_routes(ElementKind::Email),
-        )
-        .route(
-            "/v1/contacts/{id}/emails/{element}",
-            elements::element_routes(ElementKind::Email),
-        )
-        .route("/v1/conflicts", get(conflicts::list_all))
-        .route("/v1/contacts/{id}/absorb/{other}", post(absorb::post))
-        .route("/v1/contacts/{id}/conflicts", get(conflicts::list))
-        .route(
-            "/v1/contacts/{id}/conflicts/{conflict}/choose",
-            post(conflicts::choose),
-        )
-        .route(
-            "/v1/contacts/{id}/conflicts/{conflict}/dismiss",
-            post(conflicts::dismiss),
-        )
-        .route("/v1/counters", get(counters::list))
-        .route(
-            "/v1/counters/{name}",
-            get(counters::get).delete(counters::delete),
-        )
-        .route("/v1/counters/{name}/increment", post(counters::increment))
-        .route("/v1/counters/{name}/decrement", post(counters::decrement))
-        .route("/v1/counters/{name}/reset", post(counters::reset))
-        .route("/v1/bundle", get(bundle::get).post(bundle::post))
-        .route("/v1/bundle/export", post(bundle::post_export))
-        .route("/v1/bundle/token", get(bundle::token))
-        .route("/v1/counters/{name}/tallies", get(tallies::list))
-        .route(
-            "/v1/counters/{name}/tallies/{writer}",
-            get(tallies::get).put(tallies::put),
-        )
-        .route("/v1/topics", get(topic_settings::list))
-        .route(
-            "/v1/topics/{topic}",
-            get(topic_settings::get).put(topic_settings::put),
-        )
-        .route(
-            "/v1/topics/{topic}/messages",
-            get(topics::list).post(topics::post),
-        )
-        .route(
-            "/v1/topics/{topic}/messages/{id}",
-            get(topics::get).delete(topics::delete),
-        )
-        .route("/v1/topics/{topic}/stream", get(watch::stream))
-        .route("/v1/watch", get(watch::watch))
-        .route("/v1/batch", post(batch::post))
-        .route("/v1/changes", get(changes::get).post(changes::post))
-        .route("/v1/merge", post(merge::post))
-        .route("/v1/cluster", get(cluster::get))
-        .route("/v1/cluster/members/{id}", delete(cluster::forget))
-        .route("/v1/cluster/convergence", get(cluster::convergence))
-        .route("/ping", get(health::ping))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
+    let (router, _description) = routes().split_for_parts();
+    router
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
         .with_state(Arc::new(state))
+}
+
+/// Every route, with its description.
+pub(super) fn routes() -> OpenApiRouter<Arc<HttpState>> {
+    OpenApiRouter::with_openapi(openapi::Description::openapi())
+        .routes(routes!(kv::get, kv::put, kv::delete))
+        .routes(routes!(kv::list))
+        .routes(routes!(contact_list::list, contacts::create))
+        .routes(routes!(import::import))
+        .routes(routes!(export::get))
+        .routes(routes!(duplicates::list))
+        .routes(routes!(
+            contacts::get,
+            contacts::put,
+            contacts::patch,
+            contacts::delete
+        ))
+        .routes(routes!(elements::phones::list, elements::phones::create))
+        .routes(routes!(
+            elements::phones::read,
+            elements::phones::put,
+            elements::phones::patch,
+            elements::phones::delete
+        ))
+        .routes(routes!(elements::emails::list, elements::emails::create))
+        .routes(routes!(
+            elements::emails::read,
+            elements::emails::put,
+            elements::emails::patch,
+            elements::emails::delete
+        ))
+        .routes(routes!(contact_history::history))
+        .routes(routes!(contact_history::undo))
+        .routes(routes!(contact_history::restore))
+        .routes(routes!(conflicts::list_all))
+        .routes(routes!(absorb::post))
+        .routes(routes!(conflicts::list))
+        .routes(routes!(conflicts::choose))
+        .routes(routes!(conflicts::dismiss))
+        .routes(routes!(counters::list))
+        .routes(routes!(counters::get, counters::delete))
+        .routes(routes!(counters::increment))
+        .routes(routes!(counters::decrement))
+        .routes(routes!(counters::reset))
+        .routes(routes!(bundle::get, bundle::post))
+        .routes(routes!(bundle::post_export))
+        .routes(routes!(bundle::token))
+        .routes(routes!(bundle::backup))
+        .routes(routes!(log_level::get, log_level::put))
+        .routes(routes!(metrics::get))
+        .routes(routes!(tallies::list))
+        .routes(routes!(tallies::get, tallies::put))
+        .routes(routes!(topic_settings::list))
+        .routes(routes!(topic_settings::get, topic_settings::put))
+        .routes(routes!(topics::list, topics::post))
+        .routes(routes!(topics::get, topics::delete))
+        .routes(routes!(watch::stream))
+        .routes(routes!(watch::watch))
+        .routes(routes!(batch::post))
+        .routes(routes!(changes::get, changes::post))
+        .routes(routes!(merge::post))
+        .routes(routes!(cluster::get))
+        .routes(routes!(cluster::forget))
+        .routes(routes!(cluster::convergence))
+        .routes(routes!(cluster_leave::post))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::create_first))
+        .routes(routes!(tokens::get, tokens::revoke))
+        .routes(routes!(health::ping))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(openapi::get))
+        .routes(routes!(docs::get))
 }
 
 #[allow(clippy::unused_async, reason = "handlers are async")]

@@ -295,7 +295,9 @@ impl Written {
     /// asks for, is only seen together with what it left alone.
     pub(super) fn of(id: &EntityId, edit: &Edit<'_>, cells: &[FieldCell]) -> Self {
         let whole = match id.collection() {
-            Collection::Counters | Collection::Kv | Collection::Topics => false,
+            Collection::Counters | Collection::Kv | Collection::Topics | Collection::Tokens => {
+                false
+            }
             Collection::Contacts | Collection::Roster => true,
         };
         let kept = if whole || cells.is_empty() {

@@ -10,18 +10,23 @@ use std::{
 
 use grapevine_crdt::HybridClock;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     cors::Cors,
     counters::MAX_WAITING_FOR_COUNTERS,
     feed::Feed,
     import::{MAX_IMPORT_BYTES, MAX_IMPORTS},
+    meter::Meter,
+    server::HEADER_READ_TIMEOUT,
     session::Waiting,
+    tls::Tls,
 };
 use crate::{
+    access::Guard,
     clock::{SystemClock, WallClock},
     cluster::ClusterView,
-    config::NodeConfig,
+    config::{AuditLog, NodeConfig},
     model::Retention,
     store::Store,
 };
@@ -33,6 +38,8 @@ pub struct HttpLimits {
     pub max_body_bytes: usize,
     /// How long a request may take before it is answered with a problem.
     pub request_timeout: Duration,
+    /// How long the headers of a request may take, and so the pause between two. No setting: 60 s.
+    pub headers_within: Duration,
     /// How long a read waits for the writes that its token names.
     pub token_wait: Duration,
     /// How much is kept of any topic.
@@ -43,6 +50,10 @@ pub struct HttpLimits {
     pub heartbeat: Duration,
     /// The most bytes of one import of contacts.
     pub max_import_bytes: u64,
+    /// How long a node that is about to stop goes on as before, but for saying so.
+    pub drain_notice: Duration,
+    /// How long it then waits for the requests under way.
+    pub drain_timeout: Duration,
 }
 
 impl Default for HttpLimits {
@@ -58,11 +69,14 @@ impl From<&NodeConfig> for HttpLimits {
         Self {
             max_body_bytes: config.max_body_bytes,
             request_timeout: Duration::from_millis(config.request_timeout_ms),
+            headers_within: HEADER_READ_TIMEOUT,
             token_wait: Duration::from_millis(config.token_wait_ms),
             retention: config.topic_retention(),
             max_listeners: config.max_listeners,
             heartbeat: Duration::from_millis(config.heartbeat_ms),
             max_import_bytes: MAX_IMPORT_BYTES,
+            drain_notice: Duration::from_millis(config.drain_notice_ms),
+            drain_timeout: Duration::from_millis(config.drain_timeout_ms),
         }
     }
 }
@@ -82,6 +96,8 @@ pub struct HttpState {
     pub(super) importing: Arc<Semaphore>,
     /// So many imports of contacts at a time.
     pub(super) taking_in: Arc<Semaphore>,
+    /// One backup is made at a time: each pins what it sees.
+    pub(super) backing_up: Arc<Semaphore>,
     /// One contact absorbs another at a time: of two that absorb each other, one must stay.
     pub(super) absorbing: Arc<Semaphore>,
     /// The time of day.
@@ -96,19 +112,34 @@ pub struct HttpState {
     pub(super) cors: Arc<Cors>,
     /// What is told to those who listen.
     pub(super) feed: Arc<Feed>,
+    /// What is counted of requests.
+    pub(super) meter: Arc<Meter>,
+    /// This node is about to stop.
+    pub(super) draining: CancellationToken,
+    /// Who is let in.
+    pub(super) guard: Arc<Guard>,
+    /// Which changes the audit log tells.
+    pub(super) audit: AuditLog,
+    /// How HTTP is carried over TLS, if it is.
+    pub(super) tls: Option<Arc<Tls>>,
 }
 
 impl HttpState {
-    /// The state of an API over `store`, in a cluster that looks like `cluster`.
+    /// The state of an API over `store`, in a cluster that looks like `cluster`. Everybody is let in until a token is
+    /// made.
     #[must_use]
     pub fn new(store: Store, cluster: Arc<dyn ClusterView>, limits: HttpLimits) -> Self {
         Self {
+            guard: Arc::new(Guard::new(store.clone(), true)),
+            audit: AuditLog::default(),
+            tls: None,
             store,
             cluster,
             limits,
             spool: env::temp_dir(),
             importing: Arc::new(Semaphore::new(1)),
             taking_in: Arc::new(Semaphore::new(MAX_IMPORTS)),
+            backing_up: Arc::new(Semaphore::new(1)),
             absorbing: Arc::new(Semaphore::new(1)),
             clock: Arc::new(SystemClock),
             waiting: Arc::default(),
@@ -116,6 +147,8 @@ impl HttpState {
             counting: Arc::new(Semaphore::new(MAX_WAITING_FOR_COUNTERS)),
             cors: Arc::default(),
             feed: Arc::new(Feed::new(limits.max_listeners, limits.heartbeat)),
+            meter: Arc::default(),
+            draining: CancellationToken::new(),
         }
     }
 
@@ -130,6 +163,27 @@ impl HttpState {
     #[must_use]
     pub fn allowing(mut self, origins: Vec<String>) -> Self {
         self.cors = Arc::new(Cors::new(origins));
+        self
+    }
+
+    /// Lets in who shows a token, and nobody else, although none was made yet.
+    #[must_use]
+    pub fn closed(mut self) -> Self {
+        self.guard = Arc::new(Guard::new(self.store.clone(), false));
+        self
+    }
+
+    /// Tells the changes that `audit` names under the target `audit` of the log.
+    #[must_use]
+    pub const fn auditing(mut self, audit: AuditLog) -> Self {
+        self.audit = audit;
+        self
+    }
+
+    /// Serves over TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Arc<Tls>) -> Self {
+        self.tls = Some(tls);
         self
     }
 

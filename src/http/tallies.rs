@@ -11,6 +11,7 @@ use axum::{
 };
 use grapevine_crdt::{CounterError, Entity, MAX_WRITER_BYTES};
 use serde_json::{Value, json as object};
+use utoipa::ToSchema;
 
 use super::{
     HttpState,
@@ -18,6 +19,7 @@ use super::{
     conditions::{Conditions, ETag},
     counters::{counter_id, only_fields},
     cursor::{self, ListKind},
+    describe::{Conditional, CounterPath, Page, Paged, Seen, WriterPath as WriterParameter},
     page::{foreign_cursor, read_limit},
     problem::{Problem, path_text, path_texts},
     query::Parameters,
@@ -28,6 +30,10 @@ use crate::model::{EntityId, Tally};
 type NamePath = Result<Path<String>, PathRejection>;
 type WriterPath = Result<Path<(String, String)>, PathRejection>;
 
+/// The tallies of a counter
+#[utoipa::path(get, path = "/v1/counters/{name}/tallies", tag = "counters", operation_id = "listTallies",
+    params(CounterPath, Paged, Seen),
+    responses((status = 200, description = "A page, in the order of the writers", body = Page<Tally>)))]
 pub(super) async fn list(
     State(state): State<Arc<HttpState>>,
     path: NamePath,
@@ -55,6 +61,10 @@ pub(super) async fn list(
     json(StatusCode::OK, &object!({ "items": tallies, "next": next }))
 }
 
+/// A tally
+#[utoipa::path(get, path = "/v1/counters/{name}/tallies/{writer}", tag = "counters", operation_id = "getTally",
+    params(CounterPath, WriterParameter, Conditional, Seen),
+    responses((status = 200, description = "The tally", body = Tally, example = json!({"writer": "kiosk-7", "value": 12, "counted": 12})), (status = 404, description = "The writer has told no count")))]
 pub(super) async fn get(
     State(state): State<Arc<HttpState>>,
     path: WriterPath,
@@ -72,6 +82,13 @@ pub(super) async fn get(
     conditions.answer_read(tag, || json_bytes(StatusCode::OK, bytes))
 }
 
+/// Tells a writer's own absolute count
+///
+/// It only rises, so the same request again changes nothing.
+#[utoipa::path(put, path = "/v1/counters/{name}/tallies/{writer}", tag = "counters", operation_id = "putTally",
+    params(CounterPath, WriterParameter, Conditional, Seen),
+    request_body(content = TallyBody, example = json!({"value": 12})),
+    responses((status = 200, description = "The tally: the greatest count told", body = Tally, example = json!({"writer": "kiosk-7", "value": 12, "counted": 12})), (status = 409, description = "The counter is full of tallies, or would overflow")))]
 pub(super) async fn put(
     State(state): State<Arc<HttpState>>,
     path: WriterPath,
@@ -136,4 +153,13 @@ fn read_value(body: &Value) -> Result<u64, Problem> {
         let detail = format!("value is a whole number from 0 to {}", u64::MAX);
         Problem::invalid("value", detail)
     })
+}
+
+/// What a writer counted.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "it describes what `read_value` reads")]
+struct TallyBody {
+    #[schema(minimum = 0)]
+    value: u64,
 }

@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{
     HttpState,
@@ -15,10 +16,12 @@ use super::{
     conditions::{Conditions, ETag},
     counters::only_fields,
     cursor::{self, ListKind},
+    describe::{Conditional, Page as ListPage, Paged, Seen, TopicPath as TopicParameter},
     page::{MAX_SCANNED_PER_PAGE, Page, foreign_cursor, read_limit},
     problem::{Problem, path_text},
     query::Parameters,
     session::{Session, tracked},
+    within::Within,
 };
 use crate::{
     model::{Collection, MAX_TOPIC_BYTES, PartitionId, Retention, Topic},
@@ -27,6 +30,10 @@ use crate::{
 
 type TopicPath = Result<Path<String>, PathRejection>;
 
+/// The topics
+#[utoipa::path(get, path = "/v1/topics", tag = "topics", operation_id = "listTopics",
+    params(Paged, Seen),
+    responses((status = 200, description = "A page, in the order of the names", body = ListPage<TopicShown>)))]
 pub(super) async fn list(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -39,9 +46,16 @@ pub(super) async fn list(
             cursor::read_text(ListKind::Topics, text, MAX_TOPIC_BYTES).ok_or_else(foreign_cursor)
         })
         .transpose()?;
+    let within = Within::of(request.extensions());
+    if let Some(within) = &within {
+        within.check_collection(Collection::Topics)?;
+    }
     Session::of_read(request.headers(), &state).await?;
     let snapshot = state.store.snapshot();
-    let read = move || page(&snapshot, after.as_deref(), limit);
+    let read = move || {
+        let prefix = within.as_ref().map(Within::prefix).unwrap_or_default();
+        page(&snapshot, prefix, after.as_deref(), limit)
+    };
     let bytes = tokio::task::spawn_blocking(read)
         .await
         .map_err(|error| Problem::internal(&error))??;
@@ -49,12 +63,18 @@ pub(super) async fn list(
 }
 
 /// A page of topics. What may be looked at for it is bounded, hidden messages included.
-fn page(snapshot: &Snapshot, after: Option<&str>, limit: usize) -> Result<Vec<u8>, Problem> {
+fn page(
+    snapshot: &Snapshot,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<u8>, Problem> {
     let mut page = Page::new(limit);
     let mut left = MAX_SCANNED_PER_PAGE;
     list_groups(
         snapshot,
         Collection::Topics,
+        prefix,
         after,
         &mut |name, partition| {
             page.take(name, || {
@@ -112,6 +132,10 @@ fn shown(topic: &Topic, retention: Retention) -> Result<Vec<u8>, Problem> {
     }))
 }
 
+/// How much of a topic is kept
+#[utoipa::path(get, path = "/v1/topics/{topic}", tag = "topics", operation_id = "getTopic",
+    params(TopicParameter, Conditional, Seen),
+    responses((status = 200, description = "How much of it is kept", body = TopicShown)))]
 pub(super) async fn get(
     State(state): State<Arc<HttpState>>,
     path: TopicPath,
@@ -125,6 +149,11 @@ pub(super) async fn get(
     conditions.answer_read(ETag::of(&bytes), || json_bytes(StatusCode::OK, bytes))
 }
 
+/// Says how much of a topic is kept
+#[utoipa::path(put, path = "/v1/topics/{topic}", tag = "topics", operation_id = "putTopic",
+    params(TopicParameter, Conditional, Seen),
+    request_body(content = RetentionBody, example = json!({"retain_count": 1000, "retain_seconds": 604_800})),
+    responses((status = 200, description = "How much of it is kept now", body = TopicShown)))]
 pub(super) async fn put(
     State(state): State<Arc<HttpState>>,
     path: TopicPath,
@@ -179,4 +208,26 @@ fn read_retention(body: &Value, most: Retention) -> Result<Retention, Problem> {
         count: number("retain_count", most.count)?,
         seconds: number("retain_seconds", most.seconds)?,
     })
+}
+
+/// How much of a topic is kept.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what `shown` tells")]
+struct TopicShown {
+    topic: String,
+    /// How many messages; null for as many as the node keeps.
+    retain_count: Option<u64>,
+    /// For how long; null for as long as the node keeps them.
+    retain_seconds: Option<u64>,
+}
+
+/// How much of a topic is to be kept; at most what the settings of the node say.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "it describes what `read_retention` reads")]
+struct RetentionBody {
+    #[schema(minimum = 1, maximum = 100_000)]
+    retain_count: Option<u64>,
+    #[schema(minimum = 1, maximum = 31_536_000)]
+    retain_seconds: Option<u64>,
 }

@@ -13,6 +13,7 @@ use axum::{
 };
 use grapevine_crdt::{LwwMap, Timestamp};
 use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     HttpState,
@@ -20,6 +21,7 @@ use super::{
     conditions::{Conditions, ETag},
     counters::only_fields,
     cursor::{self, ListKind},
+    describe::{Conditional, Once, Page as ListPage, Paged, Seen, TopicPath as TopicParameter},
     idempotency,
     page::{Page, foreign_cursor, read_limit},
     problem::{Problem, ProblemKind, path_text, path_texts},
@@ -40,6 +42,16 @@ const IDS: [&str; 2] = ["0", "g"];
 type TopicPath = Result<Path<String>, PathRejection>;
 type MessagePath = Result<Path<(String, String)>, PathRejection>;
 
+/// Posts a message
+///
+/// It is listed in the same order on all nodes, and told live on each.
+#[utoipa::path(post, path = "/v1/topics/{topic}/messages", tag = "topics", operation_id = "postMessage",
+    params(TopicParameter, Once, Seen),
+    request_body(content = MessageBody, example = json!({"author": "ada", "body": "hello"})),
+    responses(
+        (status = 201, description = "It is posted", body = Message, headers(("Location" = String, description = "Where it is"), ("ETag" = String, description = "Its strong entity tag")), example = json!({"id": "01974c2e-8a00-7000-8000-000000000000", "topic": "news", "author": "ada", "body": "hello", "at": "2025-06-01T12:00:00.000Z"})),
+        (status = 409, description = "The key was used for another message, or what it posted was deleted")
+    ))]
 pub(super) async fn post(
     State(state): State<Arc<HttpState>>,
     path: TopicPath,
@@ -277,6 +289,12 @@ pub(super) fn is_double(
     Ok(record.is_some_and(|record| record.id.to_string() != message.id))
 }
 
+/// The messages of a topic
+///
+/// In the same order on every node.
+#[utoipa::path(get, path = "/v1/topics/{topic}/messages", tag = "topics", operation_id = "listMessages",
+    params(TopicParameter, ("since" = Option<String>, Query, description = "Only from this time on: RFC 3339, or milliseconds since 1970", example = "2025-06-01T00:00:00Z", pattern = "^[0-9]{1,13}$"), Paged, Seen),
+    responses((status = 200, description = "A page, the oldest first", body = ListPage<Message>)))]
 pub(super) async fn list(
     State(state): State<Arc<HttpState>>,
     path: TopicPath,
@@ -292,6 +310,10 @@ pub(super) async fn list(
     Ok(json_bytes(StatusCode::OK, bytes))
 }
 
+/// A message
+#[utoipa::path(get, path = "/v1/topics/{topic}/messages/{id}", tag = "topics", operation_id = "getMessage",
+    params(TopicParameter, MessageParameter, Conditional, Seen),
+    responses((status = 200, description = "The message", body = Message, example = json!({"id": "01974c2e-8a00-7000-8000-000000000000", "topic": "news", "author": "ada", "body": "hello", "at": "2025-06-01T12:00:00.000Z"})), (status = 404, description = "")))]
 pub(super) async fn get(
     State(state): State<Arc<HttpState>>,
     path: MessagePath,
@@ -308,6 +330,10 @@ pub(super) async fn get(
     conditions.answer_read(tag(&message), || json_bytes(StatusCode::OK, bytes))
 }
 
+/// Removes a message
+#[utoipa::path(delete, path = "/v1/topics/{topic}/messages/{id}", tag = "topics", operation_id = "deleteMessage",
+    params(TopicParameter, MessageParameter, Conditional, Seen),
+    responses((status = 204, description = "It is removed"), (status = 404, description = "")))]
 pub(super) async fn delete(
     State(state): State<Arc<HttpState>>,
     path: MessagePath,
@@ -368,4 +394,34 @@ fn read_path(path: MessagePath) -> Result<(Topic, MessageId), Problem> {
 
 fn absent() -> Problem {
     Problem::not_found("there is no message with this id in this topic")
+}
+
+/// What is posted.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "it describes what `read_draft` reads")]
+struct MessageBody {
+    /// 1 to 256 bytes without control characters.
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$"
+    )]
+    author: String,
+    /// 1 to 262,144 bytes.
+    #[schema(min_length = 1, max_length = 65536)]
+    body: String,
+}
+
+/// The message of a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "it describes a part of a path")]
+struct MessageParameter {
+    /// Its `id`: a UUID in lower case that tells its time.
+    #[param(
+        example = "01974c2e-8a00-7000-8000-000000000000",
+        pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+    )]
+    id: String,
 }

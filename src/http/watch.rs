@@ -16,16 +16,19 @@ use axum::{
     response::Response,
 };
 use tokio::time::timeout;
+use utoipa::IntoParams;
 
 use super::{
     HttpState,
     changes::read_token,
+    describe::{Prefixed, TopicPath as TopicParameter},
     events,
     frame::Content,
     listener::{Filter, Listener, Told},
     problem::{Problem, path_text},
     query::Parameters,
     topics::read_since,
+    within::{Holder, Within},
 };
 use crate::model::{ChangesToken, Collection, MessageId, Topic};
 
@@ -39,6 +42,12 @@ const MAX_CLIENT_MESSAGE_BYTES: usize = 4_096;
 
 type TopicPath = Result<Path<String>, PathRejection>;
 
+/// The messages of a topic, live
+///
+/// Those that this node takes in, whether they were posted here or come from a peer.
+#[utoipa::path(get, path = "/v1/topics/{topic}/stream", tag = "live", operation_id = "streamTopic",
+    params(TopicParameter, ("since" = Option<String>, Query, description = "First the messages from this time on: RFC 3339, or milliseconds since 1970", example = "2025-06-01T00:00:00Z", pattern = "^[0-9]{1,13}$"), LastEvent),
+    responses((status = 200, description = "Server-sent events: `message` with a message, `overflow` before one that reads too slowly is cut", body = String, content_type = "text/event-stream")))]
 pub(super) async fn stream(
     State(state): State<Arc<HttpState>>,
     path: TopicPath,
@@ -54,10 +63,17 @@ pub(super) async fn stream(
         })
         .transpose()?;
     let from = from.map(MessageId::first_at);
+    let holder = Holder::of(request.extensions());
     let listener = Listener::listen(state, topic, seen, from).await?;
-    Ok(events::answer(listener))
+    Ok(events::answer(listener.held_by(holder)))
 }
 
+/// Every change, live
+///
+/// As server-sent events, or as a WebSocket to who asks for one.
+#[utoipa::path(get, path = "/v1/watch", tag = "live", operation_id = "watch",
+    params(("collection" = Option<String>, Query, description = "Only this collection", example = "kv", pattern = "^(contacts|counters|kv|topics)$"), Prefixed, ("since" = Option<String>, Query, description = "Goes on from there: the `id` of an event, or a token of `/v1/changes`"), LastEvent),
+    responses((status = 101, description = "A WebSocket, if it was asked for: each change is a text message"), (status = 200, description = "Server-sent events: `change` with `collection`, `key`, `deleted` and `value`, `overflow` before one that reads too slowly is cut", body = String, content_type = "text/event-stream"), (status = 410, description = "")))]
 pub(super) async fn watch(
     State(state): State<Arc<HttpState>>,
     request: Request,
@@ -75,32 +91,28 @@ pub(super) async fn watch(
     let filter = Filter {
         collection,
         prefix: parameters.text("prefix").unwrap_or_default().to_owned(),
+        within: Within::of(&parts.extensions),
     };
+    let holder = Holder::of(&parts.extensions);
+    if let (Some(within), Some(collection)) = (&filter.within, collection) {
+        within.check_collection(collection)?;
+    }
     if !parts.headers.contains_key(header::UPGRADE) {
-        let listener = Listener::watch(state, filter, since).await?;
+        let listener = Listener::watch(state, filter, since).await?.held_by(holder);
         return Ok(events::answer(listener));
     }
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
         .await
         .map_err(|rejection| Problem::malformed("Upgrade", rejection.body_text()))?;
-    let listener = Listener::watch(state, filter, since).await?;
+    let listener = Listener::watch(state, filter, since).await?.held_by(holder);
     Ok(upgrade
         .max_message_size(MAX_CLIENT_MESSAGE_BYTES)
         .on_upgrade(move |socket| tell(socket, listener)))
 }
 
 fn read_collection(name: &str) -> Result<Collection, Problem> {
-    let told = [
-        Collection::Contacts,
-        Collection::Counters,
-        Collection::Kv,
-        Collection::Topics,
-    ];
-    let found = told
-        .into_iter()
-        .find(|collection| collection.name() == name);
-    found.ok_or_else(|| {
-        let names = told.map(Collection::name).join(", ");
+    Collection::of_users(name).ok_or_else(|| {
+        let names = Collection::OF_USERS.map(Collection::name).join(", ");
         Problem::malformed("collection", format!("the collections are: {names}"))
     })
 }
@@ -184,4 +196,14 @@ fn messages(told: Told, filter: Option<&Filter>) -> Vec<Message> {
 
 fn text(json: Bytes) -> Option<Message> {
     Utf8Bytes::try_from(json).ok().map(Message::Text)
+}
+
+/// Where a listener stopped.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "it describes a header")]
+struct LastEvent {
+    /// The last `id` that was told, by this node or another: what came since is told first.
+    #[param(rename = "Last-Event-ID")]
+    id: Option<String>,
 }

@@ -27,17 +27,31 @@ pub enum Collection {
     Topics = 4,
     /// The durable list of members; the system's own.
     Roster = 16,
+    /// Who may ask over HTTP; the system's own.
+    Tokens = 17,
 }
 
 impl Collection {
     /// Every collection, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Contacts,
         Self::Counters,
         Self::Kv,
         Self::Topics,
         Self::Roster,
+        Self::Tokens,
     ];
+
+    /// Those that users write to.
+    pub const OF_USERS: [Self; 4] = [Self::Contacts, Self::Counters, Self::Kv, Self::Topics];
+
+    /// The collection of users that is called so.
+    #[must_use]
+    pub fn of_users(name: &str) -> Option<Self> {
+        Self::OF_USERS
+            .into_iter()
+            .find(|collection| collection.name() == name)
+    }
 
     /// The name that users see.
     #[must_use]
@@ -48,6 +62,7 @@ impl Collection {
             Self::Kv => "kv",
             Self::Topics => "topics",
             Self::Roster => "roster",
+            Self::Tokens => "tokens",
         }
     }
 }
@@ -91,11 +106,12 @@ impl PartitionId {
     ///
     /// The roster is in one partition, that of the empty key: what a replica writes to one partition is taken in
     /// in that order by everybody, so nobody sees that a life was struck before it sees the life that came after.
+    /// The tokens are in one partition too, so that one look tells whether any of them has changed.
     /// A topic is in one partition too, that of its name, so that its messages are read in one sweep.
     #[must_use]
     pub fn of(collection: Collection, key: &str) -> Self {
         let key = match collection {
-            Collection::Roster => "",
+            Collection::Roster | Collection::Tokens => "",
             Collection::Topics => topic_of(key),
             Collection::Contacts | Collection::Counters | Collection::Kv => key,
         };
@@ -110,6 +126,12 @@ impl PartitionId {
     #[must_use]
     pub fn of_roster() -> Self {
         Self::of(Collection::Roster, "")
+    }
+
+    /// Where the tokens are.
+    #[must_use]
+    pub fn of_tokens() -> Self {
+        Self::of(Collection::Tokens, "")
     }
 
     /// Its number.

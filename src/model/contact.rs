@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use grapevine_crdt::{Entity, FieldKey, LwwMap, Timestamp, Value};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     contact_conflict::conflicts,
@@ -36,7 +37,7 @@ pub(super) const GROUP_PREFIX: &str = "groups/";
 const BOOKKEEPING: [&str; 4] = [CREATED, TOUCHED, SOURCE, REQUEST];
 
 /// A phone of a contact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Phone {
     /// Unique in the contact, for as long as the phone is there.
     pub id: String,
@@ -47,7 +48,7 @@ pub struct Phone {
 }
 
 /// An e-mail address of a contact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Email {
     /// Unique in the contact, for as long as the address is there.
     pub id: String,
@@ -58,7 +59,7 @@ pub struct Email {
 }
 
 /// A contact that is visible. Serialized it is the JSON that users get.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Contact {
     /// Its id; it never changes.
     pub id: String,

@@ -160,7 +160,7 @@ impl Version {
 }
 
 /// The field and the element that an attribute is.
-fn split(attribute: &str) -> (&str, Option<&str>) {
+pub(super) fn split(attribute: &str) -> (&str, Option<&str>) {
     attribute
         .split_once('/')
         .map_or((attribute, None), |(field, element)| (field, Some(element)))
@@ -168,7 +168,7 @@ fn split(attribute: &str) -> (&str, Option<&str>) {
 
 /// The value of an attribute as the contact shows it; what cannot be read as that is shown as text, for it
 /// must not be passed over.
-fn shown_value(attribute: &str, bytes: &[u8]) -> Json {
+pub(super) fn shown_value(attribute: &str, bytes: &[u8]) -> Json {
     let text = || Json::String(String::from_utf8_lossy(bytes).into_owned());
     for kind in [Kind::Phone, Kind::Email] {
         if let Some(id) = attribute.strip_prefix(kind.prefix()) {

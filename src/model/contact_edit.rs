@@ -153,7 +153,9 @@ pub(super) fn diff(
     if visible {
         keep(entity, &mut wanted, &[CREATED, TOUCHED, ABSORBED_PREFIX]);
     } else {
-        wanted.insert(CREATED.to_owned(), encode_time(stamp.time));
+        // A contact that is restored keeps when it was made.
+        let created = wanted.entry(CREATED.to_owned());
+        created.or_insert_with(|| encode_time(stamp.time));
     }
     let mut cells = Vec::new();
     for (name, value) in &wanted {

@@ -13,15 +13,12 @@ use bytes::Bytes;
 use grapevine_crdt::{Entity, LwwMap};
 
 use super::{
-    Collection, EntityId,
     contact::{GROUP_PREFIX, NAME, ORGANIZATION},
     contact_element::{Element, Kind},
-    fold::{self, cut, fold, words},
+    fold::{cut, fold, words},
     phone_digits::{PhoneDigits, significant},
 };
 
-/// Which rows a contact has follows from this number and [`index_version`]; it rises with each change of the rules.
-const RULES: u8 = 1;
 /// Names are sorted by so many bytes of their folded form; behind that, by id.
 pub const MAX_SORT_BYTES: usize = 128;
 /// A word is told from others by so many bytes of its folded form.
@@ -33,13 +30,6 @@ pub const MAX_INDEXED_WORDS: usize = 512;
 pub const MAX_INDEXED_ELEMENTS: usize = 256;
 /// Longer names of groups, or numbers or addresses, are in no list.
 const MAX_PART_BYTES: usize = 512;
-
-/// What the row tables of other versions were made by: they must be made anew.
-#[must_use]
-pub fn index_version() -> Vec<u8> {
-    let tables = fold::TABLES.map(|(major, minor, patch)| [major, minor, patch]);
-    [RULES].into_iter().chain(tables.concat()).collect()
-}
 
 /// The lists of the index, by the first byte of their rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -297,30 +287,11 @@ fn content(attribute: &str, bytes: &[u8], kind: Kind) -> Option<String> {
     Element::decode(id, bytes).map(|element| element.content)
 }
 
-/// Whether an entity may have rows in the index.
-#[must_use]
-pub fn is_indexed(id: &EntityId) -> bool {
-    match id.collection() {
-        Collection::Contacts => true,
-        Collection::Counters | Collection::Kv | Collection::Topics | Collection::Roster => false,
-    }
-}
-
-/// The rows that the index has for an entity: none but for contacts that are visible.
-#[must_use]
-pub fn index_rows(id: &EntityId, entity: &Entity) -> BTreeSet<Bytes> {
-    is_indexed(id)
-        .then(|| ContactTerms::of(entity))
-        .flatten()
-        .map(|terms| terms.rows(id.key()))
+/// The rows of the contact `id`: none if it is hidden.
+pub(super) fn contact_rows(id: &str, entity: &Entity) -> BTreeSet<Bytes> {
+    ContactTerms::of(entity)
+        .map(|terms| terms.rows(id))
         .unwrap_or_default()
-}
-
-/// Whose row of the index it is; `None` if it is none.
-#[must_use]
-pub fn indexed_entity(key: &[u8]) -> Option<EntityId> {
-    let row = IndexRow::read(key)?;
-    EntityId::new(Collection::Contacts, row.id).ok()
 }
 
 #[cfg(test)]
@@ -329,6 +300,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::{Collection, EntityId, index_rows, indexed_entity};
     use crate::model::{ContactDraft, WriteStamp, contact_edit};
 
     fn entity(json: &serde_json::Value) -> Entity {

@@ -5,9 +5,10 @@ use grapevine_crdt::{
     TallyCount,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A counter. Serialized it is the JSON that users get.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Counter {
     /// Its name.
     pub name: String,
@@ -96,7 +97,7 @@ impl Counter {
 
 /// An outside writer's own absolute count, such as a kiosk's or a phone's. Serialized it is the JSON that users
 /// get.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Tally {
     /// Who counts.
     pub writer: String,

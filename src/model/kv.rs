@@ -75,9 +75,13 @@ impl<'a> KeyValue<'a> {
 }
 
 /// Whether `entity` holds a value that had expired by `before_ms`.
-#[must_use]
-pub fn is_expired(entity: &Entity, before_ms: u64) -> bool {
+fn is_expired(entity: &Entity, before_ms: u64) -> bool {
     KeyValue::held(entity).is_some_and(|value| value.has_expired(before_ms))
+}
+
+/// When what `entity` holds expires, whether it has or not; `None` if it holds nothing that does.
+pub(super) fn expires_ms(entity: &Entity) -> Option<u64> {
+    KeyValue::held(entity).and_then(|value| value.expires_ms)
 }
 
 /// The cells of the write `dot` that removes a value which had expired by `before_ms`; none if there is no such.

@@ -158,7 +158,7 @@ impl MessageDraft {
 }
 
 /// A message. Serialized it is the JSON that users get.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Message {
     /// Its id, by which messages of a topic are ordered.
     pub id: String,

@@ -4,6 +4,7 @@
 //! address book files; they know nothing of storage, the network or HTTP, and are told the time.
 
 mod address;
+mod bearer;
 mod changes_token;
 mod contact;
 mod contact_absorb;
@@ -15,6 +16,7 @@ mod contact_draft;
 pub mod contact_edit;
 mod contact_element;
 mod contact_elements;
+pub mod contact_history;
 pub mod contact_index;
 mod contact_kept;
 #[cfg(test)]
@@ -24,8 +26,11 @@ mod contact_rules;
 mod contact_trim;
 mod counter;
 mod decoded;
+mod expiry_index;
 mod floor;
 mod fold;
+mod grant;
+mod index;
 mod instant;
 pub mod kv;
 mod message;
@@ -52,6 +57,7 @@ mod vcard_text;
 mod vcard_version;
 
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
+pub use bearer::{Bearer, SECRET_BYTES};
 pub use changes_token::{ChangesToken, MAX_CHANGES_TOKEN_BYTES, Pass, Resume};
 pub use contact::{Contact, Email, Phone};
 pub use contact_absorb::{MAX_ABSORBED, absorb, has_absorbed};
@@ -62,9 +68,8 @@ pub use contact_element::{ElementDraft, Kind as ElementKind};
 pub use contact_elements::{
     patched_element, read_element, shown_element, shown_elements, with_element, without_element,
 };
-pub use contact_index::{
-    ContactTerms, IndexList, IndexRow, index_rows, index_version, indexed_entity, is_indexed,
-};
+pub use contact_history::{ChangeKind, ContactVersion, FieldChange};
+pub use contact_index::{ContactTerms, IndexList, IndexRow};
 pub use contact_kept::{
     KeptProperty, MAX_KEPT_BYTES, MAX_KEPT_PROPERTIES, MAX_KEPT_PROPERTY_BYTES,
 };
@@ -76,7 +81,13 @@ pub use contact_rules::{
 };
 pub use contact_trim::{MAX_CONFLICT_AGE_MS, MAX_CONFLICTS_PER_FIELD, trim};
 pub use counter::{Counter, Direction, Tally};
+pub use expiry_index::ExpiryRow;
 pub use floor::Floor;
+pub use grant::{
+    Grant, GrantDraft, GrantId, InvalidGrant, Limit, MAX_GRANT_NAME_CHARS, Role, closed_id,
+    closing, is_closed,
+};
+pub use index::{index_rows, index_version, indexed_entity, is_indexed};
 pub use instant::{read_instant, rfc3339};
 pub use message::{
     InvalidMessage, MAX_AUTHOR_BYTES, MAX_MESSAGE_BYTES, Message, MessageDraft, MessageId,

@@ -95,9 +95,6 @@ impl ContactPatch {
                 }),
             }
         }
-        if !cells.is_empty() && !entity.is_visible() {
-            bring_back(entity, &mut cells, dot);
-        }
         if !cells.is_empty() && !any_set {
             // Tombstones are collected; that the contact was edited must stay known.
             let touched = FieldKey::Attribute(TOUCHED.to_owned());
@@ -105,6 +102,10 @@ impl ContactPatch {
             if let Verdict::Written(cell) = outside.decide(touched, value, dot) {
                 cells.push(cell);
             }
+        }
+        // After all that is written of itself: a write has one cell of a field.
+        if !cells.is_empty() && !entity.is_visible() {
+            bring_back(entity, &mut cells, dot);
         }
         let fate = match (cells.is_empty(), lost.is_empty()) {
             (false, _) => Fate::Applied(lost),

@@ -57,7 +57,7 @@ pub struct OfflineEdit {
 }
 
 /// A field in which something later stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct LostTo {
     /// The field, as a patch names it.
     pub field: String,
@@ -114,7 +114,11 @@ impl OfflineEdit {
     /// What becomes of it, and the cells of the write that brings it in.
     #[must_use]
     pub fn bring(&self, meeting: Meeting<'_>) -> (Vec<FieldCell>, Fate) {
-        if !meeting.seen.includes(&meeting.floor.vector) {
+        // What another replica has collected may have gone from here with a clearing, and not by our floor.
+        let mut cleared = meeting.entity.clearings().flat_map(CausalContext::iter);
+        if !meeting.seen.includes(&meeting.floor.vector)
+            || cleared.any(|dot| !meeting.seen.covers(dot))
+        {
             // Something was collected: whether the client knew what it edits is not known.
             return (Vec::new(), Fate::Gone);
         }

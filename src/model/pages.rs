@@ -16,16 +16,26 @@ pub struct CellName {
     field: u64,
 }
 
+/// 8 bytes of a hash of a field.
+fn hash_of(field: &FieldKey) -> u64 {
+    let bytes = crate::codec::encode(field).unwrap_or_default();
+    u64::try_from(short_hash(&bytes) >> 64).unwrap_or_default()
+}
+
 impl CellName {
     /// The name of `cell` of `field`.
     #[must_use]
     pub fn of(field: &FieldKey, cell: &Cell) -> Self {
-        let bytes = crate::codec::encode(field).unwrap_or_default();
-        let field = u64::try_from(short_hash(&bytes) >> 64).unwrap_or_default();
         Self {
             dot: cell.dot,
-            field,
+            field: hash_of(field),
         }
+    }
+
+    /// Whether it names a cell of `field`.
+    #[must_use]
+    pub fn is_of(&self, field: &FieldKey) -> bool {
+        self.field == hash_of(field)
     }
 
     /// The names of all cells of `entity`, in order, each once.

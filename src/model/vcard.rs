@@ -63,7 +63,7 @@ pub struct RejectedCard {
 }
 
 /// A line of a card that is neither taken nor kept.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct RejectedProperty {
     /// Its name, or how it starts.
     pub property: String,

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::{cluster::RosterError, config::ConfigError, store::StoreError};
+use crate::{cluster::RosterError, config::ConfigError, http::TlsError, store::StoreError};
 
 /// Why a node did not start. Nothing is left open.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,9 @@ pub enum NodeError {
         .0.display()
     )]
     DataInUse(PathBuf),
+    /// HTTP cannot be served over TLS with the certificate and key of the settings.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// The store cannot be opened.
     #[error("{0}")]
     Store(StoreError),

@@ -4,22 +4,21 @@
 //! shows it still. One of the live members is chosen for each key; what two remove merges to the same. The removal
 //! covers what this node holds: a renewal that it has not seen stays.
 
-use std::{convert::Infallible, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use grapevine_crdt::ReplicaId;
 use tokio::task::spawn_blocking;
 
 use super::trimming::{Rounds, alive, is_chosen};
 use crate::{
     clock::WallClock,
     cluster::ClusterView,
-    model::{Collection, EntityId, kv},
-    store::{Listing, Store, StoreError, WriteError},
+    model::{EntityId, kv},
+    store::{Store, StoreError, WriteError, expired},
 };
 
-/// How long a node rests between two looks at its key-values.
-const EXPIRY_PERIOD: Duration = Duration::from_secs(300);
-/// How many key-values are looked at in one step, with one snapshot.
+/// How long a node rests between two looks at what has expired.
+const EXPIRY_PERIOD: Duration = Duration::from_secs(60);
+/// How many key-values are removed in one step, with one snapshot.
 const KEYS_PER_STEP: usize = 1_000;
 /// How long it rests between two steps.
 const STEP_PERIOD: Duration = Duration::from_millis(50);
@@ -38,22 +37,24 @@ impl Rounds for Expiry {
         EXPIRY_PERIOD
     }
 
-    fn removes(&self) -> &'static str {
-        "expired key-values"
+    fn failure(&self) -> &'static str {
+        "expired key-values cannot be removed"
     }
 
-    /// Looks at every key-value, and removes what has expired and this node is chosen for.
+    /// Removes what has expired and this node is chosen for.
     async fn round(&self) -> Result<(), StoreError> {
         let Some(ours) = self.store.replica() else {
             return Ok(());
         };
         let alive = alive(&*self.cluster).await;
+        let before_ms = self.clock.unix_ms().saturating_sub(self.max_clock_skew_ms);
         let mut after = None;
         loop {
-            let before_ms = self.clock.unix_ms().saturating_sub(self.max_clock_skew_ms);
-            let (expired, next) = self.step(after, before_ms, ours, alive.clone()).await?;
+            let (expired, next) = self.step(after, before_ms).await?;
             for id in expired {
-                self.remove(id, before_ms).await?;
+                if is_chosen(ours, &alive, id.key()) {
+                    self.remove(id, before_ms).await?;
+                }
             }
             after = next;
             if after.is_none() {
@@ -65,37 +66,14 @@ impl Rounds for Expiry {
 }
 
 impl Expiry {
-    /// What of the next keys has expired by `before_ms`, and behind which key to go on.
+    /// The next of what had expired by `before_ms`, and behind which row to go on.
     async fn step(
         &self,
-        after: Option<String>,
+        after: Option<Vec<u8>>,
         before_ms: u64,
-        ours: ReplicaId,
-        alive: Vec<ReplicaId>,
-    ) -> Result<(Vec<EntityId>, Option<String>), StoreError> {
+    ) -> Result<(Vec<EntityId>, Option<Vec<u8>>), StoreError> {
         let snapshot = self.store.snapshot();
-        let read = move || {
-            let (mut expired, mut next, mut left) = (Vec::new(), None, KEYS_PER_STEP);
-            let listing = Listing {
-                collection: Collection::Kv,
-                prefix: "",
-                after: after.as_deref(),
-            };
-            snapshot.list(&listing, &mut |id, entity| {
-                let key = id.key().to_owned();
-                if kv::is_expired(&entity, before_ms) && is_chosen(ours, &alive, &key) {
-                    expired.push(id);
-                }
-                left -= 1;
-                if left == 0 {
-                    next = Some(key);
-                    return ControlFlow::Break(());
-                }
-                ControlFlow::Continue(())
-            })?;
-            Ok((expired, next))
-        };
-        spawn_blocking(read)
+        spawn_blocking(move || expired(&*snapshot, before_ms, after.as_deref(), KEYS_PER_STEP))
             .await
             .unwrap_or(Err(StoreError::Closed))
     }
@@ -117,7 +95,10 @@ impl Expiry {
 mod tests {
     use super::*;
     use crate::{
-        clock::SystemClock, model::kv::KeyValue, node::trimming::tests::Alive, store::StoreOptions,
+        clock::SystemClock,
+        model::{Collection, kv::KeyValue},
+        node::trimming::tests::Alive,
+        store::StoreOptions,
     };
 
     #[tokio::test]

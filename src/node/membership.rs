@@ -15,22 +15,19 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::absence::Absence;
+use super::{absence::Absence, leaving::Leaving};
 use crate::{
     cluster::{Expulsion, Gossip, GossipPeer, Listed, MAX_EXPULSIONS, Member, Roster, RosterError},
     model::{PartitionId, Root},
     store::{Store, StoreError},
     sync::{
         driver::{Driver, RosterRead},
-        engine::Expelled,
+        engine::{Expelled, Expelling},
     },
 };
 
 /// The least time between two readings of the roster, which is read when the root has changed.
 const ROSTER_READ_PERIOD: Duration = Duration::from_millis(500);
-
-/// How long this node has been up before it takes silence of a namesake for its absence.
-const NAMESAKES_STRUCK_AFTER: Duration = Duration::from_secs(15);
 
 /// The most bytes of an address that is dialled.
 const MAX_ADDRESS_BYTES: usize = 256;
@@ -43,6 +40,8 @@ pub(super) struct Known {
     pub(super) lives: BTreeSet<ReplicaId>,
     pub(super) expulsions: Vec<Expulsion>,
     pub(super) gossip: Vec<GossipPeer>,
+    /// Whether the roster was read since the start.
+    pub(super) read: bool,
 }
 
 /// The loop that runs at every gossip interval.
@@ -58,6 +57,9 @@ pub(super) struct Membership {
     /// How long a member may be silent before it is taken off the roster.
     pub(super) max_offline: Duration,
     pub(super) absence: Absence,
+    /// The lives of other nodes of our name, as named last.
+    pub(super) namesakes: BTreeSet<ReplicaId>,
+    pub(super) leaving: Leaving,
 }
 
 /// When the roster was read last, and what the root was.
@@ -90,7 +92,8 @@ impl Membership {
         uptime: Duration,
     ) -> Result<(), RosterError> {
         // What is written while the clock is off has a time that is off.
-        let may_write = self.driver.clock_fault().is_none();
+        // Nor does a node that leaves enter itself again.
+        let may_write = self.driver.clock_fault().is_none() && !self.leaving.is_set();
         if may_write && self.store.replica() != Some(self.replica) {
             self.replica = self.roster.enter(&self.ourselves).await?;
             tracing::warn!(replica = %self.replica, "this node began a new life");
@@ -130,7 +133,7 @@ impl Membership {
             };
             self.driver.set_roster(roster).await;
             if may_write {
-                self.tidy(&known, &alive, uptime).await?;
+                self.tidy(&known, &alive).await?;
             }
         }
         if may_write {
@@ -168,31 +171,41 @@ impl Membership {
     /// of its directory, say, or everybody else after it was away for too long. Whoever is alive is not struck,
     /// so two copies do not fight.
     ///
+    /// Who has our name and another store is somebody else: that is told, and nothing more. If it was this node before its
+    /// directory was lost, somebody has to say so, by forgetting it.
+    ///
     /// It does no harm to be entered before every partition was rejoined: members wait for what we tell, and
     /// collect nothing meanwhile.
     async fn tidy(
-        &self,
+        &mut self,
         known: &Known,
         alive: &BTreeSet<ReplicaId>,
-        uptime: Duration,
     ) -> Result<(), RosterError> {
         if !known.roster.contains_key(&self.replica) {
             self.roster.enter(&self.ourselves).await?;
         }
         for (replica, member) in &known.roster {
             let same_store = member.store_id == self.ourselves.store_id;
-            let namesake = member.name == self.ourselves.name && uptime >= NAMESAKES_STRUCK_AFTER;
-            if *replica != self.replica && (same_store || namesake) && !alive.contains(replica) {
-                if same_store {
-                    tracing::info!(%replica, "an earlier life leaves the roster");
-                    self.roster.strike(*replica).await?;
-                } else {
-                    tracing::warn!(%replica, "a member of our name with another store leaves the roster");
-                    self.roster.expel(*replica).await?;
-                }
+            if *replica != self.replica && same_store && !alive.contains(replica) {
+                tracing::info!(%replica, "an earlier life leaves the roster");
+                self.roster.strike(*replica).await?;
             }
         }
+        self.warn_of_namesakes(known);
         Ok(())
+    }
+
+    /// Names each life of another node that has our name, once.
+    fn warn_of_namesakes(&mut self, known: &Known) {
+        let others = known.roster.iter().filter(|(_, member)| {
+            member.name == self.ourselves.name && member.store_id != self.ourselves.store_id
+        });
+        let namesakes: BTreeSet<ReplicaId> = others.map(|(replica, _)| *replica).collect();
+        for replica in namesakes.difference(&self.namesakes) {
+            let (name, peer) = (&self.ourselves.name, &known.roster[replica].peer);
+            tracing::warn!(name, %replica, peer, "another node has our name: rename one, or forget it if it is gone");
+        }
+        self.namesakes = namesakes;
     }
 
     /// Strikes who has been silent for too long while this node ran.
@@ -216,7 +229,7 @@ impl Membership {
     async fn clear(&self, known: &Known) -> Result<(), RosterError> {
         let returned = self.driver.returned();
         let ours = |expulsion: &&Expulsion| {
-            expulsion.store == self.ourselves.store_id && returned.contains(&expulsion.by)
+            expulsion.store == self.ourselves.store_id && returned.contains(&expelling(expulsion))
         };
         for expulsion in known.expulsions.iter().filter(ours) {
             let by = expulsion.by;
@@ -236,6 +249,7 @@ impl Known {
         self.lives = listed.lives();
         self.expulsions = listed.expulsions;
         self.roster = listed.members;
+        self.read = true;
     }
 }
 
@@ -244,9 +258,17 @@ fn expelled(expulsions: &[Expulsion]) -> Expelled {
     let mut stores = Expelled::new();
     for expulsion in expulsions {
         let by = stores.entry(expulsion.store).or_default();
-        by.insert(expulsion.by);
+        by.insert(expelling(expulsion));
     }
     stores
+}
+
+/// An expulsion as the engine knows it.
+const fn expelling(expulsion: &Expulsion) -> Expelling {
+    Expelling {
+        by: expulsion.by,
+        mark: expulsion.mark,
+    }
 }
 
 /// Reads the roster without keeping a thread of the runtime waiting.

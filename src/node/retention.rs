@@ -55,8 +55,8 @@ impl Rounds for Keeping {
         RETENTION_PERIOD
     }
 
-    fn removes(&self) -> &'static str {
-        "old messages"
+    fn failure(&self) -> &'static str {
+        "old messages cannot be removed"
     }
 
     /// Looks at every topic for which this node is chosen, and removes what exceeds its bounds.
@@ -102,6 +102,7 @@ impl Keeping {
             list_groups(
                 &*snapshot,
                 Collection::Topics,
+                "",
                 None,
                 &mut |name, partition| {
                     if let Ok(topic) = Topic::new(name)

@@ -1,6 +1,7 @@
 //! Starting a node, and closing it.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -17,10 +18,15 @@ use super::{
     NodeError,
     absence::Absence,
     addresses::Addresses,
+    catching_up::CatchUp,
+    census::{Census, LastCount},
+    detour::detour,
     expiry::Expiry,
     http,
+    leaving::Leaving,
     membership::{Known, Membership, read_roster},
     retention::Keeping,
+    secret_file::SecretFile,
     trimming::{Trimming, TrimmingTask},
     view::View,
 };
@@ -28,7 +34,9 @@ use crate::{
     clock::{SystemClock, WallClock},
     cluster::{ClusterView, Gossip, GossipConfig, GossipTotals, Member, Roster},
     config::NodeConfig,
-    store::{Store, StoreError, StoreOptions},
+    http::Tls,
+    secret::Keyring,
+    store::{HistoryLimits, Store, StoreError, StoreOptions},
     sync::{
         driver::{Driver, DriverConfig, DriverTotals, LocalPeer},
         engine::EngineConfig,
@@ -49,8 +57,10 @@ pub struct Node {
     http: JoinHandle<()>,
     membership_stopping: CancellationToken,
     membership: JoinHandle<()>,
-    /// What trims conflicts, keeps topics within their bounds, and removes what has expired.
-    loops: [TrimmingTask; 3],
+    /// What reads the file of secrets again.
+    secrets: JoinHandle<()>,
+    /// What trims conflicts, keeps topics within their bounds, removes what has expired, and counts what is held.
+    loops: [TrimmingTask; 4],
 }
 
 impl Node {
@@ -65,9 +75,10 @@ impl Node {
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, NodeError> {
         config.validate()?;
+        let tls = http::tls(&config)?;
         let addresses = Addresses::bind(&config).await?;
         let store = open_store(&config, Arc::clone(&clock)).await?;
-        match Self::run(config, addresses, store.clone(), clock).await {
+        match Self::run(config, addresses, tls, store.clone(), clock).await {
             Ok(node) => Ok(node),
             Err(error) => {
                 store.close().await;
@@ -124,6 +135,7 @@ impl Node {
         let _panicked = self.http.await;
         self.membership_stopping.cancel();
         let _panicked = self.membership.await;
+        let _panicked = self.secrets.await;
         for running in self.loops {
             running.stop().await;
         }
@@ -136,29 +148,21 @@ impl Node {
     async fn run(
         config: NodeConfig,
         addresses: Addresses,
+        tls: Option<Arc<Tls>>,
         store: Store,
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, NodeError> {
-        let local = LocalPeer {
-            cluster: config.cluster.clone(),
-            name: config.name.clone(),
-            http: addresses.http_advertised.to_string(),
-            peer: addresses.peer_advertised.to_string(),
-        };
+        let local = local_peer(&config, &addresses);
         let listener = TcpTransport::new(addresses.peer).map_err(|source| NodeError::Listen {
             what: "peer",
             address: addresses.peer_addr,
             source,
         })?;
-        let member = Member {
-            name: local.name.clone(),
-            http: local.http.clone(),
-            peer: local.peer.clone(),
-            store_id: store.identity().store_id,
-        };
+        let member = member(&local, &store);
         let roster = Roster::new(store.clone());
         let replica = enter(&roster, &member).await?;
-        let driver_config = driver_config(&config, local.clone());
+        let (keyring, keys) = Keyring::new(&config.cluster_secrets, &config.cluster);
+        let driver_config = driver_config(&config, local.clone(), keyring.clone());
         let driver = Driver::start(
             driver_config,
             store.clone(),
@@ -166,22 +170,19 @@ impl Node {
             listener,
             TcpConnector,
         );
+        let membership_stopping = CancellationToken::new();
         let period = Duration::from_millis(config.gossip_interval_ms);
-        let gossip_config = GossipConfig {
-            cluster: config.cluster.clone(),
-            name: config.name.clone(),
-            boots: store.identity().boots,
-            advertised: addresses.peer_advertised,
-            http: local.http.clone(),
-            seeds: config.seeds.clone(),
-            interval: period,
-        };
+        let boots = store.identity().boots;
         let gossip = Arc::new(Gossip::start(
-            gossip_config,
+            gossip_config(&config, boots, addresses.peer_advertised, &local),
             clock.clone(),
             addresses.gossip,
+            keyring,
+            detour(&driver, &membership_stopping),
         ));
+        let secrets = SecretFile::watch(&config, keys, &membership_stopping);
         let (known_sender, known) = watch::channel(Arc::new(Known::default()));
+        let leaving = Leaving::default();
         let membership = Membership {
             ourselves: member,
             replica,
@@ -193,18 +194,27 @@ impl Node {
             known: known_sender,
             max_offline: Duration::from_secs(config.max_offline_s),
             absence: Absence::default(),
+            namesakes: BTreeSet::new(),
+            leaving: leaving.clone(),
         };
-        let membership_stopping = CancellationToken::new();
         let membership = tokio::spawn(membership.run(period, membership_stopping.clone()));
-        let cluster: Arc<dyn ClusterView> = Arc::new(View {
-            local,
-            started: Instant::now(),
+        let catch_up = CatchUp {
             store: store.clone(),
-            roster,
             driver: driver.clone(),
             known,
-        });
-        let loops = start_loops(&config, &store, &cluster, &clock);
+            has_seeds: !config.seeds.is_empty(),
+        };
+        let stopping = membership_stopping.clone();
+        let view = view(
+            local,
+            roster,
+            Arc::clone(&gossip),
+            catch_up,
+            (leaving, stopping),
+        );
+        let count = Arc::clone(&view.count);
+        let cluster: Arc<dyn ClusterView> = Arc::new(view);
+        let loops = start_loops(&config, &store, &cluster, &clock, count);
         let http_stopping = CancellationToken::new();
         let name = config.name.clone();
         let http = tokio::spawn(http::serve(http::Parts {
@@ -213,6 +223,7 @@ impl Node {
             cluster: Arc::clone(&cluster),
             config,
             clock,
+            tls,
             stopping: http_stopping.clone(),
         }));
         tracing::info!(
@@ -234,8 +245,19 @@ impl Node {
             http,
             membership_stopping,
             membership,
+            secrets,
             loops,
         })
+    }
+}
+
+/// How this node tells others who it is.
+fn local_peer(config: &NodeConfig, addresses: &Addresses) -> LocalPeer {
+    LocalPeer {
+        cluster: config.cluster.clone(),
+        name: config.name.clone(),
+        http: addresses.http_advertised.to_string(),
+        peer: addresses.peer_advertised.to_string(),
     }
 }
 
@@ -249,13 +271,36 @@ impl std::fmt::Debug for Node {
     }
 }
 
+/// What the cluster looks like from a node that begins to catch up, until `stopping`.
+fn view(
+    local: LocalPeer,
+    roster: Roster,
+    gossip: Arc<Gossip>,
+    catch_up: CatchUp,
+    (leaving, stopping): (Leaving, CancellationToken),
+) -> View {
+    View {
+        local,
+        started: Instant::now(),
+        store: catch_up.store.clone(),
+        roster,
+        driver: catch_up.driver.clone(),
+        known: catch_up.known.clone(),
+        gossip,
+        leaving,
+        count: LastCount::default(),
+        catching_up: catch_up.start(stopping),
+    }
+}
+
 /// What this node does now and then, one of the members for each thing.
 fn start_loops(
     config: &NodeConfig,
     store: &Store,
     cluster: &Arc<dyn ClusterView>,
     clock: &Arc<dyn WallClock>,
-) -> [TrimmingTask; 3] {
+    count: LastCount,
+) -> [TrimmingTask; 4] {
     let keeping = Keeping {
         store: store.clone(),
         cluster: cluster.clone(),
@@ -269,10 +314,16 @@ fn start_loops(
         clock: clock.clone(),
         max_clock_skew_ms: config.max_clock_skew_ms,
     };
+    let census = Census {
+        store: store.clone(),
+        clock: clock.clone(),
+        last: count,
+    };
     [
         Trimming::start(store.clone(), cluster.clone(), clock.clone()),
         TrimmingTask::start(keeping),
         TrimmingTask::start(expiry),
+        TrimmingTask::start(census),
     ]
 }
 
@@ -287,6 +338,10 @@ fn store_options(config: &NodeConfig) -> StoreOptions {
     StoreOptions {
         cache_bytes: config.cache_mib * 1024 * 1024,
         compact_at_start: config.compact_at_start,
+        history: HistoryLimits {
+            versions: config.contact_history_versions,
+            age_ms: config.contact_history_age_s.saturating_mul(1_000),
+        },
         ..StoreOptions::new(config.data.clone())
     }
 }
@@ -302,16 +357,44 @@ async fn enter(roster: &Roster, member: &Member) -> Result<ReplicaId, NodeError>
     Ok(replica)
 }
 
-fn driver_config(config: &NodeConfig, local: LocalPeer) -> DriverConfig {
+fn driver_config(config: &NodeConfig, local: LocalPeer, keyring: Keyring) -> DriverConfig {
     let engine = EngineConfig {
         probe_period_ms: config.pull_interval_ms,
         ..EngineConfig::default()
     };
     DriverConfig {
         engine,
+        keyring,
         scrub_pause: (config.scrub_pause_ms > 0)
             .then(|| Duration::from_millis(config.scrub_pause_ms)),
         ..DriverConfig::new(local, config.max_clock_skew_ms)
+    }
+}
+
+/// What the roster says of this node.
+fn member(local: &LocalPeer, store: &Store) -> Member {
+    Member {
+        name: local.name.clone(),
+        http: local.http.clone(),
+        peer: local.peer.clone(),
+        store_id: store.identity().store_id,
+    }
+}
+
+fn gossip_config(
+    config: &NodeConfig,
+    boots: u64,
+    advertised: SocketAddr,
+    local: &LocalPeer,
+) -> GossipConfig {
+    GossipConfig {
+        cluster: config.cluster.clone(),
+        name: config.name.clone(),
+        boots,
+        advertised,
+        http: local.http.clone(),
+        seeds: config.seeds.clone(),
+        interval: Duration::from_millis(config.gossip_interval_ms),
     }
 }
 
@@ -326,8 +409,15 @@ mod tests {
         assert!(!store_options(&config).compact_at_start);
         config.compact_at_start = true;
         config.cache_mib = 8;
+        config.contact_history_versions = 3;
+        config.contact_history_age_s = 60;
         let options = store_options(&config);
         assert!(options.compact_at_start);
         assert_eq!(options.cache_bytes, 8 * 1024 * 1024);
+        let history = HistoryLimits {
+            versions: 3,
+            age_ms: 60_000,
+        };
+        assert_eq!(options.history, history);
     }
 }

@@ -31,15 +31,15 @@ pub(super) struct Trimming {
     clock: Arc<dyn WallClock>,
 }
 
-/// What removes something now and then.
+/// What does something now and then.
 pub(super) trait Rounds: Send + Sync + 'static {
     /// How long it rests before each round.
     fn period(&self) -> Duration;
 
-    /// What it removes, in the plural, for the log.
-    fn removes(&self) -> &'static str;
+    /// What the log says when a round fails.
+    fn failure(&self) -> &'static str;
 
-    /// Looks once, and removes what has to go.
+    /// Looks once, and does what is to be done.
     fn round(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
@@ -62,12 +62,11 @@ impl TrimmingTask {
         let stopping = CancellationToken::new();
         let token = stopping.clone();
         let running = tokio::spawn(async move {
-            let every = rounds.period();
             let rounds = async {
                 loop {
-                    tokio::time::sleep(every).await;
+                    tokio::time::sleep(rounds.period()).await;
                     if let Err(error) = rounds.round().await {
-                        tracing::warn!(%error, "{} cannot be removed", rounds.removes());
+                        tracing::warn!(%error, "{}", rounds.failure());
                     }
                 }
             };

@@ -1,7 +1,7 @@
 //! What the cluster looks like from this node.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,12 +12,20 @@ use tokio::{
     time::{sleep, sleep_until},
 };
 
-use super::membership::{Known, read_roster};
+use super::{
+    catching_up::CatchingUp,
+    census::LastCount,
+    leaving::{Departure, Leaving},
+    measures,
+    membership::{Known, read_roster},
+};
 use crate::{
     cluster::{
-        Alarms, BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, GossipPeer,
-        Health, MemberStatus, NodeStatus, RefusedStatus, Roster, RosterError,
+        Alarms, BlockedWhy, Blocker, ClusterView, Collection, Divergence, ForgetError, Gossip,
+        GossipPeer, Health, LeaveError, MemberStatus, NodeStatus, RefusedStatus, Roster,
+        RosterError,
     },
+    metrics::Exposition,
     model::Root,
     store::Store,
     sync::{
@@ -37,6 +45,10 @@ pub(super) struct View {
     pub(super) roster: Roster,
     pub(super) driver: Driver,
     pub(super) known: watch::Receiver<Arc<Known>>,
+    pub(super) gossip: Arc<Gossip>,
+    pub(super) leaving: Leaving,
+    pub(super) count: LastCount,
+    pub(super) catching_up: CatchingUp,
 }
 
 #[async_trait::async_trait]
@@ -123,6 +135,31 @@ impl ClusterView for View {
         self.roster.expel(replica).await.map_err(failed)
     }
 
+    async fn leave(&self, wait: Duration) -> Result<(), LeaveError> {
+        let departure = Departure {
+            view: self,
+            leaving: &self.leaving,
+            roster: &self.roster,
+            driver: &self.driver,
+            gossip: &self.gossip,
+        };
+        departure.run(wait).await
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.is_set()
+    }
+
+    async fn namesakes(&self) -> BTreeMap<String, BTreeSet<ReplicaId>> {
+        match read_roster(&self.roster).await {
+            Ok(listed) => listed.namesakes(),
+            Err(error) => {
+                tracing::warn!(%error, "the roster cannot be read");
+                BTreeMap::new()
+            }
+        }
+    }
+
     fn refused(&self) -> Vec<RefusedStatus> {
         let refused = self.driver.refused().into_iter();
         refused
@@ -139,6 +176,14 @@ impl ClusterView for View {
 
     fn clock_fault(&self) -> Option<String> {
         self.driver.clock_fault()
+    }
+
+    fn catching_up(&self) -> Option<String> {
+        self.catching_up.borrow().clone()
+    }
+
+    async fn measure(&self, out: &mut Exposition) {
+        measures::measure(self, out).await;
     }
 
     async fn converged(&self, wait: Duration) -> Result<(), Vec<MemberStatus>> {

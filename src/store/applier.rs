@@ -95,6 +95,10 @@ fn run(publication: &Publication, data: Data, mut state: State, alarm: &Alarm) -
             .and_then(|()| data.view());
         match view {
             Ok(view) => {
+                let histograms = &publication.counters.histograms;
+                histograms
+                    .batch_seconds
+                    .observe(started.elapsed().as_secs_f64());
                 state = frozen.state.clone();
                 publication.applied(view);
                 tracing::debug!(

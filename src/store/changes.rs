@@ -85,7 +85,7 @@ pub fn read_changes<R: Rows + ?Sized>(
         let held = state.partition(partition);
         if let Some(told) = elsewhere.take_if(|told| told.partition == partition)
             && reading.page.token.fetched(partition).is_none()
-            && !told.pass.begun.includes(&held.floor.vector)
+            && !told_whole(&told.pass, None).includes(&held.floor.vector)
         {
             return Err(ChangesError::Gone);
         }
@@ -103,6 +103,12 @@ pub fn read_changes<R: Rows + ?Sized>(
         reading.page.token.fetch(told.partition, nothing);
     }
     Ok(reading.page)
+}
+
+/// Up to where everything of a partition was told before the pass under way, but for what that pass began with if it is the
+/// first: what it has still to tell may be forgotten before it comes there, and what was told before may be deleted by it.
+fn told_whole<'a>(pass: &'a Pass, seen: Option<&'a VersionVector>) -> &'a VersionVector {
+    pass.base.as_ref().or(seen).unwrap_or(&pass.begun)
 }
 
 struct Reading<'a, R: ?Sized> {
@@ -124,7 +130,7 @@ impl<R: Rows + ?Sized> Reading<'_, R> {
         let seen = self.page.token.fetched(id);
         let unaware = |vector: &VersionVector| !vector.includes(&held.floor.vector);
         let forgotten = match (&resumed, seen) {
-            (Some(pass), _) => unaware(&pass.begun),
+            (Some(pass), seen) => unaware(told_whole(pass, seen)),
             (None, Some(seen)) => unaware(seen),
             (None, None) => false,
         };

@@ -96,9 +96,10 @@ impl Data {
             number,
         };
         let transaction = data.begin()?;
-        let mut lacks_search = true;
+        let (mut lacks_search, mut lacks_history) = (true, true);
         for table in transaction.list_tables().map_err(StoreError::storage)? {
             lacks_search &= table.name() != Table::Search.name();
+            lacks_history &= table.name() != Table::HistoryTimes.name();
             let known = Table::ALL.iter().any(|known| known.name() == table.name())
                 || [
                     VECTORS.name(),
@@ -142,10 +143,13 @@ impl Data {
             put_meta(&transaction, MARK, &mark)?;
             put_meta(&transaction, SEARCH, &index_version())?;
             transaction.commit().map_err(StoreError::storage)?;
-        } else if lacks_search {
-            transaction
-                .open_table(definition(Table::Search))
-                .map_err(StoreError::storage)?;
+        } else if lacks_search || lacks_history {
+            // It was made before there were these.
+            for table in [Table::Search, Table::History, Table::HistoryTimes] {
+                transaction
+                    .open_table(definition(table))
+                    .map_err(StoreError::storage)?;
+            }
             transaction.commit().map_err(StoreError::storage)?;
         } else {
             transaction.abort().map_err(StoreError::storage)?;
@@ -194,7 +198,7 @@ impl Data {
         if self.has_current_search()? {
             return Ok(());
         }
-        tracing::info!("making the index of contacts");
+        tracing::info!("making the index of what is found by words, numbers and times");
         let transaction = self.begin()?;
         transaction
             .delete_table(definition(Table::Search))
@@ -212,7 +216,7 @@ impl Data {
             .open_table(definition(Table::Entities))
             .map_err(StoreError::storage)?;
         let mut batch = BTreeSet::new();
-        let mut contacts: u64 = 0;
+        let mut entities_read: u64 = 0;
         for row in entities.iter().map_err(StoreError::storage)? {
             let (key, value) = row.map_err(StoreError::storage)?;
             // What cannot be read is found by nothing until it is repaired.
@@ -224,15 +228,18 @@ impl Data {
             }
             if let Ok(stored) = layout::decode_entity(value.value()) {
                 batch.extend(index_rows(&id, &stored.entity));
-                contacts += 1;
+                entities_read += 1;
             }
             if batch.len() >= SEARCH_BATCH_ROWS {
                 self.put_search(core::mem::take(&mut batch), false)?;
-                tracing::info!(contacts, "making the index of contacts");
+                tracing::info!(
+                    entities_read,
+                    "making the index of what is found by words, numbers and times"
+                );
             }
         }
         self.put_search(batch, true)?;
-        tracing::info!(contacts, "made the index of contacts");
+        tracing::info!(entities_read, "made the index");
         Ok(())
     }
 
@@ -359,6 +366,8 @@ impl Data {
                 open(Table::Garbage)?,
                 open(Table::Conflicts)?,
                 open(Table::Search)?,
+                open(Table::History)?,
+                open(Table::HistoryTimes)?,
             ],
             alarm: self.alarm.clone(),
             number: self.number,

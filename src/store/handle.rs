@@ -1,6 +1,6 @@
 //! The store as the layers above use it.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use grapevine_crdt::{FieldCell, ReplicaId, Timestamp};
 use tokio::{
@@ -9,13 +9,14 @@ use tokio::{
 };
 
 use super::{
-    BatchWriter, Commit, Edit, Identity, Outcome, Snapshot, StoreError, StoreOptions, StoreStats,
+    BatchWriter, Commit, Edit, HistoryLimits, Identity, Outcome, Snapshot, StoreError,
+    StoreHistograms, StoreOptions, StoreStats,
     alarm::Alarm,
     applier::Applier,
     batch::Batch,
     disk::{Disk, FileSystem},
     publication::Publication,
-    recovery::{Files, Opener, Recovered},
+    recovery::{DATA, Files, JOURNAL, Opener, Recovered},
     step::{GiveUpLife, Life, LocalWrite, PeerStep, Step},
     watched_clock::WatchedClock,
     writer::{Job, OpenStorage, Storage, Writer},
@@ -47,6 +48,8 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     identity: Identity,
+    history: HistoryLimits,
+    directory: PathBuf,
     queue: mpsc::Sender<Job>,
     queue_wait: Duration,
     publication: Arc<Publication>,
@@ -61,13 +64,21 @@ impl Store {
         Self::open_on(options, clock, Box::new(FileSystem))
     }
 
+    /// How much is remembered of what contacts were.
+    #[must_use]
+    pub fn history_limits(&self) -> HistoryLimits {
+        self.inner.history
+    }
+
     pub(super) fn open_on(
         options: StoreOptions,
         clock: Arc<dyn WallClock>,
         disk: Box<dyn Disk>,
     ) -> Result<Self, StoreError> {
         let limits = options.batch();
+        let history = options.history;
         let queue_wait = Duration::from_millis(options.queue_wait_ms);
+        let directory = options.directory.clone();
         let (queue, receiver) = mpsc::channel(options.queue_length.max(1));
         let alarm = Arc::new(Alarm::new(queue.downgrade()));
         let opener = Opener {
@@ -102,6 +113,8 @@ impl Store {
         Ok(Self {
             inner: Arc::new(Inner {
                 identity,
+                history,
+                directory,
                 queue,
                 queue_wait,
                 publication,
@@ -135,6 +148,44 @@ impl Store {
         self.inner.publication.counters.read()
     }
 
+    /// How long its commits took and how large they were since it was opened.
+    #[must_use]
+    pub fn histograms(&self) -> &StoreHistograms {
+        &self.inner.publication.counters.histograms
+    }
+
+    /// How many steps wait for the writer, and how many may.
+    #[must_use]
+    pub fn queue(&self) -> (usize, usize) {
+        let most = self.inner.queue.max_capacity();
+        (most - self.inner.queue.capacity(), most)
+    }
+
+    /// How many bytes its files have: the journal's, and those of `data.redb`. 0 for one that is not there.
+    #[must_use]
+    pub fn file_bytes(&self) -> (u64, u64) {
+        let length = |name| {
+            let file = self.inner.directory.join(name);
+            file.metadata().map_or(0, |file| file.len())
+        };
+        (length(JOURNAL), length(DATA))
+    }
+
+    /// Whether it was closed, or its threads are gone; it will never be written again.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.inner.queue.is_closed()
+    }
+
+    /// Why nothing can be written now, if so: the disk is full, a file failed, the store is closed.
+    #[must_use]
+    pub fn write_fault(&self) -> Option<String> {
+        if self.has_ended() {
+            return Some(StoreError::Closed.to_string());
+        }
+        self.inner.publication.write_fault()
+    }
+
     /// Makes one local write and waits until it is durable. `edit` decides against the current state, on
     /// the writer's thread; if it yields no cells, nothing is written. Its answer comes back.
     ///
@@ -149,7 +200,7 @@ impl Store {
         F: FnOnce(Edit<'_>) -> Result<(Vec<FieldCell>, T), E> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.queue(Box::new(LocalWrite::new(id, edit, reply)))
+        self.take_in(Box::new(LocalWrite::new(id, edit, reply)))
             .await?;
         answer.await.map_err(|_gone| StoreError::Closed)?
     }
@@ -165,12 +216,12 @@ impl Store {
         F: FnOnce(&mut BatchWriter<'_, '_>) -> T + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.queue(Box::new(Batch::new(make, reply))).await?;
+        self.take_in(Box::new(Batch::new(make, reply))).await?;
         answer.await.map_err(|_gone| StoreError::Closed)?
     }
 
     /// Puts a local step into the writer's queue, as soon as there is room.
-    async fn queue(&self, step: Box<dyn Step>) -> Result<(), StoreError> {
+    async fn take_in(&self, step: Box<dyn Step>) -> Result<(), StoreError> {
         let place = match self.inner.queue.try_reserve() {
             Ok(place) => place,
             Err(mpsc::error::TrySendError::Closed(())) => return Err(StoreError::Closed),

@@ -1,18 +1,20 @@
 //! The bytes of rows: keys that sort as they are read, values behind a format byte.
 
 use bytes::Bytes;
-use grapevine_crdt::{Dot, Entity, ReplicaId, Seq};
+use grapevine_crdt::{Dot, Entity, ReplicaId, Seq, Timestamp};
 
 use super::{Rows, StoreError, Table};
 use crate::{
     codec,
-    model::{Collection, EntityId, PartitionId, short_hash},
+    model::{Collection, ContactVersion, EntityId, PartitionId, short_hash},
 };
 
 const ENTITY_FORMAT: u8 = 1;
 const LOG_FORMAT: u8 = 1;
 const INDEX_FORMAT: u8 = 1;
+const HISTORY_FORMAT: u8 = 1;
 const HASH_BYTES: usize = 16;
+const TIME_BYTES: usize = 8;
 
 /// (partition, collection, key).
 pub(super) fn entity_key(partition: PartitionId, id: &EntityId) -> Bytes {
@@ -78,6 +80,75 @@ pub(super) fn parse_log_value(bytes: &[u8]) -> Result<EntityId, StoreError> {
         Some(&LOG_FORMAT) => parse_entity_key(bytes),
         Some(_) | None => Err(StoreError::Key(Table::Log.name())),
     }
+}
+
+/// (entity key, 0, number): no key has a zero byte, so the versions of a contact lie together.
+pub(super) fn history_key(partition: PartitionId, id: &EntityId, number: u64) -> Bytes {
+    let mut bytes = entity_key(partition, id).to_vec();
+    bytes.push(0);
+    bytes.extend_from_slice(&number.to_be_bytes());
+    bytes.into()
+}
+
+/// Where the versions of a contact begin and end.
+pub(super) fn history_range(partition: PartitionId, id: &EntityId) -> [Vec<u8>; 2] {
+    let key = entity_key(partition, id);
+    [0, 1].map(|last| [&key[..], &[last]].concat())
+}
+
+/// The number of a version among those of its contact.
+pub(super) fn history_number(key: &[u8]) -> u64 {
+    let number = key.last_chunk().copied();
+    number.map_or(0, u64::from_be_bytes)
+}
+
+/// A version whose time is not known yet: a format byte, the time, the version.
+pub(super) fn encode_version(version: &ContactVersion) -> Result<Bytes, StoreError> {
+    let mut bytes = vec![HISTORY_FORMAT; 1 + TIME_BYTES];
+    bytes[1..].fill(0);
+    codec::encode_into(version, &mut bytes)?;
+    Ok(bytes.into())
+}
+
+/// When a version was taken in; zero if that is not known yet.
+pub(super) fn history_time(row: &[u8]) -> Timestamp {
+    let time = row.get(1..).and_then(<[u8]>::first_chunk).copied();
+    time.map_or(Timestamp::ZERO, |time| {
+        Timestamp::from_u64(u64::from_be_bytes(time))
+    })
+}
+
+pub(super) fn with_history_time(row: &[u8], time: Timestamp) -> Bytes {
+    let mut row = row.to_vec();
+    if let Some(place) = row.get_mut(1..=TIME_BYTES) {
+        place.copy_from_slice(&time.as_u64().to_be_bytes());
+    }
+    row.into()
+}
+
+pub(super) fn decode_version(row: &[u8]) -> Result<(Timestamp, ContactVersion), StoreError> {
+    let row_error = |source| StoreError::Row {
+        table: Table::History.name(),
+        source,
+    };
+    if row.first() != Some(&HISTORY_FORMAT) {
+        return Err(StoreError::Key(Table::History.name()));
+    }
+    let rest = row.get(1 + TIME_BYTES..).unwrap_or_default();
+    let version = codec::decode(rest).map_err(row_error)?;
+    Ok((history_time(row), version))
+}
+
+/// (time, key of a version).
+pub(super) fn history_time_key(time: Timestamp, version: &[u8]) -> Bytes {
+    let time = time.as_u64().to_be_bytes();
+    [&time[..], version].concat().into()
+}
+
+pub(super) fn parse_history_time(key: &[u8]) -> Option<(Timestamp, Bytes)> {
+    let (time, version) = key.split_first_chunk::<TIME_BYTES>()?;
+    let time = Timestamp::from_u64(u64::from_be_bytes(*time));
+    Some((time, Bytes::copy_from_slice(version)))
 }
 
 /// What a row of an index holds whose key says it all.

@@ -1,6 +1,6 @@
 //! The store: what a node holds, kept so that a crash loses nothing acknowledged.
 //!
-//! The *kernel* (`kernel`, `layout`, `delta`, `changes`, `whole`, `index`, `check`, `listing`, `within`, `clock_watch`) is pure: it decides what
+//! The *kernel* (`kernel`, `layout`, `delta`, `changes`, `whole`, `index`, `census`, `check`, `listing`, `within`, `clock_watch`) is pure: it decides what
 //! a write changes in rows,
 //! log, vectors and digests, over anything that can be read as [`Rows`]. The shell around it keeps the rows
 //! in redb (`writer`, `journal`, `overlay`, `applier`, `data`), publishes snapshots (`publication`, the only
@@ -16,6 +16,7 @@ mod alarm;
 mod applier;
 mod batch;
 mod blocks;
+mod census;
 mod changes;
 mod check;
 mod clock_watch;
@@ -25,6 +26,7 @@ mod delta;
 mod disk;
 mod error;
 mod handle;
+mod history;
 mod index;
 mod journal;
 mod kernel;
@@ -47,6 +49,7 @@ mod writer;
 
 pub use crate::model::{Outcome, PartitionState, root_term, vector_term};
 pub use batch::BatchWriter;
+pub use census::{CensusPage, Held, count_held};
 pub use changes::{ChangesError, ChangesPage, covers_floors, read_changes};
 pub use check::{Finding, Scrubbed, check_partition, check_search, scrub};
 pub use clock_watch::{CLOCK_LEAP_MS, ClockWatch, LEAPS_COUNTED_FOR_MS, MAX_LEAPS};
@@ -54,16 +57,20 @@ pub use commit::Commit;
 pub use delta::{DeltaBudget, read_delta, read_sound_delta};
 pub use error::StoreError;
 pub use handle::{Store, WriteError};
-pub use index::indexed;
-pub use kernel::{Changes, Edit, Group, MAX_ENTITY_BYTES, MAX_MERGED_BYTES, Workspace};
+pub use history::read_history;
+pub use index::{expired, indexed};
+pub use kernel::{
+    Changes, Edit, Group, HistoryLimits, MAX_ENTITY_BYTES, MAX_MERGED_BYTES, Workspace,
+};
 pub use layout::{entity_hash, read_entity};
 pub use listing::{Listing, list_conflicting, list_entities};
 pub use offline::{Compacted, Mended, compact, mend_clock, verify};
 pub use options::{Identity, StoreOptions};
+pub use recovery::STORE_FILES;
 pub use rows::{MemoryRows, RowChange, Rows, Table, Visit};
 pub use snapshot::Snapshot;
 pub use state::State;
-pub use stats::StoreStats;
+pub use stats::{StoreHistograms, StoreStats};
 pub use whole::{compare_listing, read_entities, read_listing, read_state};
 pub use within::{HeldRow, Range, list_groups, list_within};
 

@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use uuid::Uuid;
 
+use super::HistoryLimits;
+
 /// How a store is opened. Everything has a default but the directory.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -30,6 +32,8 @@ pub struct StoreOptions {
     /// Whether a start compacts `data.redb` when more than half of it is free. That copies what is held, and the
     /// node does not serve before it is done. Default false.
     pub compact_at_start: bool,
+    /// How much is remembered of what contacts were. Default 20 versions of each, 30 days.
+    pub history: HistoryLimits,
 }
 
 impl StoreOptions {
@@ -46,6 +50,7 @@ impl StoreOptions {
             idle_apply_after_ms: 500,
             reopen_period_ms: 1_000,
             compact_at_start: false,
+            history: HistoryLimits::default(),
         }
     }
 

@@ -129,6 +129,8 @@ pub(super) struct Publication {
     snapshot: ArcSwap<Snapshot>,
     limits: BatchLimits,
     replica: Mutex<Option<ReplicaId>>,
+    /// Why nothing can be written now.
+    write_fault: Mutex<Option<String>>,
     subscribers: Mutex<Vec<mpsc::Sender<Arc<[CommitRecord]>>>>,
     watchers: Mutex<Vec<mpsc::Sender<Commit>>>,
     root: watch::Sender<Root>,
@@ -145,6 +147,7 @@ impl Publication {
             space: Condvar::new(),
             limits,
             replica: Mutex::new(None),
+            write_fault: Mutex::new(None),
             subscribers: Mutex::new(Vec::new()),
             watchers: Mutex::new(Vec::new()),
             counters: Counters::default(),
@@ -280,6 +283,15 @@ impl Publication {
 
     pub(super) fn set_replica(&self, replica: Option<ReplicaId>) {
         *self.replica.lock().expect(NOT_POISONED) = replica;
+    }
+
+    /// Why nothing can be written now, if so.
+    pub(super) fn write_fault(&self) -> Option<String> {
+        self.write_fault.lock().expect(NOT_POISONED).clone()
+    }
+
+    pub(super) fn set_write_fault(&self, fault: Option<String>) {
+        *self.write_fault.lock().expect(NOT_POISONED) = fault;
     }
 
     /// Tells the root after a commit.

@@ -18,8 +18,11 @@ use super::{
     publication::Held,
 };
 
-const JOURNAL: &str = "journal.redb";
-const DATA: &str = "data.redb";
+pub(super) const JOURNAL: &str = "journal.redb";
+pub(super) const DATA: &str = "data.redb";
+
+/// The names of the files of a store, the journal last: without it nothing opens.
+pub const STORE_FILES: [&str; 2] = [DATA, JOURNAL];
 
 /// The journal is only appended to and trimmed; this much of the cache is enough for it.
 const MAX_JOURNAL_CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -173,7 +176,8 @@ impl Opener {
                 data: view.clone(),
                 state: State::default(),
             };
-            let mut workspace = Workspace::new(&snapshot, core::mem::take(&mut state));
+            let mut workspace = Workspace::new(&snapshot, core::mem::take(&mut state))
+                .remembering(self.options.history);
             workspace.replay(group)?;
             let (_, changes) = workspace.finish(number);
             active.put(changes.rows, number);

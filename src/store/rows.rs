@@ -24,16 +24,22 @@ pub enum Table {
     ///
     /// [`index_rows`]: crate::model::index_rows
     Search,
+    /// (partition, collection, key, 0, number) -> what a contact was before a change.
+    History,
+    /// (time, key in [`Table::History`]): what is remembered, the oldest first.
+    HistoryTimes,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Entities,
         Self::Log,
         Self::Garbage,
         Self::Conflicts,
         Self::Search,
+        Self::History,
+        Self::HistoryTimes,
     ];
 
     /// Its place in an array with one entry a table.
@@ -44,6 +50,8 @@ impl Table {
             Self::Garbage => 2,
             Self::Conflicts => 3,
             Self::Search => 4,
+            Self::History => 5,
+            Self::HistoryTimes => 6,
         }
     }
 
@@ -56,6 +64,8 @@ impl Table {
             Self::Garbage => "garbage_v1",
             Self::Conflicts => "conflicts_v1",
             Self::Search => "search_v1",
+            Self::History => "history_v1",
+            Self::HistoryTimes => "history_times_v1",
         }
     }
 }

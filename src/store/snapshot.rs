@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use grapevine_crdt::{Entity, VersionVector};
+use grapevine_crdt::{Entity, Timestamp, VersionVector};
 
 use super::{
     DeltaBudget, Listing, Rows, State, StoreError, Table, Visit,
@@ -19,9 +19,9 @@ use super::{
     list_conflicting, list_entities,
     overlay::{Fresh, Generation, Word},
     publication::Frozen,
-    read_delta, read_entity, read_sound_delta,
+    read_delta, read_entity, read_history, read_sound_delta,
 };
-use crate::model::{Collection, Cursor, DeltaPage, EntityId, PartitionId};
+use crate::model::{Collection, ContactVersion, Cursor, DeltaPage, EntityId, PartitionId};
 
 /// Everything held at one moment. Reads of a snapshot never wait for writes.
 ///
@@ -50,9 +50,21 @@ impl Snapshot {
         self.group
     }
 
+    /// How many rows of it wait to be written to `data.redb`, about: each version of a row counts.
+    #[must_use]
+    pub fn overlay_rows(&self) -> usize {
+        let frozen = self.frozen.as_ref();
+        self.active.len() + frozen.map_or(0, |frozen| frozen.rows.len())
+    }
+
     /// What is held of an entity, hidden or not; `None` if nothing is.
     pub fn entity(&self, id: &EntityId) -> Result<Option<Entity>, StoreError> {
         read_entity(self, id)
+    }
+
+    /// What this node remembers of a contact, the newest change first; [`read_history`].
+    pub fn history(&self, id: &EntityId) -> Result<Vec<(Timestamp, ContactVersion)>, StoreError> {
+        read_history(self, id)
     }
 
     /// Entities in the order of their keys, hidden ones too, until `visit` breaks.

@@ -70,17 +70,19 @@ pub fn list_within<R: Rows + ?Sized>(
     failed.map_or(Ok(()), Err)
 }
 
-/// Calls `visit` for each group of `collection` behind the group `after`, with the partition it lives in, until it
-/// breaks: in the order of their names with the separator behind them.
+/// Calls `visit` for each group of `collection` behind the group `after` whose keys all begin with `prefix`, with the
+/// partition it lives in, until it breaks: in the order of their names with the separator behind them.
 ///
 /// Cost: one seek per partition, and one per group visited.
 pub fn list_groups<R: Rows + ?Sized>(
     rows: &R,
     collection: Collection,
+    prefix: &str,
     after: Option<&str>,
     visit: &mut dyn FnMut(&str, PartitionId) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
     let begin = after.map(behind).unwrap_or_default();
+    let begin = begin.max(prefix.to_owned());
     let mut heads = BinaryHeap::new();
     let first = |partition, from: &str| first_key(rows, collection, partition, from);
     for partition in PartitionId::all() {
@@ -91,7 +93,8 @@ pub fn list_groups<R: Rows + ?Sized>(
     while let Some(Reverse((key, partition))) = heads.pop() {
         let next = match key.split_once(SEPARATOR) {
             Some((group, _)) => {
-                if visit(group, partition).is_break() {
+                let within = format!("{group}{SEPARATOR}").starts_with(prefix);
+                if !within || visit(group, partition).is_break() {
                     break;
                 }
                 behind(group)
@@ -147,15 +150,20 @@ mod tests {
                 rows.apply([((Table::Entities, key), Some(Bytes::from_static(&[1])))]);
             }
         }
-        let list = |after: Option<&str>| {
+        let list_of = |prefix: &str, after: Option<&str>| {
             let mut found = Vec::new();
-            list_groups(&rows, Collection::Topics, after, &mut |name, _| {
+            list_groups(&rows, Collection::Topics, prefix, after, &mut |name, _| {
                 found.push(name.to_owned());
                 ControlFlow::Continue(())
             })
             .expect("it can be read");
             found
         };
+        let list = |after: Option<&str>| list_of("", after);
+        assert_eq!(list_of("a", None), ["a!", "a", "a0", "ab"]);
+        assert_eq!(list_of("a", Some("a")), ["a0", "ab"]);
+        assert_eq!(list_of("a/", None), ["a"]);
+        assert_eq!(list_of("a/f", None), [""; 0]);
         let all = list(None);
         assert_eq!(all, ["a!", "a", "a0", "ab", "b", "z", "é"]);
         for (place, name) in all.iter().enumerate() {

@@ -134,7 +134,8 @@ impl Writer {
             return;
         }
         let snapshot = self.publication.snapshot();
-        let mut workspace = Workspace::new(&*snapshot, snapshot.state().clone());
+        let mut workspace = Workspace::new(&*snapshot, snapshot.state().clone())
+            .remembering(self.opener.options.history);
         let (now, leapt) = self.clock.unix_ms();
         if leapt {
             tracing::warn!(
@@ -218,7 +219,14 @@ impl Writer {
         let number = mark.number + 1;
         let (group, changes) = workspace.finish(number);
         let row = JournalRow::new(&group, mark.chain)?;
+        let steps = u32::try_from(local.len()).unwrap_or(u32::MAX);
+        let began = Instant::now();
         storage.journal.append(number, &row, applied)?;
+        let histograms = &self.publication.counters.histograms;
+        histograms
+            .commit_seconds
+            .observe(began.elapsed().as_secs_f64());
+        histograms.commit_steps.observe(f64::from(steps));
         let mark = Mark {
             number,
             chain: row.chain(),
@@ -340,6 +348,7 @@ impl Writer {
                 }
             });
         self.opener.alarm.lower();
+        self.publication.set_write_fault(Some(fault.to_string()));
         self.storage = Storage::Failed {
             fault,
             data,
@@ -369,6 +378,7 @@ impl Writer {
         match opened {
             Ok(storage) => {
                 self.storage = Storage::Open(storage);
+                self.publication.set_write_fault(None);
                 self.reopened_at = Some(Instant::now());
                 Counters::add(&self.publication.counters.recoveries, 1);
                 tracing::info!("the storage is open again");

@@ -4,6 +4,7 @@
 //! [`codec`](crate::codec)-encoded [`Message`]. The first message of each side of a connection is
 //! [`Message::Hello`], and only the first.
 
+use bytes::Bytes;
 use grapevine_crdt::{Rank, ReplicaId, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -263,5 +264,10 @@ pub enum Message {
         clock: Timestamp,
         /// The records of one group commit, in order.
         records: Vec<CommitRecord>,
+    },
+    /// A message of gossip that is too large for a datagram. No business of the engine's.
+    Gossip {
+        /// The datagram that it would have been, not sealed.
+        message: Bytes,
     },
 }

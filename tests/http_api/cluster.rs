@@ -136,14 +136,17 @@ async fn health_is_told() {
     let server = TestServer::start().await;
     let pong = server.get("/ping").await;
     assert_eq!(pong.text().await.expect("text"), "pong");
+    let live = expect(server.get("/healthz").await, 200).await;
+    assert_eq!(live["status"], "ok");
     assert_eq!(
-        expect(server.get("/healthz").await, 200).await,
-        json!({"status": "ok"})
+        live["checks"],
+        json!({"store": {"ok": true, "reason": null}})
     );
-    assert_eq!(
-        expect(server.get("/readyz").await, 200).await,
-        json!({"status": "ready"})
-    );
+    let ready = expect(server.get("/readyz").await, 200).await;
+    assert_eq!(ready["status"], "ready");
+    for check in ["draining", "reads", "writes", "caught_up", "clock"] {
+        assert_eq!(ready["checks"][check], json!({"ok": true, "reason": null}));
+    }
     let head = send(server.request("HEAD", "/healthz")).await;
     assert_eq!(head.status().as_u16(), 200);
 }

@@ -15,6 +15,7 @@ mod csv;
 mod elements;
 mod expiry;
 mod export;
+mod history;
 mod import;
 mod kv;
 mod lists;

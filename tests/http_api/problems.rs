@@ -280,3 +280,45 @@ async fn a_member_that_is_there_twice_is_taken_as_its_last() {
         0
     );
 }
+
+#[tokio::test]
+async fn who_sends_a_request_byte_by_byte_gives_its_place_back() {
+    let server = TestServer::start_limited(
+        |_| {},
+        |limits| limits.headers_within = Duration::from_millis(200),
+    )
+    .await;
+    let mut stream = TcpStream::connect(server.address)
+        .await
+        .expect("it listens");
+    let head = b"GET /ping HTTP/1.1\r\n";
+    stream.write_all(head).await.expect("it reads");
+    // Its headers never end, and come steadily.
+    let slow = async {
+        let mut closed = [0];
+        loop {
+            tokio::select! {
+                read = stream.read(&mut closed) => if read.is_err() || matches!(read, Ok(0)) {
+                    return;
+                },
+                () = tokio::time::sleep(Duration::from_millis(20)) => {
+                    if stream.write_all(b"X: y\r\n").await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    };
+    timeout(DEADLINE, slow).await.expect("it is given up");
+    // Who says nothing at all between two requests does too.
+    let mut idle = TcpStream::connect(server.address)
+        .await
+        .expect("it listens");
+    let request = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n";
+    idle.write_all(request).await.expect("it reads");
+    let mut answer = Vec::new();
+    let _closed = timeout(DEADLINE, idle.read_to_end(&mut answer))
+        .await
+        .expect("it closes");
+    assert!(answer.ends_with(b"pong"));
+}

@@ -82,6 +82,9 @@ impl Drop for Port {
 impl Site {
     pub(crate) async fn start(isolation: Isolation, directory: &Path) -> Self {
         let network = Network::start(directory).await;
+        let secret = directory.join("secret");
+        let made = run(grapevine().args(["secret", "new"]));
+        fs::write(&secret, made.stdout).expect("the test's directory can be written");
         let mut ports = Vec::new();
         let mut nodes = Vec::new();
         for node in 0..NODES {
@@ -109,6 +112,7 @@ impl Site {
             let mut start = Start::new(&format!("node{node}"), directory, &seeds);
             start.http = http_address(node).to_string();
             start.peer = peer_address(node).to_string();
+            start.more = vec!["--cluster-secret-file".into(), secret.clone().into()];
             start.prelude = Some(isolation.enter(port.child.id()));
             nodes.push(Some(run_node(start).await));
             ports.push(port);

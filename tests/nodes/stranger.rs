@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use grapevine::{
     node::Node,
+    secret::Keyring,
     sync::{
         Message, PROTOCOL_VERSION, PeerInfo,
         transport::{
-            Connector, Frame, Link, LinkConfig, LinkReceiver, LinkSender, TcpConnector, Traffic,
+            Connection, Connector, Frame, Link, LinkConfig, LinkReceiver, LinkSender, Role,
+            TcpConnector, Traffic, admit,
         },
     },
 };
@@ -25,8 +27,17 @@ pub(crate) struct Stranger {
 
 impl Stranger {
     pub(crate) async fn connect(node: &Node, name: &str, number: u8) -> Self {
-        let address = node.peer_addr().to_string();
-        let connection = TcpConnector.connect(&address).await.expect("it listens");
+        Self::connect_with(node, name, number, &Keyring::open()).await
+    }
+
+    /// One that has the keys.
+    pub(crate) async fn connect_with(
+        node: &Node,
+        name: &str,
+        number: u8,
+        keyring: &Keyring,
+    ) -> Self {
+        let connection = admitted(node, keyring).await;
         let traffic = Arc::new(Traffic::default());
         let link = Link::open(connection, &LinkConfig::default(), traffic);
         let mut stranger = Self {
@@ -65,6 +76,15 @@ impl Stranger {
         let received = received.expect("the node speaks or closes in time");
         received.ok().flatten().map(|received| received.message)
     }
+}
+
+/// A connection to `node` that it let in.
+pub(crate) async fn admitted(node: &Node, keyring: &Keyring) -> Connection {
+    let address = node.peer_addr().to_string();
+    let connection = TcpConnector.connect(&address).await.expect("it listens");
+    let role = Role::Dialled { attempt: 0 };
+    let admitted = admit(connection, role, keyring, "grapevine").await;
+    admitted.expect("it lets us in").connection
 }
 
 pub(crate) fn replica(number: u8) -> ReplicaId {

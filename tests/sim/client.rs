@@ -37,6 +37,8 @@ pub(crate) enum Change {
     Remove,
     Put(u32),
     Delete,
+    /// Deletes, also what is deleted by a write that is not taken in whole.
+    Strike,
     Increment(u64),
     Decrement(u64),
     /// The request of this number, which says the same each time.
@@ -148,6 +150,7 @@ impl Change {
             | Self::Remove
             | Self::Put(_)
             | Self::Delete
+            | Self::Strike
             | Self::Increment(_)
             | Self::Decrement(_)
             | Self::CountOnce(_)
@@ -167,7 +170,8 @@ impl Change {
             Self::Remove if edit.entity.is_visible() => map.remove(edit.dot),
             Self::Put(value) => vec![register(edit, Value::Bytes(value.to_be_bytes().to_vec()))],
             Self::Delete if edit.entity.is_visible() => vec![register(edit, Value::Tombstone)],
-            Self::Remove | Self::Delete => Vec::new(),
+            Self::Strike if !edit.entity.is_empty() => vec![register(edit, Value::Tombstone)],
+            Self::Remove | Self::Delete | Self::Strike => Vec::new(),
             Self::Increment(by) => vec![counter.increment(*by, edit.dot)?],
             Self::Decrement(by) => vec![counter.decrement(*by, edit.dot)?],
             Self::CountOnce(number) => {
@@ -220,6 +224,7 @@ impl Change {
             | Self::Remove
             | Self::Put(_)
             | Self::Delete
+            | Self::Strike
             | Self::Settle(..)
             | Self::Trim => None,
         }

@@ -290,3 +290,81 @@ fn two_halves_that_expelled_each_other_lose_edits_or_bring_back_what_was_deleted
     assert!(world.all_show(&ids[4], &[("name", 1)]));
     assert_eq!(world.repairs, 0, "no repair was needed");
 }
+
+/// Node 2 was expelled by node 1 and takes a contact in from node 0, with an edit of its own. Before it has taken part anew
+/// in all, node 0, which lacks that edit, removes the contact, and node 1 hears of it. Node 1 then goes on without both.
+#[test]
+fn who_collects_without_one_that_is_on_its_way_back_ends_otherwise_than_that() {
+    for fellow in [0, 2] {
+        let mut world = world(3, None);
+        world.gather();
+        let id = neighbours(Collection::Contacts, 1).remove(0);
+        world.write_durably(0, &id, Change::Set("name", 1));
+        world.agree();
+        world.cut_off(&[2]);
+        world.write_durably(2, &id, Change::Set("note", 7));
+        world.expel_for_long(1, &[2]);
+        world.agree();
+        world.network.join();
+        world.connect(0, 2);
+        for _ in 0..3 {
+            for number in 0..3 {
+                if number != 2 || world.nodes[2].returned.is_empty() {
+                    world.keep_roster(number);
+                }
+            }
+            world.agree();
+            world.tick(2_000);
+        }
+        assert!(!world.nodes[2].returned.is_empty(), "all is taken in");
+        world.disconnect_both(0, 2);
+        world.write_durably(0, &id, Change::Remove);
+        world.agree();
+        assert!(world.shows(1, &id).is_empty() && world.holds(1, &id));
+        assert_eq!(world.shows(2, &id).len(), 2, "it has not heard of that");
+        world.expel_for_long(1, &[0, 2]);
+        world.cut_off(&[1]);
+        world.collect_at(1);
+        assert!(!world.holds(1, &id), "it is collected");
+        world.connect(0, 2);
+        world.strike(fellow, 1);
+        world.sync(fellow);
+        for _ in 0..3 {
+            world.agree();
+            world.read_rosters();
+        }
+        world.reunite();
+        world.converge();
+        assert!(world.all_show(&id, &[("note", 7)]));
+        assert_eq!(world.repairs, 0, "no repair was needed");
+    }
+}
+
+/// Each of a half was struck by another of the other half, and one of each half has collected what the other half edits.
+#[test]
+fn halves_that_struck_each_other_one_by_one_differ_once_they_are_back() {
+    let mut world = world(4, None);
+    world.gather();
+    let ids = neighbours(Collection::Contacts, 2);
+    for id in &ids {
+        world.write_durably(0, id, Change::Set("name", 1));
+    }
+    world.agree();
+    world.cut_off(&[2, 3]);
+    for (by, struck) in [(0, 2), (1, 3), (2, 0), (3, 1)] {
+        world.expel_for_long(by, &[struck]);
+    }
+    world.write_durably(0, &ids[0], Change::Remove);
+    world.write_durably(1, &ids[1], Change::Set("note", 5));
+    world.write_durably(2, &ids[1], Change::Remove);
+    world.write_durably(3, &ids[0], Change::Set("note", 6));
+    for (number, id) in [(0, &ids[0]), (2, &ids[1])] {
+        world.collect_at(number);
+        assert!(!world.holds(number, id) && world.holds(number + 1, id));
+    }
+    world.reunite();
+    world.converge();
+    assert!(world.all_show(&ids[0], &[("note", 6)]));
+    assert!(world.all_show(&ids[1], &[("note", 5)]));
+    assert_eq!(world.repairs, 0, "no repair was needed");
+}

@@ -27,7 +27,9 @@ impl World {
         (seen, at_ms): (&VersionVector, u64),
     ) {
         let mut json = edit.clone();
-        json["id"] = "7d1c2f8e-5b1a-4c59-8a55-0d4e6a3f2b10".into();
+        if json.get("id").is_none() {
+            json["id"] = "7d1c2f8e-5b1a-4c59-8a55-0d4e6a3f2b10".into();
+        }
         json["at"] = at_ms.into();
         json["collection"] = id.collection().name().into();
         json["key"] = id.key().into();
@@ -104,4 +106,52 @@ fn an_edit_that_brings_a_contact_back_shows_more_where_it_was_not_collected() {
     };
     assert_eq!(shown(0), shown(1));
     assert_eq!(shown(0).len(), 2, "the name comes back with the note");
+}
+
+#[test]
+fn a_deletion_that_brings_a_contact_back_writes_one_field_twice() {
+    let mut world = world(2, None);
+    world.gather();
+    let id = neighbours(Collection::Contacts, 1).remove(0);
+    for (name, value) in [("name", 1), ("note", 2), ("title", 3)] {
+        world.write_durably(0, &id, Change::Set(name, value));
+    }
+    let (seen, at_ms) = (world.vector(0, &id), world.true_ms());
+    // That a field was deleted is noted in one more.
+    let patch = json!({ "op": "patch", "patch": { "note": null } });
+    world.bring_in(0, &id, &patch, (&seen, at_ms));
+    world.write_durably(0, &id, Change::Remove);
+    let mut patch = json!({ "op": "patch", "patch": { "title": null } });
+    patch["id"] = "7d1c2f8e-5b1a-4c59-8a55-0d4e6a3f2b11".into();
+    world.bring_in(0, &id, &patch, (&seen, at_ms));
+    world.converge();
+    assert!(
+        world.held(0, &id).is_visible(),
+        "the remover had not seen it"
+    );
+    assert_eq!(world.held(0, &id), world.held(1, &id));
+}
+
+/// An edit whose answer was lost comes again where a clearing has taken its trace away, and nothing was collected.
+#[test]
+fn an_edit_that_was_deleted_comes_back_behind_a_clearing() {
+    let mut world = world(2, None);
+    world.gather();
+    let id = neighbours(Collection::Contacts, 1).remove(0);
+    let nothing = VersionVector::default();
+    let at_ms = world.true_ms();
+    world.write_durably(0, &id, Change::Set("name", 1));
+    let patch = json!({ "op": "patch", "patch": { "note": "once" } });
+    world.bring_in(0, &id, &patch, (&nothing, at_ms));
+    world.agree();
+    world.write_durably(1, &id, Change::Remove);
+    world.agree();
+    // Node 1 collects and makes the contact anew.
+    world.collect_at(1);
+    world.write_durably(1, &id, Change::Set("name", 2));
+    world.agree();
+    assert!(!world.has_floor(0, id.partition()), "it has not collected");
+    world.bring_in(0, &id, &patch, (&nothing, at_ms));
+    world.converge();
+    assert!(world.all_show(&id, &[("name", 2)]), "the note is back");
 }

@@ -16,6 +16,12 @@ pub(crate) enum Fault {
     OmitsUnclaimed,
     /// Cells of a peer take the place of what was held.
     Overwrites,
+    /// What is deleted from the roster counts before it is taken in whole.
+    CountsWhatIsNotWhole,
+    /// A bundle by or for who was expelled is taken in.
+    ImportsFromTheExpelled,
+    /// A bundle is taken in that builds upon what is not held.
+    ImportsWithoutTheBase,
     /// Clients hear of writes before they are durable.
     AcksEarly,
     /// A restarted node forgets the high-water mark of its clock.
@@ -34,6 +40,8 @@ pub(crate) enum Fault {
     PushesBelowTheFloor,
     /// Who was expelled takes part as anybody.
     ReturnsAsAnybody,
+    /// Those that were expelled meet each other as before.
+    MeetsAmongTheExpelled,
     /// A rejoin keeps what the other side dropped.
     RejoinsWithoutDropping,
     /// A rejoin writes nothing anew.
@@ -64,6 +72,7 @@ impl Fault {
             checks_floor_of_pulls: fault != Some(Self::PullsBelowTheFloor),
             checks_floor_of_pushes: fault != Some(Self::PushesBelowTheFloor),
             rejoins_expelled: fault != Some(Self::ReturnsAsAnybody),
+            keeps_expelled_apart: fault != Some(Self::MeetsAmongTheExpelled),
         }
     }
 }

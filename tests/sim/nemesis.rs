@@ -2,6 +2,7 @@
 //! nodes go back to an old copy of their disk, start from a copy of another's, or are struck from the roster
 //! while they are away.
 
+use grapevine::store::CLOCK_LEAP_MS;
 use rand::RngExt;
 
 use crate::{
@@ -21,18 +22,21 @@ impl World {
             return;
         }
         let number = self.rng.random_range(0..self.nodes.len());
-        let kinds = if self.settings.disturbs { 11 } else { 6 };
+        let kinds = if self.settings.disturbs { 14 } else { 7 };
         match self.rng.random_range(0..kinds) {
-            6 => {
+            6 => self.send_courier(),
+            7 => {
                 let disk = self.nodes[number].disk.clone();
                 self.nodes[number].copy = Some((disk, self.nodes[number].life));
             }
-            7 => self.restore(number),
-            8 => {
+            8 => self.restore(number),
+            9 => {
                 let from = self.rng.random_range(0..self.nodes.len());
                 self.clone_directory(from, number);
             }
-            9 | 10 => self.isolate(number),
+            10 | 11 => self.isolate(number),
+            12 => self.take_machine(number),
+            13 => self.put_machine_back(number),
             0 | 1 => self.crash_for_a_while(number),
             2 | 3 => self.split_for_a_while(),
             4 => {
@@ -85,7 +89,38 @@ impl World {
         self.go_back(to, disk);
     }
 
+    fn take_machine(&mut self, number: usize) {
+        if self.nodes[number].up {
+            let wall_ms = self.wall_ms(number);
+            let node = &mut self.nodes[number];
+            node.clock.look(wall_ms, self.now_ms - node.behind_ms);
+            self.nodes[number].machine = Some(self.snapshot(number));
+        }
+    }
+
+    /// A machine goes on from an old snapshot, and its time of day leaps: runs are short, so it leaps further than the
+    /// snapshot is old.
+    fn put_machine_back(&mut self, number: usize) {
+        let node = &self.nodes[number];
+        if let (true, Some(mut machine)) = (node.up, node.machine.clone()) {
+            let age_ms = self.now_ms - machine.taken_ms;
+            let leap_ms = i64::try_from(CLOCK_LEAP_MS).expect("some seconds");
+            machine.skew_ms += if machine.skew_ms > 0 {
+                -leap_ms.saturating_add_unsigned(age_ms)
+            } else {
+                leap_ms
+            };
+            self.narrate(|| format!("the machine of node {number} is put back"));
+            self.roll_back(number, machine);
+            // Nodes look at their clocks all the time; what clocks do later hides no leap.
+            let wall_ms = self.wall_ms(number);
+            let node = &mut self.nodes[number];
+            node.clock.look(wall_ms, self.now_ms - node.behind_ms);
+        }
+    }
+
     fn go_back(&mut self, number: usize, disk: Disk) {
+        self.narrate(|| format!("node {number} goes back"));
         self.disturbed = true;
         let (_, had) = self.nodes[number].disk.replay();
         let (_, has) = disk.replay();
@@ -102,6 +137,7 @@ impl World {
     /// A node is cut off for so long that another takes it off the roster.
     fn isolate(&mut self, number: usize) {
         let sides = (0..self.nodes.len()).map(|other| u8::from(other == number));
+        self.narrate(|| format!("node {number} is isolated"));
         self.network.split(sides.collect());
         let silent = self.rng.random_range(200..1_500);
         self.after(silent, Happening::Expel(number));
@@ -129,6 +165,7 @@ impl World {
         let sides = (0..self.nodes.len())
             .map(|_| self.rng.random_range(0..2))
             .collect();
+        self.narrate(|| format!("the network is split {sides:?}"));
         self.network.split(sides);
         let apart = self.rng.random_range(200..4_000);
         self.after(apart, Happening::Join);
@@ -136,6 +173,7 @@ impl World {
 
     /// Power is cut. The group that was on its way to the disk may or may not have made it.
     pub(crate) fn crash(&mut self, number: usize) {
+        self.narrate(|| format!("node {number} crashes"));
         let staged = self.nodes[number].staged.take();
         if let Some(staged) = staged
             && self.rng.random_bool(0.3)

@@ -12,7 +12,7 @@ use grapevine::{
         PartitionSummary, Rejoin, Root,
     },
     store::{Changes, ClockWatch, Group, MemoryRows, State, StoreError, Table, Workspace, indexed},
-    sync::engine::{Engine, Ticket, View},
+    sync::engine::{Engine, Expelling, Ticket, View},
 };
 use grapevine_crdt::{Dot, ReplicaId, Timestamp, VersionVector};
 use uuid::Uuid;
@@ -36,6 +36,8 @@ pub(crate) enum Job {
     Bring(Box<Bringing>),
     Apply(Ticket, Op, Timestamp),
     Collect(PartitionId, VersionVector),
+    /// A step of a bundle.
+    Import(Op, Timestamp),
 }
 
 /// What somebody is to hear once a group is durable.
@@ -47,6 +49,8 @@ pub(crate) enum Answer {
     /// The kernel refused it.
     Refused(Ticket),
     Collected(PartitionId),
+    /// A step of a bundle is taken in.
+    Imported,
 }
 
 /// A group on its way to the disk.
@@ -104,6 +108,12 @@ pub(crate) struct Machine {
     pub(crate) life: ReplicaId,
     pub(crate) clock: ClockWatch,
     pub(crate) monotonic_ms: u64,
+    /// When the snapshot was made.
+    pub(crate) taken_ms: u64,
+    /// Which store it is.
+    pub(crate) store: u32,
+    /// How far its wall clock was off.
+    pub(crate) skew_ms: i64,
 }
 
 #[derive(Debug)]
@@ -122,6 +132,8 @@ pub(crate) struct Node {
     pub(crate) rows: MemoryRows,
     pub(crate) state: State,
     pub(crate) disk: Disk,
+    /// A snapshot of its machine.
+    pub(crate) machine: Option<Machine>,
     /// An old copy of the disk and the life it belongs to.
     pub(crate) copy: Option<(Disk, ReplicaId)>,
     pub(crate) jobs: VecDeque<Job>,
@@ -147,7 +159,7 @@ pub(crate) struct Node {
     /// Whether it came back from an older copy of its disk.
     pub(crate) restored: bool,
     /// The stores that expelled it, once its engine says that it has taken part anew.
-    pub(crate) returned: BTreeSet<Uuid>,
+    pub(crate) returned: BTreeSet<Expelling>,
     /// Whether it was told to begin a new life.
     pub(crate) gives_up_life: bool,
 }
@@ -184,6 +196,7 @@ impl Node {
             rows: MemoryRows::default(),
             state: State::default(),
             disk: Disk::default(),
+            machine: None,
             copy: None,
             jobs: VecDeque::new(),
             staged: None,
@@ -276,17 +289,12 @@ impl Node {
                         }
                     });
                 }
+                Job::Import(op, announced) => {
+                    import(&mut workspace, op, announced);
+                    answers.push(Answer::Imported);
+                }
                 Job::Collect(partition, stable) => {
-                    let ids = indexed(&self.rows, Table::Garbage, partition, None, usize::MAX)
-                        .expect("rows in memory can be read");
-                    let op = Op {
-                        partition,
-                        entities: Vec::new(),
-                        claim: Claim::Collect { stable, ids },
-                    };
-                    workspace
-                        .apply(op, Timestamp::ZERO)
-                        .expect("rows in memory can be read");
+                    collect(&mut workspace, &self.rows, partition, stable);
                     answers.push(Answer::Collected(partition));
                 }
             }
@@ -394,6 +402,34 @@ impl Node {
         }
         self.state = state;
     }
+}
+
+/// Takes a step of a bundle in, unless something was collected since it was looked at.
+fn import(workspace: &mut Workspace<'_, MemoryRows>, op: Op, announced: Timestamp) {
+    match workspace.apply(op, announced) {
+        Err(StoreError::BelowFloor { .. }) => {}
+        outcome => {
+            outcome.expect("rows in memory can be read");
+        }
+    }
+}
+
+/// Collects what is stable of a partition.
+fn collect(
+    workspace: &mut Workspace<'_, MemoryRows>,
+    rows: &MemoryRows,
+    partition: PartitionId,
+    stable: VersionVector,
+) {
+    let ids = indexed(rows, Table::Garbage, partition, None, usize::MAX);
+    let ids = ids.expect("rows in memory can be read");
+    let op = Op {
+        partition,
+        entities: Vec::new(),
+        claim: Claim::Collect { stable, ids },
+    };
+    let outcome = workspace.apply(op, Timestamp::ZERO);
+    outcome.expect("rows in memory can be read");
 }
 
 /// What a rejoin would be that gives what it writes anew times from long ago.

@@ -178,7 +178,7 @@ impl World {
                 let op = if down { "decrement" } else { "increment" };
                 (op, "by", json!(by))
             }
-            Collection::Topics | Collection::Roster => return,
+            Collection::Topics | Collection::Roster | Collection::Tokens => return,
         };
         edit["op"] = op.into();
         if !member.is_empty() {

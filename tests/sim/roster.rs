@@ -5,50 +5,85 @@ use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 use grapevine::{
     model::{Collection, EntityId, PartitionId},
     store::{Listing, list_entities},
-    sync::engine::{Event, Expelled},
+    sync::engine::{Event, Expelled, Expelling},
 };
-use grapevine_crdt::{Entity, FieldKey, ReplicaId, Value};
+use grapevine_crdt::{Dot, Entity, FieldKey, ReplicaId, Value};
 use rand::RngExt;
 use uuid::Uuid;
 
 use crate::{
     client::Change,
+    fault::Fault,
     world::{Happening, World},
 };
 
 /// About how often a node reads its roster.
 const ROSTER_PERIOD_MS: u64 = 200;
 
+/// The store of a member whose entry is going, and tells it no more.
+const GOING: u32 = u32::MAX;
+
 /// An entry: the life, and the store that it belongs to.
 type Entry = (ReplicaId, u32);
 
-/// That a store was expelled by another: the entry that says it, and both.
-type Expulsion = (EntityId, u32, u32);
+/// That a store was expelled: the entry that says it, the store, and by whom.
+type Expulsion = (EntityId, u32, Expelling);
 
 /// A store as engines know it.
 pub(crate) const fn store_id(store: u32) -> Uuid {
     Uuid::from_u128(1 + store as u128)
 }
 
-/// The entry that says that a store was expelled by another.
-fn expulsion_id(store: u32, by: u32) -> EntityId {
-    EntityId::new(Collection::Roster, format!("expelled/{store}/{by}")).expect("a short key")
+/// The entry that says that a store was expelled by another, this time.
+fn expulsion_id(store: u32, by: u32, mark: u64) -> EntityId {
+    let key = format!("expelled/{store}/{by}/{mark}");
+    EntityId::new(Collection::Roster, key).expect("a short key")
+}
+
+/// Which store was expelled, and by whom, as the key of an entry says.
+fn expelling(key: &str) -> Option<(u32, Expelling)> {
+    let (store, rest) = key.strip_prefix("expelled/")?.split_once('/')?;
+    let (by, mark) = rest.split_once('/')?;
+    let expelling = Expelling {
+        by: store_id(by.parse().ok()?),
+        mark: mark.parse().ok()?,
+    };
+    Some((store.parse().ok()?, expelling))
 }
 
 pub(crate) fn entry_id(life: ReplicaId) -> EntityId {
     EntityId::new(Collection::Roster, life.to_string()).expect("a UUID is a good key")
 }
 
-/// What an entry says of the store; nothing if it is struck.
-fn store_of(entity: &Entity) -> Option<u32> {
+/// What an entry says.
+enum Said {
+    /// Which store it is about.
+    Store(u32),
+    /// It was deleted, by a write that is not taken in whole yet, and so does not count.
+    Going,
+}
+
+/// What an entry says; nothing if it was deleted.
+fn said(entity: &Entity, is_whole: impl Fn(Dot) -> bool) -> Option<Said> {
     let field = entity.field(&FieldKey::Register("value".to_owned()))?;
-    match &field.shown().value {
-        Value::Bytes(bytes) => Some(u32::from_be_bytes(bytes.as_slice().try_into().ok()?)),
-        Value::Tombstone | Value::Dots(_) | Value::Counted => None,
+    let shown = field.shown();
+    match &shown.value {
+        Value::Bytes(bytes) => {
+            let store = u32::from_be_bytes(bytes.as_slice().try_into().ok()?);
+            Some(Said::Store(store))
+        }
+        Value::Tombstone => (!is_whole(shown.dot)).then_some(Said::Going),
+        Value::Dots(_) | Value::Counted => None,
     }
 }
 
 impl World {
+    /// Whether a node has taken a write to the roster in whole.
+    fn roster_has(&self, number: usize, dot: Dot) -> bool {
+        let roster = self.nodes[number].state.partition(PartitionId::of_roster());
+        self.fault == Some(Fault::CountsWhatIsNotWhole) || roster.vector.covers(dot)
+    }
+
     /// The members that a node knows.
     pub(crate) fn members(&self, number: usize) -> Vec<Entry> {
         let listing = Listing {
@@ -61,8 +96,13 @@ impl World {
         let mut members = Vec::new();
         list_entities(&self.nodes[number].rows, &listing, &mut |id, entity| {
             let life = keys.iter().find(|(key, _)| key == id.key());
-            if let (Some((_, life)), Some(store)) = (life, store_of(&entity)) {
-                members.push((*life, store));
+            let Some((_, life)) = life else {
+                return ControlFlow::Continue(());
+            };
+            match said(&entity, |dot| self.roster_has(number, dot)) {
+                Some(Said::Store(store)) => members.push((*life, store)),
+                Some(Said::Going) => members.push((*life, GOING)),
+                None => {}
             }
             ControlFlow::Continue(())
         })
@@ -79,8 +119,8 @@ impl World {
         };
         let mut expulsions = Vec::new();
         list_entities(&self.nodes[number].rows, &listing, &mut |id, entity| {
-            let by = id.key().rsplit('/').next().and_then(|by| by.parse().ok());
-            if let (Some(store), Some(by)) = (store_of(&entity), by) {
+            let said = said(&entity, |dot| self.roster_has(number, dot));
+            if let (Some(_), Some((store, by))) = (said, expelling(id.key())) {
                 expulsions.push((id, store, by));
             }
             ControlFlow::Continue(())
@@ -119,6 +159,7 @@ impl World {
     }
 
     pub(crate) fn keep_roster(&mut self, number: usize) {
+        self.tell_roster(number);
         let members = self.members(number);
         let lives: BTreeSet<ReplicaId> = members.iter().map(|(life, _)| *life).collect();
         let (life, store) = (self.nodes[number].life, self.nodes[number].store);
@@ -130,7 +171,7 @@ impl World {
         let mut expelled = Expelled::new();
         for (_, who, by) in &expulsions {
             let stores = expelled.entry(store_id(*who)).or_default();
-            stores.insert(store_id(*by));
+            stores.insert(*by);
         }
         if !expelled.contains_key(&store_id(store)) {
             self.nodes[number].returned.clear();
@@ -149,16 +190,18 @@ impl World {
         }
         for (other, of) in members {
             let alive = self.nodes[number].sees.contains_key(&other);
-            let namesake = self.owners.get(&other) == Some(&number);
-            if (of == store || namesake) && other != life && !alive {
-                if of != store {
-                    self.write(number, expulsion_id(of, store), Change::Put(of));
+            // A node that runs on another directory now: whoever runs it says that what it was is gone.
+            let was_this = self.owners.get(&other) == Some(&number);
+            if (of == store || was_this) && other != life && !alive {
+                if of != store && of != GOING {
+                    let id = expulsion_id(of, store, self.now_ms);
+                    self.write(number, id, Change::Put(of));
                 }
-                self.write(number, entry_id(other), Change::Delete);
+                self.write(number, entry_id(other), Change::Strike);
             }
         }
         for (id, who, by) in expulsions {
-            if who == store && self.nodes[number].returned.contains(&store_id(by)) {
+            if who == store && self.nodes[number].returned.contains(&by) {
                 self.write(number, id, Change::Delete);
             }
         }
@@ -174,7 +217,8 @@ impl World {
         {
             let (store, by) = (self.nodes[victim].store, self.nodes[number].store);
             if store != by {
-                self.write(number, expulsion_id(store, by), Change::Put(store));
+                let id = expulsion_id(store, by, self.now_ms);
+                self.write(number, id, Change::Put(store));
             }
             self.write(number, entry_id(life), Change::Delete);
         }

@@ -2,7 +2,7 @@
 //! without it. The last test lets random runs find such harm.
 
 use grapevine::{
-    model::{Collection, EntityId},
+    model::{ChangesToken, Collection, EntityId},
     sync::Message,
 };
 
@@ -11,6 +11,7 @@ use crate::{
     directed::{neighbours, world},
     directed_collection::put_after_collection_on_one_side,
     fault::Fault,
+    network::Packet,
     node::Disk,
     random::run_with,
     world::{Happening, World},
@@ -33,7 +34,8 @@ fn assert_needed(fault: Fault, schedule: Schedule, expected: &[(&str, u32)]) {
     world.reunite();
     world.come_together();
     let shown = shown(&world, &id);
-    let harm = !world.all_show(&id, expected) || !world.violations.is_empty();
+    let mended = !world.violations.is_empty() || world.repairs > 0;
+    let harm = !world.all_show(&id, expected) || mended;
     assert!(harm, "no harm: {shown:?}");
 }
 
@@ -252,6 +254,152 @@ fn without_clearings_what_was_collected_here_comes_back_there() {
     );
 }
 
+/// Node 3 edits what is removed while it is away, and is expelled; node 2 collects that, and node 1 does not. Then node 0
+/// expels those two as well, which hear of it, and the three that are outside meet.
+fn three_outside(fault: Option<Fault>) -> (World, EntityId) {
+    let (mut world, id) = with_a_contact(4, fault);
+    world.cut_off(&[3]);
+    world.write_durably(3, &id, Change::Set("note", 7));
+    world.write_durably(0, &id, Change::Remove);
+    world.expel_for_long(0, &[3]);
+    world.collect_at(2);
+    assert_eq!((world.holds(1, &id), world.holds(2, &id)), (true, false));
+    world.cut_off(&[0]);
+    for (one, other) in [(1, 2), (1, 3), (2, 3)] {
+        world.disconnect_both(one, other);
+    }
+    world.expel_for_long(0, &[1, 2]);
+    world.network.join();
+    for number in 1..4 {
+        world.connect(0, number);
+        world.agree();
+        world.disconnect_both(0, number);
+    }
+    world.cut_off(&[0]);
+    world.read_rosters();
+    world.connect(1, 3);
+    world.agree();
+    world.connect(1, 2);
+    world.agree();
+    (world, id)
+}
+
+#[test]
+fn without_keeping_the_expelled_apart_they_differ_under_equal_vectors() {
+    let alone = [("note", 7)];
+    assert_needed(Fault::MeetsAmongTheExpelled, three_outside, &alone);
+}
+
+/// Node 2 was started twice while it was away, and edits something that was removed. Of its roster node 0 has a part: that
+/// its first life is over, and not that there is another.
+fn struck_in_part(fault: Option<Fault>) -> (World, EntityId) {
+    let (mut world, id) = with_a_contact(3, fault);
+    world.cut_off(&[2]);
+    world.write_durably(0, &id, Change::Remove);
+    world.agree();
+    // Deltas are in the order of lives: what the first of the two struck comes before the entry of the second.
+    for is_fit in [|byte| byte < 0x40, |byte: u8| byte > 0xc0] {
+        let life = world.nodes[2].life;
+        loop {
+            world.crash(2);
+            world.restart(2);
+            if is_fit(world.nodes[2].life.as_bytes()[0]) {
+                break;
+            }
+        }
+        for other in 0..2 {
+            world.disconnect(other, life);
+        }
+        for _ in 0..2 {
+            world.keep_roster(2);
+            world.sync(2);
+        }
+    }
+    world.disconnect_both(0, 1);
+    world.network.join();
+    world.connect(0, 2);
+    let is_rest = |packet: &Packet| match &packet.message {
+        Message::Delta { page, .. } => packet.to == 2 || *page > 0,
+        _ => false,
+    };
+    world.settle_but(|what| matches!(what, Happening::Arrives(packet) if is_rest(packet)));
+    assert!(!world.take_packets(is_rest).is_empty(), "there is a rest");
+    world.cut_off(&[2]);
+    world.write_durably(2, &id, Change::Set("note", 7));
+    world.connect(0, 1);
+    world.collect_at(0);
+    // From node 1, which holds what was removed, so that it is not below any floor.
+    world.disconnect_both(0, 1);
+    world.network.join();
+    world.connect(1, 2);
+    world.agree();
+    (world, id)
+}
+
+#[test]
+fn without_the_rest_of_the_roster_somebody_is_not_waited_for() {
+    let whole = [("name", 1), ("note", 7)];
+    assert_needed(Fault::CountsWhatIsNotWhole, struck_in_part, &whole);
+}
+
+/// Node 2 was expelled for long; node 0 has collected what it edited, and node 1 has not. Then node 1 is brought a
+/// bundle of it.
+fn brought_by_the_expelled(fault: Option<Fault>) -> (World, EntityId) {
+    let (mut world, id) = with_a_contact(3, fault);
+    world.cut_off(&[2]);
+    world.write_durably(2, &id, Change::Set("note", 7));
+    let bundle = world.export(2, &ChangesToken::default());
+    world.write_durably(0, &id, Change::Remove);
+    world.expel_for_long(0, &[2]);
+    world.collect_at(0);
+    assert_eq!((world.holds(0, &id), world.holds(1, &id)), (false, true));
+    let taken = world.import(1, &bundle.expect("no token is too old"));
+    assert_eq!(taken, fault.is_some());
+    world.sync(1);
+    (world, id)
+}
+
+#[test]
+fn without_refusing_bundles_of_the_expelled_an_edit_comes_back_whole_here_and_alone_there() {
+    let alone = [("note", 7)];
+    assert_needed(
+        Fault::ImportsFromTheExpelled,
+        brought_by_the_expelled,
+        &alone,
+    );
+}
+
+/// Node 1 is brought a bundle that was made for node 2, which holds more.
+fn brought_without_its_base(fault: Option<Fault>) -> (World, EntityId) {
+    let mut world = world(3, fault);
+    world.gather();
+    let id = neighbours(Collection::Contacts, 1).remove(0);
+    world.cut_off(&[1]);
+    world.write_durably(0, &id, Change::Set("name", 1));
+    world.agree();
+    let token = world.held_token(2);
+    world.write_durably(0, &id, Change::Set("note", 7));
+    let bundle = world.export(0, &token).expect("it is not too old");
+    assert_eq!(world.import(1, &bundle), fault.is_some());
+    world.sync(1);
+    // For whom it was made it comes twice.
+    for _ in 0..2 {
+        assert!(world.import(2, &bundle));
+        world.sync(2);
+    }
+    (world, id)
+}
+
+#[test]
+fn without_the_check_of_its_base_a_bundle_claims_what_never_came() {
+    let whole = [("name", 1), ("note", 7)];
+    assert_needed(
+        Fault::ImportsWithoutTheBase,
+        brought_without_its_base,
+        &whole,
+    );
+}
+
 #[test]
 #[ignore = "searches many seeds"]
 fn a_rule_that_no_random_run_misses() {
@@ -261,11 +409,15 @@ fn a_rule_that_no_random_run_misses() {
         Fault::PullsBelowTheFloor,
         Fault::PushesBelowTheFloor,
         Fault::ReturnsAsAnybody,
+        Fault::MeetsAmongTheExpelled,
         Fault::JoinsReports,
         Fault::RejoinsWithoutDropping,
         Fault::RejoinsWithoutIssuing,
         Fault::IssuesWithoutFreshTimes,
         Fault::MakesWithoutClearing,
+        Fault::CountsWhatIsNotWhole,
+        Fault::ImportsFromTheExpelled,
+        Fault::ImportsWithoutTheBase,
     ] {
         let failed = (0..MAX_SEEDS).find_map(|seed| {
             let what = run_with(seed, Some(fault)).err()?;

@@ -115,6 +115,9 @@ impl World {
             life: node.life,
             clock: node.clock.clone(),
             monotonic_ms: self.now_ms - node.behind_ms,
+            taken_ms: self.now_ms,
+            store: node.store,
+            skew_ms: node.skew_ms,
         }
     }
 
@@ -126,6 +129,9 @@ impl World {
             life: then,
             clock,
             monotonic_ms,
+            taken_ms: _,
+            store,
+            skew_ms,
         } = machine;
         let (_, had) = self.nodes[number].disk.replay();
         let (_, has) = disk.replay();
@@ -137,7 +143,7 @@ impl World {
             self.disconnect(other, life);
             self.disconnect(number, peer);
         }
-        let (now_ms, engine) = (self.now_ms, self.engine(self.nodes[number].store));
+        let (now_ms, engine) = (self.now_ms, self.engine(store));
         let node = &mut self.nodes[number];
         node.staged = None;
         node.jobs.clear();
@@ -145,6 +151,8 @@ impl World {
         node.read_disk(None);
         node.run += 1;
         node.life = then;
+        node.store = store;
+        node.skew_ms = skew_ms;
         node.clock = clock;
         node.behind_ms = now_ms - monotonic_ms;
         node.engine = engine;
@@ -155,7 +163,7 @@ impl World {
     /// Everybody meets everybody; nothing is asserted.
     pub(crate) fn reunite(&mut self) {
         self.network.join();
-        for _ in 0..4 {
+        for _ in 0..8 {
             self.connect_all();
             self.agree();
             self.read_rosters();

@@ -1,9 +1,12 @@
 //! The world: nodes, what is going to happen to them, and what was seen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use grapevine::{
-    model::{CellName, Claim, EntityId, Floor, Op, Rejoin},
+    model::{CellName, Claim, Collection, EntityId, Floor, Op, Rejoin},
     store::{compare_listing, read_delta, read_entities, read_listing, read_state},
     sync::{
         Message,
@@ -15,6 +18,7 @@ use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use crate::{
     client,
+    courier::Bundle,
     fault::Fault,
     held::Held,
     history::History,
@@ -47,6 +51,8 @@ pub(crate) enum Happening {
     Compares(usize, u64, Comparison),
     Roster(usize),
     Expel(usize),
+    /// A bundle is brought to a node.
+    Imports(usize, Arc<Bundle>),
     Dial,
     Nemesis,
     Restart(usize),
@@ -80,7 +86,13 @@ pub(crate) struct World {
     pub(crate) repairs: u64,
     /// How many groups were shown.
     pub(crate) commits: u64,
+    /// How many bundles were taken in.
+    pub(crate) imports: u64,
     trace: bool,
+    /// The entity whose story is told.
+    pub(crate) watched: Option<EntityId>,
+    /// What was last told of each node's roster.
+    pub(crate) told: BTreeMap<usize, String>,
 }
 
 impl World {
@@ -107,7 +119,10 @@ impl World {
             serial: 0,
             repairs: 0,
             commits: 0,
+            imports: 0,
             trace: std::env::var_os("TRACE").is_some(),
+            watched: watched(),
+            told: BTreeMap::new(),
         };
         for number in 0..world.settings.nodes {
             let life = world.mint(number);
@@ -212,6 +227,7 @@ impl World {
             | Happening::Compares(..)
             | Happening::Roster(_)
             | Happening::Expel(_)
+            | Happening::Imports(..)
             | Happening::Dial
             | Happening::Nemesis
             | Happening::Restart(_)
@@ -250,10 +266,17 @@ impl World {
             }
             Happening::Roster(number) => self.roster(number),
             Happening::Expel(victim) => self.expel(victim),
+            Happening::Imports(number, bundle) => {
+                let taken = self.import(number, &bundle);
+                self.narrate(|| format!("a bundle comes to node {number}: {taken}"));
+            }
             Happening::Dial => self.dial(),
             Happening::Nemesis => self.nemesis(),
             Happening::Restart(number) => self.restart(number),
-            Happening::Join => self.network.join(),
+            Happening::Join => {
+                self.narrate(|| "the network is whole".to_owned());
+                self.network.join();
+            }
             Happening::Gossip => self.gossip(),
         }
     }
@@ -333,7 +356,10 @@ impl World {
                 }
                 self.nodes[number].gives_up_life = true;
             }
-            Command::Returned(by) => self.nodes[number].returned = by,
+            Command::Returned(by) => {
+                self.narrate(|| format!("node {number} has returned to {by:?}"));
+                self.nodes[number].returned = by;
+            }
             Command::Disconnect(peer, reason) => {
                 let node = &mut self.nodes[number];
                 node.sees.remove(&peer);
@@ -531,4 +557,19 @@ impl World {
                 && up.iter().all(|peer| peer.agrees && peer.lag == Some(0))
         })
     }
+}
+
+/// What `WATCH=collection/key` names.
+fn watched() -> Option<EntityId> {
+    let text = std::env::var("WATCH").ok()?;
+    let (collection, key) = text.split_once('/').expect("WATCH is collection/key");
+    let all = [
+        Collection::Contacts,
+        Collection::Counters,
+        Collection::Kv,
+        Collection::Roster,
+    ];
+    let collection = all.into_iter().find(|of| of.to_string() == collection);
+    let collection = collection.expect("WATCH names a collection");
+    Some(EntityId::new(collection, key).expect("WATCH names a key"))
 }

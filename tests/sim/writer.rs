@@ -152,9 +152,17 @@ impl World {
 
     /// The disk refuses a group.
     fn fail(&mut self, number: usize, answers: &[Answer]) {
+        if answers
+            .iter()
+            .any(|answer| matches!(answer, Answer::Imported))
+        {
+            // What was not taken in must not be claimed.
+            let jobs = &mut self.nodes[number].jobs;
+            jobs.retain(|job| !matches!(job, Job::Import(..)));
+        }
         for answer in answers {
             match answer {
-                Answer::Written(..) | Answer::Brought(..) => {}
+                Answer::Written(..) | Answer::Brought(..) | Answer::Imported => {}
                 Answer::Applied(ticket, _) | Answer::Refused(ticket) => {
                     self.feed(number, Event::ApplyFailed(*ticket));
                 }
@@ -181,7 +189,9 @@ impl World {
         let before = self.before(number, &group);
         self.damage(number, &group, &mut changes);
         self.durable(number, &group, &edits);
+        let watched = self.watched_at(number);
         self.nodes[number].publish(group.clone(), changes);
+        self.tell_watched(number, &watched, &group);
         self.check(&Observed::Published {
             node: number,
             before: &before,
@@ -325,7 +335,7 @@ impl World {
         for answer in answers {
             self.acknowledge(number, &answer);
             match answer {
-                Answer::Written(..) => {}
+                Answer::Written(..) | Answer::Imported => {}
                 Answer::Brought(client, edit, fate) => self.tell(client, edit, &fate),
                 Answer::Applied(ticket, outcome) => {
                     self.feed(number, Event::Applied(ticket, outcome));

@@ -28,6 +28,8 @@ pub(super) enum Kind {
     Kv,
     /// Contacts, made and edited
     Contacts,
+    /// Messages, in a topic for each connection
+    Topic,
 }
 
 /// Writes as fast as the nodes take it, and verifies that nothing acknowledged is missing.
@@ -36,7 +38,7 @@ pub(super) enum Kind {
 /// what it wrote; of a counter, a trace stays.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  grapevine stress --node http://127.0.0.1:7801 --node http://127.0.0.1:7802 --connections 100 --duration 30s --mix counter,kv"
+    after_help = "Example:\n  grapevine stress --node http://127.0.0.1:7801 --node http://127.0.0.1:7802 --connections 100 --duration 30s --mix counter,kv,topic"
 )]
 pub(in super::super) struct Stress {
     #[command(flatten)]
@@ -163,14 +165,21 @@ async fn remove(client: &Client, names: &Names, ledger: &Ledger) -> anyhow::Resu
     for place in ledger.values.keys() {
         let name = names.value(place);
         let removed = match place.kind {
-            Kind::Counter => Ok(()),
             Kind::Kv => client.kv().delete(&name).await,
             Kind::Contacts => client.contacts().delete(&name).await,
+            Kind::Counter | Kind::Topic => Ok(()),
         };
         match removed {
             Ok(()) => {}
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.into()),
+        }
+    }
+    for connection in ledger.posted.keys() {
+        let topic = names.topic(*connection);
+        let mut messages = client.topics().messages(&topic, None);
+        while let Some(message) = messages.next().await? {
+            client.topics().remove(&topic, &message.id).await?;
         }
     }
     Ok(())

@@ -1,6 +1,9 @@
 //! What was acknowledged, and what nobody knows of.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use hdrhistogram::Histogram;
 
@@ -48,11 +51,40 @@ impl Held {
     }
 }
 
+/// What a topic must hold, in which numbers rise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Posted {
+    pub(super) acknowledged: BTreeSet<u64>,
+    /// Not answered: each may be there or not.
+    pub(super) unknown: BTreeSet<u64>,
+}
+
+impl Posted {
+    /// What is wrong with a topic that holds `numbers`, in the order in which it lists them.
+    pub(super) fn wrong(&self, numbers: &[u64]) -> Option<String> {
+        if !numbers.is_sorted_by(|one, next| one < next) {
+            return Some(
+                "lists messages twice, or not in the order in which they were posted".to_owned(),
+            );
+        }
+        let held: BTreeSet<u64> = numbers.iter().copied().collect();
+        let missing = self.acknowledged.difference(&held).count();
+        let known =
+            |number: &&u64| self.acknowledged.contains(*number) || self.unknown.contains(*number);
+        let strange = held.len() - held.iter().filter(known).count();
+        (missing + strange > 0).then(|| {
+            format!("lacks {missing} messages that were acknowledged, and has {strange} that nobody posted")
+        })
+    }
+}
+
 /// What became of the writes of a connection, or of all.
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) counters: BTreeMap<u32, Counted>,
     pub(super) values: BTreeMap<Place, Held>,
+    /// By connection.
+    pub(super) posted: BTreeMap<u32, Posted>,
     pub(super) acknowledged: u64,
     pub(super) unanswered: u64,
     pub(super) errors: BTreeMap<String, u64>,
@@ -65,6 +97,7 @@ impl Default for Ledger {
         Self {
             counters: BTreeMap::new(),
             values: BTreeMap::new(),
+            posted: BTreeMap::new(),
             acknowledged: 0,
             unanswered: 0,
             errors: BTreeMap::new(),
@@ -94,6 +127,21 @@ impl Ledger {
         }
     }
 
+    /// Takes note that the post of `number` was answered like this.
+    pub(super) fn posted(
+        &mut self,
+        connection: u32,
+        number: u64,
+        answer: &Result<(), ClientError>,
+    ) {
+        let posted = self.posted.entry(connection).or_default();
+        match answer {
+            Ok(()) => posted.acknowledged.insert(number),
+            Err(error) if error.may_have_happened() => posted.unknown.insert(number),
+            Err(_) => false,
+        };
+    }
+
     /// Takes note of an answer, whatever was asked.
     pub(super) fn answered(&mut self, answer: &Result<(), ClientError>, after: Duration) {
         match answer {
@@ -116,6 +164,7 @@ impl Ledger {
             all.unknown += counted.unknown;
         }
         self.values.extend(other.values);
+        self.posted.extend(other.posted);
         self.acknowledged += other.acknowledged;
         self.unanswered += other.unanswered;
         for (kind, count) in other.errors {
@@ -139,6 +188,20 @@ fn kind(error: &ClientError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_topic_that_lost_doubled_or_shuffled_messages_is_right() {
+        let posted = Posted {
+            acknowledged: BTreeSet::from([1, 2, 4]),
+            unknown: BTreeSet::from([3, 5]),
+        };
+        for right in [&[1, 2, 4][..], &[1, 2, 3, 4], &[1, 2, 3, 4, 5]] {
+            assert_eq!(posted.wrong(right), None, "{right:?}");
+        }
+        for wrong in [&[1, 2][..], &[1, 2, 2, 4], &[2, 1, 4], &[1, 2, 4, 6], &[]] {
+            assert!(posted.wrong(wrong).is_some(), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn only_what_was_not_answered_is_left_open() {

@@ -41,8 +41,13 @@ impl Names {
         let (connection, slot) = (place.connection, place.slot);
         match place.kind {
             Kind::Counter | Kind::Kv => format!("stress/{}/{connection}/{slot}", self.run),
-            Kind::Contacts => format!("stress-{}-{connection}-{slot}", self.run),
+            Kind::Contacts | Kind::Topic => format!("stress-{}-{connection}-{slot}", self.run),
         }
+    }
+
+    /// The topic to which one connection alone posts.
+    pub(super) fn topic(&self, connection: u32) -> String {
+        format!("stress-{}-{connection}", self.run)
     }
 }
 
@@ -78,6 +83,11 @@ impl Connection {
                     ledger.counted(counter, &answer);
                     answer
                 }
+                Kind::Topic => {
+                    let answer = self.post(number).await;
+                    ledger.posted(self.number, number, &answer);
+                    answer
+                }
                 Kind::Kv | Kind::Contacts => {
                     let answer = self.put(place, number).await;
                     ledger.put(place, number, &answer);
@@ -96,6 +106,12 @@ impl Connection {
     async fn count(&self, counter: u32) -> Result<(), ClientError> {
         let name = self.names.counter(counter);
         self.node.counters().increment(&name, 1).await.map(drop)
+    }
+
+    async fn post(&self, number: u64) -> Result<(), ClientError> {
+        let topic = self.names.topic(self.number);
+        let (topics, text) = (self.node.topics(), number.to_string());
+        topics.post(&topic, "stress", &text).await.map(drop)
     }
 
     async fn put(&self, place: Place, number: u64) -> Result<(), ClientError> {

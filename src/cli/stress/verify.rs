@@ -10,7 +10,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use super::{
     super::progress,
     command::Kind,
-    ledger::{Counted, Held, Ledger, Place},
+    ledger::{Counted, Held, Ledger, Place, Posted},
     load::Names,
 };
 use crate::client::{Client, ClientError};
@@ -36,6 +36,7 @@ pub(super) struct Verdict {
 enum Question {
     Counter(u32, Counted),
     Value(Place, Held),
+    Topic(u32, Posted),
 }
 
 /// Waits until the nodes agree, `settle` at most, and looks at everything on each.
@@ -50,7 +51,7 @@ pub(super) async fn run(
         agreed_after: agreed(nodes, settle).await?,
         ..Verdict::default()
     };
-    let total = (ledger.counters.len() + ledger.values.len()) * nodes.len();
+    let total = (ledger.counters.len() + ledger.values.len() + ledger.posted.len()) * nodes.len();
     let bar = progress::items("verifying", total as u64);
     let places = Arc::new(Semaphore::new(at_once as usize));
     let mut looking: JoinSet<Result<Option<String>, ClientError>> = JoinSet::new();
@@ -59,7 +60,10 @@ pub(super) async fn run(
         let counters = counters.map(|(counter, counted)| Question::Counter(*counter, *counted));
         let values = ledger.values.iter();
         let values = values.map(|(place, held)| Question::Value(*place, held.clone()));
-        for question in counters.chain(values) {
+        let topics = ledger.posted.iter();
+        let topics =
+            topics.map(|(connection, posted)| Question::Topic(*connection, posted.clone()));
+        for question in counters.chain(values).chain(topics) {
             let place = places.clone().acquire_owned().await?;
             let (node, names) = (node.clone(), names.clone());
             looking.spawn(async move {
@@ -131,6 +135,16 @@ impl Question {
                         "{address}: {name} stands at {value}; {acknowledged} were acknowledged and {unknown} not answered"
                     )
                 }))
+            }
+            Self::Topic(connection, posted) => {
+                let topic = names.topic(connection);
+                let mut messages = node.topics().messages(&topic, None);
+                let mut numbers = Vec::new();
+                while let Some(message) = messages.next().await? {
+                    numbers.push(message.body.parse().unwrap_or(u64::MAX));
+                }
+                let wrong = posted.wrong(&numbers);
+                Ok(wrong.map(|wrong| format!("{address}: {topic} {wrong}")))
             }
             Self::Value(place, held) => {
                 let name = names.value(&place);

@@ -6,7 +6,7 @@ use grapevine_crdt::{Dot, Entity, Field, FieldCell, ReplicaId, Seq, VersionVecto
 
 use super::{Workspace, replace::Old};
 use crate::{
-    model::{Claim, EntityCells, EntityId, Floor, Op, PartitionId, PartitionState},
+    model::{Claim, Collection, EntityCells, EntityId, Floor, Op, PartitionId, PartitionState},
     store::{
         Rows, StoreError, Table,
         layout::{self, StoredEntity},
@@ -100,6 +100,7 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
         }
         let old = Old::of(id, &stored);
         let mut entity = stored.entity;
+        let before = (id.collection() == Collection::Contacts).then(|| entity.clone());
         let mut changed = false;
         for cell in cells {
             changed |= self.take(&mut entity, cell);
@@ -109,6 +110,9 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
         }
         self.check_names(partition, id, &old.dots, &entity)?;
         let row_bytes = self.replace(partition, state, id, &old, &entity)?;
+        if let Some(before) = before {
+            self.remember(partition, id, &before, &entity)?;
+        }
         let limit = self.source.max_bytes();
         if row_bytes > limit {
             return Err(StoreError::EntityTooLarge {

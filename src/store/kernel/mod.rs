@@ -8,10 +8,11 @@
 //!
 //! One file a kind of step: `merge` (writes, deltas, pushes), `collect`, `rejoin` (and `returning`, of
 //! who was expelled), `repair`. `replace` is the one
-//! place where a row of an entity changes, and with it log, indexes and digest.
+//! place where a row of an entity changes, and with it log, indexes and digest; `history` remembers what contacts were.
 
 mod collect;
 mod group;
+mod history;
 mod merge;
 mod rejoin;
 mod repair;
@@ -21,6 +22,7 @@ mod weight;
 mod workspace;
 
 pub use group::{Changes, Edit, Group};
+pub use history::HistoryLimits;
 pub use merge::{MAX_ENTITY_BYTES, MAX_MERGED_BYTES};
 pub(super) use replace::is_garbage;
 pub use workspace::Workspace;

@@ -13,8 +13,8 @@ use std::{
 };
 
 use grapevine_crdt::{
-    CausalContext, Cell, Dot, Entity, FieldCell, FieldKey, LwwMap, Rank, ReplicaId, Seq, Timestamp,
-    VersionVector,
+    CausalContext, Cell, Dot, Entity, Field, FieldCell, FieldKey, LwwMap, MergeRule, Rank,
+    ReplicaId, Seq, Timestamp, VersionVector,
 };
 
 use super::{Workspace, merge::raise_floor, replace::Old};
@@ -76,6 +76,10 @@ pub(super) enum Times<'a> {
 
 /// Writes those timed cells of `entity` anew that `chosen` chooses, in the order of their ranks, so that what
 /// wins among them stays what wins. With `collected` a clearing of it joins the first.
+///
+/// What a cell has seen is told as the highest write of each replica. So whoever sees a cell that is written anew
+/// claims to have seen everything that its old and its new writer wrote to the field before. Law: therefore the cells
+/// of a field that are written anew have seen all that any of those has seen, and none of those stays beside them.
 pub(super) fn reissue(
     entity: &mut Entity,
     names: &mut Names,
@@ -83,15 +87,17 @@ pub(super) fn reissue(
     collected: Option<&VersionVector>,
     chosen: impl Fn(&FieldKey, &Cell) -> bool,
 ) -> Result<bool, StoreError> {
-    let chosen_cells = entity
-        .cells()
-        .filter(|(key, cell)| key.is_timed() && !cell.is_marker() && chosen(key, cell));
-    let mut old: Vec<(FieldKey, Cell)> = chosen_cells
-        .map(|(key, cell)| (key.clone(), cell.clone()))
-        .collect();
-    old.sort_by(|(a, left), (b, right)| (left.rank, left.dot, a).cmp(&(right.rank, right.dot, b)));
+    let mut old: Vec<(FieldKey, Cell, CausalContext)> = Vec::new();
+    for (field, cells) in entity.fields().filter(|(field, _)| field.is_timed()) {
+        let (cells, seen) = written_anew(field, cells, names.replica, &chosen);
+        let cells = cells.into_iter();
+        old.extend(cells.map(|cell| (field.clone(), cell, seen.clone())));
+    }
+    old.sort_by(|(a, left, _), (b, right, _)| {
+        (left.rank, left.dot, a).cmp(&(right.rank, right.dot, b))
+    });
     let mut first = None;
-    for (field, cell) in &old {
+    for (field, cell, seen) in &old {
         let (dot, time) = match times {
             Times::Raised => {
                 let time = replacing(field, cell)?.max(names.next);
@@ -105,7 +111,7 @@ pub(super) fn reissue(
             Times::Replaced => names.next()?,
         };
         first.get_or_insert(dot);
-        let mut seen = cell.seen.clone();
+        let mut seen = seen.clone();
         if matches!(field, FieldKey::Attribute(_)) {
             seen.insert(cell.dot);
         }
@@ -121,16 +127,53 @@ pub(super) fn reissue(
         });
     }
     if let (Some(dot), Some(collected)) = (first, collected) {
-        let mut dots: CausalContext = collected
-            .iter()
-            .map(|(replica, seq)| Dot::new(replica, seq))
-            .collect();
-        for cleared in entity.clearings() {
-            dots.merge(cleared);
-        }
-        entity.merge_cell(LwwMap::clearing(dots, dot));
+        let clearing = LwwMap::new(entity).clearing(collected, dot);
+        entity.merge_cell(clearing);
     }
     Ok(!old.is_empty())
+}
+
+/// Which cells of a field are written anew by `replica` if `chosen` chooses some, and what they have seen: with those
+/// chosen the earlier ones of their writers and of `replica`, whose markers are seen.
+fn written_anew(
+    field: &FieldKey,
+    held: &Field,
+    replica: ReplicaId,
+    chosen: impl Fn(&FieldKey, &Cell) -> bool,
+) -> (Vec<Cell>, CausalContext) {
+    let mut seen = CausalContext::default();
+    let (mut cells, mut rest): (Vec<&Cell>, Vec<&Cell>) = held
+        .cells()
+        .partition(|cell| !cell.is_marker() && chosen(field, cell));
+    if cells.is_empty() || field.rule() != MergeRule::LatestWithMemory {
+        return (cells.into_iter().cloned().collect(), seen);
+    }
+    // Those that join have earlier ones in turn.
+    loop {
+        let is_claimed = |cell: &Cell| {
+            let earlier = |other: &&Cell| {
+                other.dot.replica == cell.dot.replica && other.dot.seq > cell.dot.seq
+            };
+            cell.dot.replica == replica || cells.iter().any(earlier)
+        };
+        let (claimed, others): (Vec<&Cell>, Vec<&Cell>) =
+            rest.into_iter().partition(|cell| is_claimed(cell));
+        if claimed.is_empty() {
+            break;
+        }
+        rest = others;
+        let (markers, earlier): (Vec<&Cell>, Vec<&Cell>) =
+            claimed.into_iter().partition(|cell| cell.is_marker());
+        for marker in markers {
+            seen.insert(marker.dot);
+            seen.merge(&marker.seen);
+        }
+        cells.extend(earlier);
+    }
+    for cell in &cells {
+        seen.merge(&cell.seen);
+    }
+    (cells.into_iter().cloned().collect(), seen)
 }
 
 /// The least time with which `cell`, written anew, takes its own place wherever it is held. One that remembers what it
@@ -194,10 +237,14 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
             if let Some(bounds) = issue.outside {
                 mend(&mut entity, &mut names, bounds)?;
             } else {
+                let theirs = held.get(&id).unwrap_or(&nothing);
+                let refreshes_theirs = rejoin.refresh_theirs
+                    || (rejoin.returning && is_gone_here(&entity, theirs, &ours));
                 let sides = Sides {
                     rejoin,
-                    theirs: held.get(&id).unwrap_or(&nothing),
+                    theirs,
                     ours: &ours,
+                    refreshes_theirs,
                 };
                 let floor = &state.floor.vector;
                 if rejoin.returning {
@@ -247,6 +294,27 @@ pub(super) struct Sides<'a> {
     pub(super) theirs: &'a BTreeSet<CellName>,
     /// Our vector before.
     pub(super) ours: &'a VersionVector,
+    /// Whether what only the peer has is written anew as well: it may not know what we have collected.
+    pub(super) refreshes_theirs: bool,
+}
+
+/// Whether we took something in that the peer holds and that is gone here without being replaced by anything held. Who
+/// was expelled may have collected it with others of its half, and without whoever expelled it; what comes from
+/// there must not bring it back, nor differ from where it is still held.
+fn is_gone_here(entity: &Entity, theirs: &BTreeSet<CellName>, ours: &VersionVector) -> bool {
+    let is_held_or_replaced = |name: &CellName| {
+        let mut fields = entity.fields().filter(|(key, _)| name.is_of(key));
+        fields.any(|(key, field)| {
+            !matches!(key, FieldKey::Attribute(_))
+                || field
+                    .cells()
+                    .any(|cell| cell.dot == name.dot || cell.seen.covers(name.dot))
+        })
+    };
+    let mut covered = theirs.iter().filter(|name| ours.covers(name.dot));
+    covered.any(|name| {
+        !is_held_or_replaced(name) && !entity.clearings().any(|dots| dots.covers(name.dot))
+    })
 }
 
 impl Sides<'_> {
@@ -261,7 +329,7 @@ impl Sides<'_> {
         if !entity.is_visible() {
             return Ok(());
         }
-        let one_holds_none = self.theirs.is_empty() || (self.rejoin.refresh_theirs && we_held_none);
+        let one_holds_none = self.theirs.is_empty() || (self.refreshes_theirs && we_held_none);
         let clears = one_holds_none
             && !floor.is_empty()
             && entity
@@ -299,9 +367,100 @@ impl Sides<'_> {
     pub(super) fn is_one_sided(&self, key: &FieldKey, cell: &Cell) -> bool {
         let dot = cell.dot;
         if self.is_theirs(key, cell) {
-            self.rejoin.refresh_theirs && !self.ours.covers(dot)
+            self.refreshes_theirs && !self.ours.covers(dot)
         } else {
             !self.rejoin.vector.covers(dot)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grapevine_crdt::Value;
+
+    use super::*;
+
+    fn dot(replica: u8, seq: u64) -> Dot {
+        Dot::new(ReplicaId::from_bytes([replica; 16]), Seq::new(seq))
+    }
+
+    fn cell(dot: Dot, rank: u64, seen: &[Dot], value: Value) -> FieldCell {
+        FieldCell {
+            field: FieldKey::Attribute("note".to_owned()),
+            cell: Cell {
+                rank: Rank::new(rank),
+                dot,
+                seen: seen.iter().copied().collect(),
+                value,
+            },
+        }
+    }
+
+    fn merged<'a>(cells: impl IntoIterator<Item = &'a FieldCell>) -> Entity {
+        let mut entity = Entity::default();
+        for cell in cells {
+            entity.merge_cell(cell.clone());
+        }
+        entity
+    }
+
+    fn all_cells(entity: &Entity) -> Vec<FieldCell> {
+        let cells = entity.cells().map(|(field, cell)| FieldCell {
+            field: field.clone(),
+            cell: cell.clone(),
+        });
+        cells.collect()
+    }
+
+    /// Writes what replica 9 wrote anew under replica `by`, as one that takes part anew would.
+    fn anew(entity: &Entity, by: u8, chosen: Dot) -> Entity {
+        let mut entity = entity.clone();
+        let replica = ReplicaId::from_bytes([by; 16]);
+        let mut names = Names::new(replica, Seq::new(10), Timestamp::from_u64(1));
+        let is_chosen = |_: &FieldKey, cell: &Cell| cell.dot == chosen;
+        reissue(&mut entity, &mut names, &Times::Raised, None, is_chosen).expect("names are left");
+        entity
+    }
+
+    /// The danger: a marker says which conflicts are gone. Whoever sees a later write of the same replica claims to have
+    /// seen the marker; if that write does not say what the marker says, the conflict stays where it comes first.
+    #[test]
+    fn what_was_trimmed_comes_back_behind_a_cell_that_was_written_anew() {
+        let bytes = |byte| Value::Bytes(vec![byte]);
+        let trimmed = cell(dot(1, 1), 10, &[], bytes(1));
+        let shown = cell(dot(2, 1), 20, &[], bytes(2));
+        let marker = cell(dot(3, 1), 0, &[dot(1, 1)], Value::Tombstone);
+        for first in [3, 4] {
+            let one = anew(&merged([&trimmed, &shown, &marker]), first, dot(2, 1));
+            let again = one.cells().map(|(_, cell)| cell.dot).max();
+            let two = anew(&one, 5, again.expect("something is held"));
+            let late: Vec<FieldCell> = [vec![trimmed.clone()], all_cells(&one), all_cells(&two)]
+                .concat()
+                .into_iter()
+                .chain([marker.clone()])
+                .collect();
+            let early: Vec<FieldCell> = late.iter().rev().cloned().collect();
+            assert_eq!(merged(&late), merged(&early), "by {first}");
+            assert_eq!(all_cells(&merged(&late)).len(), all_cells(&two).len());
+        }
+    }
+
+    /// The danger: of two conflicts of one writer the later is written anew twice, and takes the earlier with it.
+    #[test]
+    fn an_earlier_conflict_of_the_same_writer_vanishes() {
+        let bytes = |byte| Value::Bytes(vec![byte]);
+        let earlier = cell(dot(1, 1), 10, &[], bytes(1));
+        let later = cell(dot(1, 2), 20, &[], bytes(2));
+        let values = |entity: &Entity| -> BTreeSet<Vec<u8>> {
+            let cells = entity.cells();
+            cells
+                .filter_map(|(_, cell)| cell.bytes().map(<[u8]>::to_vec))
+                .collect()
+        };
+        let one = anew(&merged([&earlier, &later]), 3, dot(1, 2));
+        assert_eq!(values(&one), BTreeSet::from([vec![1], vec![2]]));
+        let latest = one.cells().map(|(_, cell)| cell.dot).max();
+        let two = anew(&one, 4, latest.expect("something is held"));
+        assert_eq!(values(&two), values(&one));
     }
 }

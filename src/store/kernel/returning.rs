@@ -27,7 +27,7 @@ impl Sides<'_> {
     ) -> Result<(), StoreError> {
         let we_held_none = entity.dots().iter().all(|dot| !self.ours.covers(*dot));
         self.drop_what_went(entity);
-        let one_holds_none = self.theirs.is_empty() || (self.rejoin.refresh_theirs && we_held_none);
+        let one_holds_none = self.theirs.is_empty() || (self.refreshes_theirs && we_held_none);
         let has_attributes = entity
             .cells()
             .any(|(key, _)| matches!(key, FieldKey::Attribute(_)));
@@ -93,7 +93,7 @@ impl Sides<'_> {
         }
         let ours = part(entity, |_, cell| self.ours.covers(cell.dot));
         let theirs_alone = part(entity, |_, cell| !self.ours.covers(cell.dot));
-        if self.rejoin.refresh_theirs && !ours.is_visible() && theirs_alone.is_visible() {
+        if self.refreshes_theirs && !ours.is_visible() && theirs_alone.is_visible() {
             entity.retain(|_, cell| {
                 let goes = self.ours.covers(cell.dot);
                 if goes {

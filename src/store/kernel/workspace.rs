@@ -1,12 +1,12 @@
 //! Steps taken one after another over rows and state as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use grapevine_crdt::{Dot, FieldCell, HybridClock, ReplicaId, Timestamp};
 
 use super::{
-    Changes, Edit, Group,
+    Changes, Edit, Group, HistoryLimits,
     merge::{Source, journaled, raise_floor},
     weight::op_bytes,
 };
@@ -30,6 +30,12 @@ pub struct Workspace<'a, R: Rows + ?Sized> {
     pub(super) source: Source,
     /// How many cells came that differ from a held one of the same name.
     pub(super) clashes: u64,
+    /// How much is remembered of what contacts were.
+    pub(super) history: HistoryLimits,
+    /// The clock before the first step.
+    pub(super) began: Timestamp,
+    /// Up to where what is too old was taken away.
+    pub(super) swept: Bytes,
 }
 
 /// What takes a row put into `dirty` back.
@@ -54,7 +60,21 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             ops: Vec::new(),
             source: Source::Journal,
             clashes: 0,
+            history: HistoryLimits {
+                versions: 0,
+                age_ms: 0,
+            },
+            began: Timestamp::ZERO,
+            swept: Bytes::new(),
         }
+    }
+
+    /// Remembers what contacts were within `limits`; without it, nothing is.
+    #[must_use]
+    pub fn remembering(mut self, limits: HistoryLimits) -> Self {
+        self.history = limits;
+        self.began = self.state.clock();
+        self
     }
 
     /// Whether no step changed anything.
@@ -120,6 +140,15 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             return Ok(Ok(None));
         }
         debug_assert!(cells.iter().all(|cell| cell.cell.dot == dot));
+        debug_assert!(
+            cells
+                .iter()
+                .map(|cell| &cell.field)
+                .collect::<BTreeSet<_>>()
+                .len()
+                == cells.len(),
+            "a write has one cell of a field"
+        );
         let op = Op {
             partition,
             entities: vec![EntityCells {
@@ -200,7 +229,8 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
 
     /// The steps taken, as the group `number`, and what they change.
     #[must_use]
-    pub fn finish(self, number: u64) -> (Group, Changes) {
+    pub fn finish(mut self, number: u64) -> (Group, Changes) {
+        self.stamp_history();
         let group = Group {
             number,
             clock: self.state.clock(),

@@ -65,6 +65,17 @@ impl Node {
         });
     }
 
+    /// As if all that was written to a partition had been deleted and collected everywhere.
+    fn forget(&mut self, partition: PartitionId) {
+        let mut held = PartitionState::clone(self.state.partition(partition));
+        let floor = Floor {
+            vector: held.vector.clone(),
+            rank: Rank::new(1),
+        };
+        held.raise_floor(&floor);
+        self.state.set(partition, held);
+    }
+
     fn take_in(&mut self, other: &Self) {
         let clock = other.state.clock();
         for partition in PartitionId::all() {
@@ -188,13 +199,7 @@ fn a_token_below_the_floor_is_gone_and_one_of_nothing_yet_is_not() {
     while client.fetch(0, &node, 1) {}
     node.write(0, &id);
     // As if what was just written had been deleted and collected everywhere.
-    let mut held = PartitionState::clone(node.state.partition(partition));
-    let floor = Floor {
-        vector: held.vector.clone(),
-        rank: Rank::new(1),
-    };
-    held.raise_floor(&floor);
-    node.state.set(partition, held);
+    node.forget(partition);
     let read = |token: &ChangesToken| {
         let budget = DeltaBudget {
             entities: 1,
@@ -227,13 +232,7 @@ fn a_client_told_half_of_a_partition_elsewhere_keeps_what_was_deleted_and_collec
     assert!(client.fetch(0, first, 1), "there is more");
     // As if the other had deleted what was told, and all had collected that.
     second.write(1, &keys[0]);
-    let mut held = PartitionState::clone(second.state.partition(partition));
-    let floor = Floor {
-        vector: held.vector.clone(),
-        rank: Rank::new(1),
-    };
-    held.raise_floor(&floor);
-    second.state.set(partition, held);
+    second.forget(partition);
     let read = |node: &Node, token: &ChangesToken, entities| {
         let budget = DeltaBudget {
             entities,
@@ -253,4 +252,37 @@ fn a_client_told_half_of_a_partition_elsewhere_keeps_what_was_deleted_and_collec
     let page = read(second, &client.token, 1).expect("a page of another partition");
     let told = read(second, &page.token, 100);
     assert!(matches!(told, Err(ChangesError::Gone)), "{told:?}");
+}
+
+#[test]
+fn a_client_that_is_told_again_what_changed_keeps_what_is_collected_before_it_is_told() {
+    let keys = keys();
+    let partition = keys[0].partition();
+    let mut node = Node::default();
+    for id in &keys[..2] {
+        node.write(0, id);
+    }
+    let mut client = Client::default();
+    assert!(client.fetch(0, &node, 1), "there is more");
+    // As if what was told were deleted; it is not told of that yet, but of something before it, when all collect it.
+    node.write(0, &keys[1]);
+    node.write(0, &keys[0]);
+    for _ in 0..2 {
+        assert!(client.fetch(0, &node, 1), "there is more");
+    }
+    node.forget(partition);
+    let budget = DeltaBudget {
+        entities: 100,
+        bytes: usize::MAX,
+    };
+    for source in [0, 1] {
+        let told = read_changes(
+            &node.rows,
+            &node.state,
+            source,
+            client.token.clone(),
+            budget,
+        );
+        assert!(matches!(told, Err(ChangesError::Gone)), "{told:?}");
+    }
 }

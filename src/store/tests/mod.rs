@@ -9,6 +9,7 @@ mod fixture;
 mod floors;
 mod formats;
 mod group;
+mod history;
 mod kernel;
 mod lives;
 mod model;

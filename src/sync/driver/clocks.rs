@@ -39,16 +39,17 @@ pub const MAX_REFUSED: usize = 64;
 /// A peer that is not talked to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedPeer {
-    /// Its name.
+    /// Its name; empty if it did not come as far as to say it.
     pub name: String,
     /// The life it said it writes under.
-    pub replica: ReplicaId,
-    /// Where it listens for peers, as it says.
+    pub replica: Option<ReplicaId>,
+    /// Where it listens for peers, as it says; of one that did not come so far, where it was dialled or from which
+    /// host it came.
     pub address: String,
     /// Why.
     pub reason: String,
     /// How far its wall clock was ahead of ours (negative: behind), in milliseconds.
-    pub offset_ms: i64,
+    pub offset_ms: Option<i64>,
     /// Since when it is refused, by our wall clock (milliseconds since 1970-01-01T00:00:00Z).
     pub since_unix_ms: u64,
 }
@@ -143,10 +144,10 @@ impl Clocks {
                 let refused = Refused {
                     peer: RefusedPeer {
                         name: theirs.name.clone(),
-                        replica: theirs.replica,
+                        replica: Some(theirs.replica),
                         address: address.clone(),
                         reason: refusal.to_string(),
-                        offset_ms,
+                        offset_ms: Some(offset_ms),
                         since_unix_ms,
                     },
                     heard_ms: now.monotonic_ms,
@@ -290,7 +291,7 @@ mod tests {
         let refused = clocks.refused(at(1, 0));
         assert_eq!(refused.len(), 1);
         assert_eq!(refused[0].name, "peer-1");
-        assert_eq!(refused[0].offset_ms, 3_600_000);
+        assert_eq!(refused[0].offset_ms, Some(3_600_000));
         meet(&clocks, 2, 3_600_000, at(2, 0));
         let fault = clocks.fault(at(3, 0)).expect("two against one");
         assert!(fault.contains("behind"), "{fault}");

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::sync::{engine::EngineConfig, transport::LinkConfig};
+use crate::{
+    secret::Keyring,
+    sync::{engine::EngineConfig, transport::LinkConfig},
+};
 
 /// How this node introduces itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct LocalPeer {
 pub struct DriverConfig {
     /// How this node introduces itself.
     pub local: LocalPeer,
+    /// The keys of the cluster's secret; none on a network where everybody may come.
+    pub keyring: Keyring,
     /// How far a peer's wall clock may be off, in milliseconds.
     pub max_clock_skew_ms: u64,
     /// The engine's settings.
@@ -30,7 +35,7 @@ pub struct DriverConfig {
     pub link: LinkConfig,
     /// How long connecting may take.
     pub connect_timeout: Duration,
-    /// How long the handshake may take once connected.
+    /// How long each part of the handshake may take once connected: proving the secret, and saying who one is.
     pub handshake_timeout: Duration,
     /// How long the first retry of an address waits at most; each next twice as long.
     pub min_redial_period: Duration,
@@ -46,6 +51,7 @@ impl DriverConfig {
     pub fn new(local: LocalPeer, max_clock_skew_ms: u64) -> Self {
         Self {
             local,
+            keyring: Keyring::open(),
             max_clock_skew_ms,
             engine: EngineConfig::default(),
             link: LinkConfig::default(),

@@ -18,7 +18,7 @@ use super::{
     session::{self, Ending},
     shared::{Shared, UpPeers},
 };
-use crate::sync::transport::Connector;
+use crate::sync::transport::{Connector, Role};
 
 /// The most addresses that are tried; of more, the first in their order.
 const MAX_CANDIDATES: usize = 4_096;
@@ -41,6 +41,8 @@ struct Candidate {
     due: Instant,
     /// How long to wait at most after the next failure.
     backoff: Duration,
+    /// How many attempts failed at the handshake since the last that did not.
+    refused: usize,
     /// Who was found there the last time.
     known_as: Option<ReplicaId>,
 }
@@ -65,11 +67,11 @@ pub(super) async fn run(
         let wanted = Arc::clone(&addresses.borrow_and_update());
         keep_wanted(&mut candidates, &wanted, &shared.config);
         let connected = Arc::clone(&up.borrow_and_update());
-        for address in due(&mut candidates, &connected) {
+        for (address, number) in due(&mut candidates, &connected) {
             let (shared, connector) = (Arc::clone(&shared), Arc::clone(&connector));
             let ended = ended_sender.clone();
             tasks.spawn(async move {
-                let attempt = attempt(&shared, &*connector, &address).await;
+                let attempt = attempt(&shared, &*connector, &address, number).await;
                 let _stopping = ended.send((address, attempt)).await;
             });
         }
@@ -98,14 +100,22 @@ async fn wait_until(due: Option<Instant>) {
     }
 }
 
-async fn attempt(shared: &Shared, connector: &dyn Connector, address: &str) -> Attempt {
+async fn attempt(
+    shared: &Shared,
+    connector: &dyn Connector,
+    address: &str,
+    number: usize,
+) -> Attempt {
     let connecting = timeout(shared.config.connect_timeout, connector.connect(address));
     let connected = tokio::select! {
         () = shared.stopping.cancelled() => return Attempt::Unreachable,
         connected = connecting => connected,
     };
     match connected {
-        Ok(Ok(connection)) => Attempt::Ended(session::run(shared, connection).await),
+        Ok(Ok(connection)) => {
+            let role = Role::Dialled { attempt: number };
+            Attempt::Ended(session::run(shared, connection, role, None).await)
+        }
         Ok(Err(error)) => {
             tracing::debug!(address, %error, "a peer cannot be reached");
             Attempt::Unreachable
@@ -133,6 +143,7 @@ fn keep_wanted(
                 busy: false,
                 due: Instant::now(),
                 backoff: config.min_redial_period,
+                refused: 0,
                 known_as: None,
             };
             candidates.insert(address.clone(), candidate);
@@ -140,8 +151,8 @@ fn keep_wanted(
     }
 }
 
-/// The addresses to try now, marked as busy.
-fn due(candidates: &mut BTreeMap<String, Candidate>, connected: &UpPeers) -> Vec<String> {
+/// The addresses to try now, marked as busy, and how many attempts there were refused.
+fn due(candidates: &mut BTreeMap<String, Candidate>, connected: &UpPeers) -> Vec<(String, usize)> {
     let now = Instant::now();
     let listening: BTreeSet<&String> = connected.values().collect();
     let is_linked = |address: &String, candidate: &Candidate| {
@@ -164,7 +175,7 @@ fn due(candidates: &mut BTreeMap<String, Candidate>, connected: &UpPeers) -> Vec
     let due = waiting.into_iter().take(room);
     due.map(|(address, candidate)| {
         candidate.busy = true;
-        address.clone()
+        (address.clone(), candidate.refused)
     })
     .collect()
 }
@@ -180,12 +191,17 @@ impl Candidate {
         let wait = match attempt {
             Attempt::Ended(Ending::Closed { peer, lasted }) => {
                 self.known_as = Some(*peer);
+                self.refused = 0;
                 if *lasted >= GOOD_AFTER {
                     self.backoff = config.min_redial_period;
                 }
                 self.next_wait(config)
             }
-            Attempt::Ended(Ending::Refused) | Attempt::Unreachable => self.next_wait(config),
+            Attempt::Ended(Ending::Refused) => {
+                self.refused = self.refused.wrapping_add(1);
+                self.next_wait(config)
+            }
+            Attempt::Unreachable => self.next_wait(config),
             Attempt::Ended(Ending::Ourselves) => OURSELVES_RETRIED_AFTER,
         };
         self.due = Instant::now() + wait;

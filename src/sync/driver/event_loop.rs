@@ -2,10 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
 
+use bytes::Bytes;
 use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
 use rand::rngs::StdRng;
 use tokio::{
@@ -48,6 +50,7 @@ pub(super) enum Control {
     Peers(oneshot::Sender<Vec<PeerReport>>),
     ProbeAll,
     Gossiped(Vec<(ReplicaId, Root)>),
+    Carry(SocketAddr, Bytes),
     Roster(RosterRead),
     Health(oneshot::Sender<Health>),
 }
@@ -166,6 +169,7 @@ impl EventLoop {
         if let Some(replica) = self.shared.store.replica() {
             self.peers.break_off_outdated(replica);
         }
+        self.peers.break_off_unaccepted(&self.shared.config.keyring);
         self.watch_clock();
         for done in self.tasks.take_put_off() {
             self.step(done.into_event(), None);
@@ -225,6 +229,7 @@ impl EventLoop {
                     divergences: self.engine.divergences(now),
                 });
             }
+            Control::Carry(to, message) => self.carry(to, message),
             Control::ProbeAll => self.step(Event::ProbeAll, None),
             Control::Gossiped(roots) => {
                 for (replica, root) in roots {
@@ -257,12 +262,16 @@ impl EventLoop {
                 link,
                 ours,
                 base_ms,
+                sealed_with,
                 info,
                 sender,
             } => {
                 let event = Event::PeerUp(info.clone());
                 let (name, replica) = (info.name.clone(), info.replica);
-                if self.peers.open(link, ours, base_ms, info, sender) {
+                if self
+                    .peers
+                    .open(link, ours, base_ms, sealed_with, info, sender)
+                {
                     self.epochs += 1;
                     let probed = Probed::new(self.epochs);
                     self.probed.insert(replica, probed);
@@ -279,6 +288,12 @@ impl EventLoop {
                 let Some(replica) = self.peers.peer_of(link) else {
                     return;
                 };
+                if let Message::Gossip { message } = message {
+                    if let Some(info) = self.peers.info(replica) {
+                        self.take_carried(&info.peer, message);
+                    }
+                    return;
+                }
                 if matches!(message, Message::Pull { .. } | Message::InStep { .. })
                     && let Some(sender) = self.peers.sender(replica)
                 {
@@ -394,6 +409,8 @@ impl EventLoop {
         }
         if let Message::Pull { .. } = message {
             self.shared.counters.pulls.increment();
+        } else if let Message::Probe { .. } = message {
+            self.shared.counters.probes.increment();
         }
     }
 
@@ -445,7 +462,7 @@ impl EventLoop {
         self.peers_changed();
     }
 
-    fn warn(&self, warning: &str) {
+    pub(super) fn warn(&self, warning: &str) {
         if self.shared.warnings.is_due(warning) {
             tracing::warn!("{warning}");
         }

@@ -3,18 +3,22 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     convert::Infallible,
-    sync::Arc,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
+use bytes::Bytes;
 use grapevine_crdt::ReplicaId;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use uuid::Uuid;
 
 use super::{
-    DriverConfig, DriverTotals, Probed, RefusedPeer, apply,
+    Carried, DriverConfig, DriverTotals, MAX_CARRIED_BYTES, Probed, RefusedPeer,
+    accounts::Accounts,
+    apply,
+    carried::MAX_CARRIED_WAITING,
     clocks::Clocks,
     counters::Counters,
     dialer,
@@ -24,8 +28,8 @@ use super::{
     scrub, serve,
     session::MAX_ROOM_OF_ALL_BYTES,
     shared::{Shared, UpPeers},
+    strangers::Strangers,
     tasks,
-    warnings::Warnings,
 };
 use crate::{
     clock::WallClock,
@@ -33,9 +37,10 @@ use crate::{
     store::{Edit, Store},
     sync::{
         PeerInfo,
-        engine::{CollectionStatus, Divergence, Engine, EngineConfig, PeerStatus},
-        transport::{Connector, Listener, Traffic},
+        engine::{CollectionStatus, Divergence, Engine, EngineConfig, Expelling, PeerStatus},
+        transport::{Connector, Listener, TrafficTotals},
     },
+    warnings::Warnings,
 };
 
 /// How many messages of all links wait for the event loop.
@@ -78,6 +83,7 @@ pub struct Driver {
     control: mpsc::Sender<Control>,
     addresses: watch::Sender<Arc<BTreeSet<String>>>,
     changes: watch::Receiver<u64>,
+    carried: Arc<Mutex<Option<mpsc::Receiver<Carried>>>>,
     tasks: TaskTracker,
 }
 
@@ -96,6 +102,7 @@ impl Driver {
         let (control_sender, control) = mpsc::channel(MAX_CONTROL_WAITING);
         let (addresses, wanted) = watch::channel(Arc::default());
         let (changes_sender, changes) = watch::channel(0);
+        let (carried_sender, carried) = mpsc::channel(MAX_CARRIED_WAITING);
         let engine = Engine::new(EngineConfig {
             store: store.identity().store_id,
             ..config.engine.clone()
@@ -107,10 +114,13 @@ impl Driver {
             store,
             clock,
             started: Instant::now(),
-            traffic: Arc::new(Traffic::default()),
+            accounts: Accounts::default(),
             counters: Counters::default(),
             warnings: Warnings::default(),
             clocks,
+            strangers: Strangers::default(),
+            doorstep: Arc::default(),
+            carried: carried_sender,
             inbound: inbound_sender,
             room: Arc::new(Semaphore::new(MAX_ROOM_OF_ALL_BYTES)),
             up: watch::Sender::new(Arc::new(UpPeers::new())),
@@ -156,6 +166,7 @@ impl Driver {
             control: control_sender,
             addresses,
             changes,
+            carried: Arc::new(Mutex::new(Some(carried))),
             tasks,
         }
     }
@@ -174,6 +185,24 @@ impl Driver {
     /// What gossip says of the roots of peers. Dropped if the driver is busy.
     pub fn gossiped(&self, roots: Vec<(ReplicaId, Root)>) {
         let _busy = self.control.try_send(Control::Gossiped(roots));
+    }
+
+    /// Sends a message of gossip that is too large for a datagram over the link to the peer that listens at `to`. Dropped
+    /// if there is none, or the driver is busy; false if it is too large for that as well.
+    #[must_use]
+    pub fn carry(&self, to: SocketAddr, message: Bytes) -> bool {
+        if message.len() > MAX_CARRIED_BYTES {
+            return false;
+        }
+        let _busy = self.control.try_send(Control::Carry(to, message));
+        true
+    }
+
+    /// The messages of gossip that peers send over links. `None` if somebody has asked before.
+    #[must_use]
+    pub fn carried(&self) -> Option<mpsc::Receiver<Carried>> {
+        let mut carried = self.carried.lock().unwrap_or_else(PoisonError::into_inner);
+        carried.take()
     }
 
     /// Asks every peer that is up whether it agrees. Dropped if the driver is busy.
@@ -197,7 +226,7 @@ impl Driver {
 
     /// The stores that expelled this one, if it has taken in every partition anew since; else none.
     #[must_use]
-    pub fn returned(&self) -> BTreeSet<Uuid> {
+    pub fn returned(&self) -> BTreeSet<Expelling> {
         self.shared.returned.borrow().clone()
     }
 
@@ -210,11 +239,14 @@ impl Driver {
         health.await.unwrap_or_default()
     }
 
-    /// The peers that were refused at the handshake within the last minutes, [`MAX_REFUSED`](super::MAX_REFUSED)
-    /// at most, in the order of their addresses.
+    /// The peers that were refused at the handshake within the last minutes, in the order of their addresses, and behind
+    /// them those who did not come as far as to say who they are; [`MAX_REFUSED`](super::MAX_REFUSED) of each at most.
     #[must_use]
     pub fn refused(&self) -> Vec<RefusedPeer> {
-        self.shared.clocks.refused(self.shared.now())
+        let now = self.shared.now();
+        let mut refused = self.shared.clocks.refused(now);
+        refused.extend(self.shared.strangers.told(now));
+        refused
     }
 
     /// Why this node should make no writes now, if it is its clock that is off.
@@ -232,7 +264,14 @@ impl Driver {
     /// What was counted since the start.
     #[must_use]
     pub fn totals(&self) -> DriverTotals {
-        self.shared.counters.totals(&self.shared.traffic)
+        self.shared.counters.totals(self.shared.accounts.totals())
+    }
+
+    /// What went over the links, by the names of the peers; all those that are not told apart, more than
+    /// [`MAX_PEERS_COUNTED`](super::MAX_PEERS_COUNTED), are under the empty name.
+    #[must_use]
+    pub fn traffic_by_peer(&self) -> BTreeMap<String, TrafficTotals> {
+        self.shared.accounts.by_peer()
     }
 
     /// Stops: takes no new links, pushes what was committed, lets every link send what waits (a second at

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::sleep};
 use tokio_util::task::TaskTracker;
 
-use super::{session, shared::Shared};
-use crate::sync::transport::Listener;
+use super::{session, shared::Shared, strangers::host};
+use crate::sync::transport::{Listener, Role};
 
 /// The most connections that were accepted and have not ended.
 pub const MAX_LINKS: usize = 1_024;
@@ -27,9 +27,17 @@ pub(super) async fn run(shared: Arc<Shared>, mut listener: impl Listener, tasks:
         };
         match accepted {
             (Ok(place), Ok(connection)) => {
+                let Some(waiting) = shared.doorstep.enter(host(&connection.remote)) else {
+                    session::turn_away(
+                        &shared,
+                        host(&connection.remote),
+                        "too many of its connections have not passed the handshake",
+                    );
+                    continue;
+                };
                 let shared = Arc::clone(&shared);
                 tasks.spawn(async move {
-                    session::run(&shared, connection).await;
+                    session::run(&shared, connection, Role::Accepted, Some(waiting)).await;
                     drop(place);
                 });
             }

@@ -15,9 +15,14 @@
 //! nobody else. At most [`MAX_LINKS`] links, and per link [`MAX_ROOM_BYTES`] of messages between socket and
 //! store; of all links [`MAX_ROOM_OF_ALL_BYTES`].
 //!
+//! Messages of gossip that are too large for a datagram pass through (`carried`), unread. A connection is first admitted: with a
+//! cluster secret, only who has it comes as far as the handshake (`strangers`).
+//!
 //! It must not know gossip, the roster, HTTP, or what a message means.
 
+mod accounts;
 mod apply;
+mod carried;
 mod clocks;
 mod config;
 mod counters;
@@ -31,9 +36,11 @@ mod scrub;
 mod serve;
 mod session;
 mod shared;
+mod strangers;
 mod tasks;
-mod warnings;
 
+pub use accounts::MAX_PEERS_COUNTED;
+pub use carried::{Carried, MAX_CARRIED_BYTES};
 pub use clocks::{MAX_REFUSED, RefusedPeer};
 pub use config::{DriverConfig, LocalPeer};
 pub use counters::DriverTotals;
@@ -43,4 +50,5 @@ pub use listening::MAX_LINKS;
 pub use probed::Probed;
 pub use scrub::MAX_SCRUBBED_A_STEP;
 pub use session::{MAX_ROOM_BYTES, MAX_ROOM_OF_ALL_BYTES};
+pub use strangers::{MAX_HANDSHAKES, MAX_HANDSHAKES_OF_ONE};
 pub use tasks::MAX_IDS_A_STEP;

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use grapevine_crdt::ReplicaId;
 
 use super::shared::{LinkId, UpPeers};
-use crate::sync::{PeerInfo, transport::LinkSender};
+use crate::{
+    secret::{Fingerprint, Keyring},
+    sync::{PeerInfo, transport::LinkSender},
+};
 
 /// The most links to one peer: both sides may have dialled at the same moment.
 const MAX_LINKS_PER_PEER: usize = 2;
@@ -15,6 +18,7 @@ struct OpenLink {
     peer: ReplicaId,
     ours: ReplicaId,
     base_ms: i64,
+    sealed_with: Option<Fingerprint>,
     sender: LinkSender,
 }
 
@@ -39,6 +43,7 @@ impl Peers {
         link: LinkId,
         ours: ReplicaId,
         base_ms: i64,
+        sealed_with: Option<Fingerprint>,
         info: PeerInfo,
         sender: LinkSender,
     ) -> bool {
@@ -57,6 +62,7 @@ impl Peers {
             peer: replica,
             ours,
             base_ms,
+            sealed_with,
             sender,
         };
         self.links.insert(link, open);
@@ -94,6 +100,15 @@ impl Peers {
         }
     }
 
+    /// Breaks off every link that is sealed with a secret which is no longer taken.
+    pub(super) fn break_off_unaccepted(&self, keyring: &Keyring) {
+        for open in self.links.values() {
+            if !keyring.accepts(open.sealed_with) {
+                open.sender.break_off();
+            }
+        }
+    }
+
     /// Breaks off every link on which clocks were compared when ours was more than `tolerated_ms` from where it
     /// is; says whether there was one.
     pub(super) fn break_off_measured(&self, base_ms: i64, tolerated_ms: u64) -> bool {
@@ -125,6 +140,13 @@ impl Peers {
     pub(super) fn sender(&self, replica: ReplicaId) -> Option<&LinkSender> {
         let link = self.peers.get(&replica)?.links.first()?;
         self.links.get(link).map(|open| &open.sender)
+    }
+
+    /// The way to the peer that listens at `address`.
+    pub(super) fn sender_at(&self, address: &str) -> Option<&LinkSender> {
+        let mut peers = self.peers.iter();
+        let (replica, _) = peers.find(|(_, peer)| peer.info.peer == address)?;
+        self.sender(*replica)
     }
 
     /// How many bytes wait to be sent to a peer, on all its links.

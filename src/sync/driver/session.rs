@@ -1,6 +1,7 @@
 //! One connection, from the handshake to its end.
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,11 +15,18 @@ use tokio::{sync::Semaphore, time::timeout};
 use super::{
     clocks::base_ms,
     shared::{Inbound, LinkId, Shared},
+    strangers::{Waiting, host},
 };
-use crate::sync::{
-    MAX_FRAME_BYTES, Message, PeerInfo,
-    engine::{MAX_HELLO_TEXT_BYTES, Refusal, check_hello},
-    transport::{Connection, Frame, FrameError, Link, LinkReceiver, LinkSender, Received},
+use crate::{
+    secret::Fingerprint,
+    sync::{
+        MAX_FRAME_BYTES, Message, PeerInfo,
+        engine::{MAX_HELLO_TEXT_BYTES, Refusal, check_hello},
+        transport::{
+            AdmissionError, Connection, Frame, FrameError, Link, LinkReceiver, LinkSender,
+            Received, Role, admit,
+        },
+    },
 };
 
 /// The most bytes of messages of one link between socket and store. One frame always fits.
@@ -50,6 +58,8 @@ pub(super) enum Ending {
 
 #[derive(Debug, thiserror::Error)]
 enum HandshakeError {
+    #[error("{0}")]
+    Admission(#[from] AdmissionError),
     #[error("this node has no life to introduce yet")]
     NotReady,
     #[error("it said nothing in time")]
@@ -64,40 +74,43 @@ enum HandshakeError {
     Frame(#[from] FrameError),
 }
 
-/// Runs `connection` until it ends; says how.
-pub(super) async fn run(shared: &Shared, connection: Connection) -> Ending {
-    let link = Link::open(connection, &shared.config.link, Arc::clone(&shared.traffic));
-    let Link {
-        sender,
-        mut receiver,
-        remote,
-    } = link;
-    let handshake = tokio::select! {
+/// Runs `connection` until it ends; says how. One that was accepted is `waiting` until it has passed the handshake.
+pub(super) async fn run(
+    shared: &Shared,
+    connection: Connection,
+    role: Role,
+    waiting: Option<Waiting>,
+) -> Ending {
+    let remote = connection.remote.clone();
+    let place = match role {
+        Role::Dialled { .. } => &remote,
+        Role::Accepted => host(&remote),
+    };
+    let met = tokio::select! {
         () = shared.stopping.cancelled() => return Ending::Refused,
-        handshake = handshake(shared, &sender, &mut receiver) => handshake,
+        met = meet(shared, connection, role) => met,
     };
     let Met {
         ours,
         theirs,
         base_ms,
-    } = match handshake {
+        sealed_with,
+        sender,
+        mut receiver,
+    } = match met {
         Ok(met) => met,
         Err(HandshakeError::Refused(Refusal::Ourselves)) => return Ending::Ourselves,
         Err(error) => {
-            shared.counters.refusals.increment();
-            let warning = format!("no sync with {remote}: {error}");
-            match error {
-                // Those that said who they are were named already.
-                HandshakeError::Refused(_)
-                | HandshakeError::NotReady
-                | HandshakeError::Silent
-                | HandshakeError::Closed
-                | HandshakeError::NoHello
-                | HandshakeError::Frame(_) => tracing::debug!("{warning}"),
-            }
+            refuse(shared, place, &error);
             return Ending::Refused;
         }
     };
+    match role {
+        Role::Dialled { .. } => shared.strangers.let_in(place),
+        // Others may come from the same host.
+        Role::Accepted => {}
+    }
+    drop(waiting);
     shared.counters.handshakes.increment();
     receiver.trust();
     let since = Instant::now();
@@ -108,6 +121,7 @@ pub(super) async fn run(shared: &Shared, connection: Connection) -> Ending {
         link,
         ours: ours.replica,
         base_ms,
+        sealed_with,
         info: theirs,
         sender: sender.clone(),
     };
@@ -115,7 +129,7 @@ pub(super) async fn run(shared: &Shared, connection: Connection) -> Ending {
         let result = forward(shared, link, &mut receiver).await;
         let _stopping = shared.inbound.send(Inbound::Down(link)).await;
         if let Err(error) = result {
-            if matches!(error, FrameError::TooLarge { .. } | FrameError::Garbage(_)) {
+            if is_the_fault_of_the_other(&error) {
                 shared.counters.disconnects.increment();
             }
             // Ports and contents differ each time; that is no news.
@@ -137,13 +151,90 @@ struct Met {
     ours: PeerInfo,
     theirs: PeerInfo,
     base_ms: i64,
+    sealed_with: Option<Fingerprint>,
+    sender: LinkSender,
+    receiver: LinkReceiver,
 }
 
-async fn handshake(
+/// Both parts of the handshake: that the other side may come in, and who it is.
+async fn meet(shared: &Shared, connection: Connection, role: Role) -> Result<Met, HandshakeError> {
+    let config = &shared.config;
+    let admission = admit(connection, role, &config.keyring, &config.local.cluster);
+    let admitted = timeout(config.handshake_timeout, admission)
+        .await
+        .map_err(|_| HandshakeError::Silent)??;
+    let sealed_with = admitted.sealed_with;
+    let traffic = shared.accounts.open();
+    let link = Link::open(admitted.connection, &config.link, Arc::clone(&traffic));
+    let Link {
+        sender,
+        mut receiver,
+        ..
+    } = link;
+    let greeted = greet(shared, &sender, &mut receiver).await?;
+    let (ours, theirs, base_ms) = greeted;
+    shared.accounts.name(&traffic, &theirs.name);
+    Ok(Met {
+        ours,
+        theirs,
+        base_ms,
+        sealed_with,
+        sender,
+        receiver,
+    })
+}
+
+/// Counts and tells that somebody was refused. Those that said who they are were named already.
+fn refuse(shared: &Shared, place: &str, error: &HandshakeError) {
+    let is_told = match error {
+        HandshakeError::Silent | HandshakeError::NoHello => true,
+        HandshakeError::Frame(error) => is_the_fault_of_the_other(error),
+        HandshakeError::Admission(error) => match error {
+            AdmissionError::Foreign
+            | AdmissionError::Version { .. }
+            | AdmissionError::Unsealed
+            | AdmissionError::Sealed
+            | AdmissionError::Stranger
+            | AdmissionError::Unwelcome => true,
+            AdmissionError::Closed | AdmissionError::Io(_) | AdmissionError::Handshake(_) => false,
+        },
+        HandshakeError::Refused(_) | HandshakeError::NotReady | HandshakeError::Closed => false,
+    };
+    if is_told {
+        turn_away(shared, place, &error.to_string());
+    } else {
+        shared.counters.refusals.increment();
+        tracing::debug!("no sync with {place}: {error}");
+    }
+}
+
+/// Counts and tells that somebody was refused before it said who it is.
+pub(super) fn turn_away(shared: &Shared, place: &str, reason: &str) {
+    shared.counters.refusals.increment();
+    let now = shared.now();
+    shared.strangers.turned_away(place, reason.to_owned(), now);
+    let warning = format!("no sync with {place}: {reason}");
+    if shared.warnings.is_due(&warning) {
+        tracing::warn!("{warning}");
+    } else {
+        tracing::debug!("{warning}");
+    }
+}
+
+/// Whether what came was not what a peer says, rather than that the connection broke.
+fn is_the_fault_of_the_other(error: &FrameError) -> bool {
+    match error {
+        FrameError::TooLarge { .. } | FrameError::Garbage(_) => true,
+        FrameError::Io(error) => error.kind() == io::ErrorKind::InvalidData,
+        FrameError::Torn | FrameError::Silent(_) | FrameError::Stalled(_) => false,
+    }
+}
+
+async fn greet(
     shared: &Shared,
     sender: &LinkSender,
     receiver: &mut LinkReceiver,
-) -> Result<Met, HandshakeError> {
+) -> Result<(PeerInfo, PeerInfo, i64), HandshakeError> {
     let said = shared.hello().ok_or(HandshakeError::NotReady)?;
     sender.reply(Frame::encode(&Message::Hello(said.clone()))?);
     let first = timeout(shared.config.handshake_timeout, receiver.receive())
@@ -165,11 +256,7 @@ async fn handshake(
         tell(shared, &theirs, &refusal);
         return Err(refusal.into());
     }
-    Ok(Met {
-        ours,
-        theirs,
-        base_ms: base_ms(now),
-    })
+    Ok((ours, theirs, base_ms(now)))
 }
 
 /// Logs a refusal, once in a while for each peer and kind.

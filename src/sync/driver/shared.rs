@@ -9,17 +9,24 @@ use std::{
 use grapevine_crdt::ReplicaId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use super::{DriverConfig, clocks::Clocks, counters::Counters, warnings::Warnings};
+use super::{
+    Carried, DriverConfig,
+    accounts::Accounts,
+    clocks::Clocks,
+    counters::Counters,
+    strangers::{Doorstep, Strangers},
+};
 use crate::{
     clock::WallClock,
+    secret::Fingerprint,
     store::Store,
     sync::{
         Message, PROTOCOL_VERSION, PeerInfo,
-        engine::Now,
-        transport::{LinkSender, Traffic},
+        engine::{Expelling, Now},
+        transport::LinkSender,
     },
+    warnings::Warnings,
 };
 
 /// Names a link for as long as the driver runs.
@@ -39,6 +46,8 @@ pub(super) enum Inbound {
         ours: ReplicaId,
         /// How far our wall clock was ahead of the monotonic one when clocks were compared.
         base_ms: i64,
+        /// With which secret the link is sealed.
+        sealed_with: Option<Fingerprint>,
         info: PeerInfo,
         sender: LinkSender,
     },
@@ -61,16 +70,20 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) clock: Arc<dyn WallClock>,
     pub(super) started: Instant,
-    pub(super) traffic: Arc<Traffic>,
+    pub(super) accounts: Accounts,
     pub(super) counters: Counters,
     pub(super) warnings: Warnings,
     pub(super) clocks: Clocks,
+    pub(super) strangers: Strangers,
+    pub(super) doorstep: Arc<Doorstep>,
+    /// Messages of gossip that peers sent.
+    pub(super) carried: mpsc::Sender<Carried>,
     pub(super) inbound: mpsc::Sender<Inbound>,
     /// The room of all messages between socket and store.
     pub(super) room: Arc<Semaphore>,
     pub(super) up: watch::Sender<Arc<UpPeers>>,
     /// The stores that expelled us, once every partition was taken in anew since.
-    pub(super) returned: watch::Sender<BTreeSet<Uuid>>,
+    pub(super) returned: watch::Sender<BTreeSet<Expelling>>,
     /// No new links, no new work.
     pub(super) stopping: CancellationToken,
     /// The event loop has sent its last.

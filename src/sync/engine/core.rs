@@ -303,6 +303,7 @@ impl Engine {
     ) -> Result<(), Violation> {
         match message {
             Message::Hello(_) => return Err(Violation::Hello),
+            Message::Gossip { .. } => {}
             Message::Probe { root } => self.probed(step, sender, root),
             Message::InStep { root } => {
                 self.told_root(step, sender, root);
@@ -466,7 +467,7 @@ impl Engine {
         if self.told_root(step, sender, root) {
             return Ok(());
         }
-        let standing = self.standing(step.view, sender);
+        let standing = self.standing(sender);
         if standing != Standing::Even {
             self.summaries_apart(step, sender, standing, partitions);
         }
@@ -554,7 +555,7 @@ impl Engine {
         let lacks = Self::lacks_our_floor(step.view, partition, vector.vector());
         self.told_vector(step, sender, partition, vector, told.unclaimed);
         let checks = self.config.rules.checks_floor_of_pulls;
-        let apart = !self.exchanges(step.view, sender, partition);
+        let apart = !self.exchanges(sender, partition);
         if !fresh && (apart || (lacks && checks)) {
             Self::tell_behind(step, sender, &request);
         } else {

@@ -47,7 +47,7 @@ pub use rejoin::{MAX_HELD_BYTES, REJOIN_RETRY_MS};
 pub use repair::{MAX_ENTRIES_LISTED, MAX_IDS_FETCHED};
 pub use request::{Comparison, FetchRequest, ListRequest, PullRequest, Request, StateRequest};
 pub use rules::Rules;
-pub use standing::Expelled;
+pub use standing::{Expelled, Expelling};
 pub use status::{Blocked, BlockedBy, CollectionStatus, Divergence, PeerStatus};
 pub use telling::{MAX_ATTEMPTS, Telling};
 pub use types::{Command, EngineConfig, Event, Now, Ticket, View};

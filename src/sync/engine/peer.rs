@@ -207,6 +207,7 @@ impl Peer {
             up: self.up,
             agrees,
             lag: if agrees { Some(0) } else { self.lag(view) },
+            wanted: self.wanted.len() + self.pulls.len() + self.rejoins.len(),
             last_heard_ms: now.monotonic_ms.saturating_sub(self.last_heard_ms),
         }
     }

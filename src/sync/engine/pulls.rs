@@ -131,7 +131,7 @@ impl Engine {
                 return false;
             };
             let holds_nothing = self.holds_nothing(step.view, partition);
-            if !self.may_pull(step.view, replica, partition, holds_nothing) {
+            if !self.may_pull(replica, partition, holds_nothing) {
                 continue;
             }
             let Some(peer) = self.peers.up(replica) else {
@@ -194,7 +194,7 @@ impl Engine {
             return Ok(());
         };
         let holds_nothing = pull.fresh && step.view.partition(partition).vector.is_empty();
-        if !self.may_pull(step.view, sender, partition, holds_nothing) {
+        if !self.may_pull(sender, partition, holds_nothing) {
             self.abandon(id);
             return Ok(());
         }

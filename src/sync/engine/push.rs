@@ -63,7 +63,7 @@ fn apply(
         }
         return;
     }
-    if !engine.exchanges(step.view, sender, partition) {
+    if !engine.exchanges(sender, partition) {
         return;
     }
     let ours = step.view.partition(partition);

@@ -255,13 +255,17 @@ impl Engine {
             return;
         }
         for replica in self.peers.all_up() {
-            let standing = self.standing(step.view, replica);
+            let standing = self.standing(replica);
             let halves = self.of_another_half(replica);
             while let Some((partition, floor)) = self.next_rejoin(replica) {
                 let ours = step.view.partition(partition);
                 let (cause, is_over) = match standing {
                     // It goes first.
-                    Standing::ItReturns if partition != PartitionId::of_roster() => continue,
+                    Standing::ItReturns | Standing::Apart
+                        if partition != PartitionId::of_roster() =>
+                    {
+                        continue;
+                    }
                     Standing::WeReturn if partition != PartitionId::of_roster() => {
                         let cause = if halves {
                             Cause::Halves
@@ -270,7 +274,7 @@ impl Engine {
                         };
                         (cause, self.has_returned(partition))
                     }
-                    Standing::Even | Standing::WeReturn | Standing::ItReturns => {
+                    Standing::Even | Standing::WeReturn | Standing::ItReturns | Standing::Apart => {
                         (Cause::Floor, ours.vector.includes(&floor.vector))
                     }
                 };

@@ -19,6 +19,8 @@ pub struct Rules {
     pub checks_floor_of_pushes: bool,
     /// Who was expelled takes part anew, whatever it meets first.
     pub rejoins_expelled: bool,
+    /// Nor do two that were expelled meet as before, whoever expelled them.
+    pub keeps_expelled_apart: bool,
 }
 
 impl Default for Rules {
@@ -30,6 +32,7 @@ impl Default for Rules {
             checks_floor_of_pulls: true,
             checks_floor_of_pushes: true,
             rejoins_expelled: true,
+            keeps_expelled_apart: true,
         }
     }
 }

@@ -31,8 +31,18 @@ use super::{
 };
 use crate::model::{Floor, PARTITIONS, PartitionId, PartitionSummary};
 
-/// The stores that were expelled and have not come back yet, each with the stores that expelled it.
-pub type Expelled = BTreeMap<Uuid, BTreeSet<Uuid>>;
+/// That a store was expelled, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Expelling {
+    /// The store that expelled it.
+    pub by: Uuid,
+    /// Tells this time from others. Who comes back takes part anew by what is known then: if it was expelled once more
+    /// by somebody who did not know of its return, it comes back once more.
+    pub mark: u64,
+}
+
+/// The stores that were expelled and have not come back yet, each with who expelled it.
+pub type Expelled = BTreeMap<Uuid, BTreeSet<Expelling>>;
 
 /// How a peer stands to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +53,8 @@ pub(super) enum Standing {
     WeReturn,
     /// It takes part anew, by what we hold.
     ItReturns,
+    /// Both take part anew, by what others hold.
+    Apart,
 }
 
 /// What is known of who was expelled, and how far our own way back is.
@@ -58,8 +70,19 @@ pub(super) struct Standings {
 impl Standings {
     /// Whether somebody in good standing expelled it: others went on without it. Else only others that were expelled
     /// themselves did.
-    fn is_outside(&self, by: &BTreeSet<Uuid>) -> bool {
-        by.iter().any(|by| !self.expelled.contains_key(by))
+    fn is_outside(&self, by: &BTreeSet<Expelling>) -> bool {
+        by.iter()
+            .any(|expelling| !self.expelled.contains_key(&expelling.by))
+    }
+
+    fn is_expelled(&self, store: Uuid) -> bool {
+        self.expelled.contains_key(&store)
+    }
+
+    /// Whether it was expelled, and by nobody in good standing.
+    fn is_inside(&self, store: Uuid) -> bool {
+        let by = self.expelled.get(&store);
+        by.is_some_and(|by| !self.is_outside(by))
     }
 
     /// Whether two halves expelled each other, one with us and one with the peer.
@@ -80,7 +103,7 @@ impl Standings {
         })
     }
 
-    /// How a peer stands to us; `first`: whether we go first where each side expelled the other.
+    /// How a peer stands to us; `first`: whether we go first where nobody is in good standing.
     fn between(&self, us: Uuid, peer: Uuid, first: bool) -> Standing {
         let (ours, theirs) = match (self.expelled.get(&us), self.expelled.get(&peer)) {
             (None, None) => return Standing::Even,
@@ -88,13 +111,12 @@ impl Standings {
             (None, Some(_)) => return Standing::ItReturns,
             (Some(ours), Some(theirs)) => (ours, theirs),
         };
-        // Who was expelled by the same was away together.
-        if us == peer || !ours.is_disjoint(theirs) {
+        if us == peer {
             return Standing::Even;
         }
+        // Also if the same expelled both: one of them may have gone on without the other before that.
         match (self.is_outside(ours), self.is_outside(theirs)) {
-            // Both wait for others.
-            (true, true) => Standing::Even,
+            (true, true) => Standing::Apart,
             (true, false) => Standing::WeReturn,
             (false, false) if first => Standing::WeReturn,
             (false, true | false) => Standing::ItReturns,
@@ -124,15 +146,34 @@ impl Engine {
         self.standings.expelled = expelled;
     }
 
-    pub(super) fn standing(&mut self, view: &dyn View, replica: ReplicaId) -> Standing {
+    pub(super) fn standing(&mut self, replica: ReplicaId) -> Standing {
         if !self.config.rules.rejoins_expelled {
             return Standing::Even;
         }
         let Some(store) = self.peers.up(replica).map(|peer| peer.store) else {
             return Standing::Even;
         };
-        let first = view.replica().is_some_and(|us| us < replica);
+        if !self.config.rules.keeps_expelled_apart
+            && self.standings.is_expelled(self.config.store)
+            && self.standings.is_expelled(store)
+        {
+            return Standing::Even;
+        }
+        let first = self.goes_first();
         self.standings.between(self.config.store, store, first)
+    }
+
+    /// Whether of all that are here, and were expelled by nobody in good standing, we go first. One alone may: two that
+    /// return to different peers at once are in good standing then, and have not met what the other brings.
+    fn goes_first(&mut self) -> bool {
+        let us = self.config.store;
+        if !self.standings.is_inside(us) {
+            return false;
+        }
+        self.peers.all_up().into_iter().all(|replica| {
+            let store = self.peers.up(replica).map(|peer| peer.store);
+            store.is_none_or(|store| us <= store || !self.standings.is_inside(store))
+        })
     }
 
     /// Whether a peer is of a half that expelled ours, as ours did with that.
@@ -142,28 +183,22 @@ impl Engine {
     }
 
     /// Whether deltas and pushes of a partition are exchanged with a peer.
-    pub(super) fn exchanges(
-        &mut self,
-        view: &dyn View,
-        replica: ReplicaId,
-        partition: PartitionId,
-    ) -> bool {
-        partition == PartitionId::of_roster() || self.standing(view, replica) == Standing::Even
+    pub(super) fn exchanges(&mut self, replica: ReplicaId, partition: PartitionId) -> bool {
+        partition == PartitionId::of_roster() || self.standing(replica) == Standing::Even
     }
 
     /// Whether a pull from a peer may begin, or go on. Who holds nothing of a partition has nothing to bring back.
     pub(super) fn may_pull(
         &mut self,
-        view: &dyn View,
         replica: ReplicaId,
         partition: PartitionId,
         holds_nothing: bool,
     ) -> bool {
         partition == PartitionId::of_roster()
-            || match self.standing(view, replica) {
+            || match self.standing(replica) {
                 Standing::Even => true,
                 Standing::WeReturn => holds_nothing,
-                Standing::ItReturns => false,
+                Standing::ItReturns | Standing::Apart => false,
             }
     }
 
@@ -213,7 +248,7 @@ impl Engine {
 
     /// We hold what a member in good standing holds.
     pub(super) fn agrees_apart(&mut self, step: &mut Step<'_>, sender: ReplicaId) {
-        let returns = self.standing(step.view, sender) == Standing::WeReturn;
+        let returns = self.standing(sender) == Standing::WeReturn;
         if returns && self.standings.entered {
             self.standings.done.extend(PartitionId::all());
             self.tell_return(step);
@@ -250,8 +285,11 @@ mod tests {
     }
 
     fn standings(entries: &[(u128, &[u128])]) -> Standings {
-        let entry =
-            |(who, by): &(u128, &[u128])| (store(*who), by.iter().map(|by| store(*by)).collect());
+        let expelling = |by: &u128| Expelling {
+            by: store(*by),
+            mark: 0,
+        };
+        let entry = |(who, by): &(u128, &[u128])| (store(*who), by.iter().map(expelling).collect());
         Standings {
             expelled: Arc::new(entries.iter().map(entry).collect()),
             ..Standings::default()
@@ -269,6 +307,7 @@ mod tests {
     }
 
     const EVEN: (Standing, Standing) = (Standing::Even, Standing::Even);
+    const APART: (Standing, Standing) = (Standing::Apart, Standing::Apart);
     const FIRST: (Standing, Standing) = (Standing::WeReturn, Standing::ItReturns);
     const SECOND: (Standing, Standing) = (Standing::ItReturns, Standing::WeReturn);
 
@@ -281,17 +320,17 @@ mod tests {
         let one = standings(&[(3, &[1]), (2, &[3])]);
         assert_eq!(both(&one, 2, 3), SECOND);
         assert_eq!(both(&one, 1, 2), SECOND);
-        // Two that were away, each alone.
-        let one = standings(&[(3, &[1]), (4, &[2])]);
-        assert_eq!(both(&one, 3, 4), EVEN);
+        // Two that were away, together or each alone.
+        for by in [1, 2] {
+            let one = standings(&[(3, &[1]), (4, &[by])]);
+            assert_eq!(both(&one, 3, 4), APART);
+        }
     }
 
     #[test]
     fn of_two_halves_one_returns_to_the_other() {
         let halves = standings(&[(1, &[3]), (2, &[3]), (3, &[1]), (4, &[1])]);
-        assert_eq!(both(&halves, 1, 2), EVEN);
-        assert_eq!(both(&halves, 3, 4), EVEN);
-        for (one, other) in [(1, 3), (1, 4), (2, 3), (2, 4)] {
+        for (one, other) in [(1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)] {
             assert_eq!(both(&halves, one, other), FIRST);
         }
         // Then the first is back, and all others return to it.

@@ -15,6 +15,8 @@ pub struct PeerStatus {
     pub agrees: bool,
     /// How many writes that we hold it lacked when it last told; `None` if it never told.
     pub lag: Option<u64>,
+    /// Of how many partitions something is still to be fetched from it, as far as is known.
+    pub wanted: usize,
     /// How long ago it was last heard of, in milliseconds.
     pub last_heard_ms: u64,
 }

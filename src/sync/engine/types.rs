@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use grapevine_crdt::{ReplicaId, Timestamp, VersionVector};
 use uuid::Uuid;
 
-use super::{Comparison, Expelled, Request, Rules};
+use super::{Comparison, Expelled, Expelling, Request, Rules};
 use crate::{
     model::{
         CommitRecord, EntityId, Op, Outcome, PartitionId, PartitionState, PartitionSummary, Root,
@@ -143,9 +143,9 @@ pub enum Command {
     /// Somebody holds writes of this life that it never made: let the next write begin a new one, but not
     /// more often than the store allows.
     NewLife,
-    /// We were expelled by these stores, and have taken in every partition anew: our name may be cleared. May be told
-    /// more than once.
-    Returned(BTreeSet<Uuid>),
+    /// We were expelled so, and have taken in every partition anew since we know: our name may be cleared of that. May
+    /// be told more than once.
+    Returned(BTreeSet<Expelling>),
     /// Close every connection to this peer: it broke the protocol. It counts as down from here on; the
     /// `PeerDown` that follows changes nothing.
     Disconnect(ReplicaId, String),

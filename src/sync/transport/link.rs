@@ -1,6 +1,7 @@
 //! A link: one connection, with a task that writes and a receiver that reads.
 
 use std::{
+    ops::AddAssign,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -93,7 +94,24 @@ pub struct TrafficTotals {
     pub replies_dropped: u64,
 }
 
+impl AddAssign for TrafficTotals {
+    fn add_assign(&mut self, more: Self) {
+        self.bytes_in += more.bytes_in;
+        self.bytes_out += more.bytes_out;
+        self.frames_in += more.frames_in;
+        self.frames_out += more.frames_out;
+        self.pushes_dropped += more.pushes_dropped;
+        self.fell_behind += more.fell_behind;
+        self.replies_dropped += more.replies_dropped;
+    }
+}
+
 impl Traffic {
+    #[cfg(test)]
+    pub(in crate::sync) fn received(&self, bytes: usize) {
+        add(&self.bytes_in, bytes);
+    }
+
     /// The counts now.
     #[must_use]
     pub fn totals(&self) -> TrafficTotals {

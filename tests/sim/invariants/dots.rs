@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use grapevine::model::{Claim, Op, PartitionId};
-use grapevine_crdt::{Dot, FieldCell, ReplicaId, Seq};
+use grapevine_crdt::{Dot, FieldCell, FieldKey, ReplicaId, Seq};
 
 use super::Observed;
 use crate::{history::is_local, world::World};
@@ -53,6 +53,10 @@ fn check_local(
     let dot = Dot::new(life, Seq::new(before.get() + in_group + 1));
     if dots.iter().any(|written| *written != dot) {
         return Err(format!("{dots:?} were written where {dot:?} was next"));
+    }
+    let fields: BTreeSet<&FieldKey> = entity.cells.iter().map(|cell| &cell.field).collect();
+    if fields.len() != entity.cells.len() {
+        return Err(format!("{dot:?} has two cells of one field"));
     }
     fresh.push((op.partition, dot));
     Ok(())

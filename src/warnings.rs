@@ -1,4 +1,6 @@
-//! Warnings that a peer can cause as often as it likes, told once in a while.
+//! Warnings that somebody outside can cause as often as he likes, told once in a while.
+//!
+//! Invariant: at most [`MAX_REMEMBERED`] different ones are told within [`REPEATED_AFTER`]. It must not know what they say.
 
 use std::{
     collections::BTreeMap,
@@ -14,11 +16,11 @@ const MAX_REMEMBERED: usize = 256;
 
 /// Which warnings were told when.
 #[derive(Debug, Default)]
-pub(super) struct Warnings(Mutex<BTreeMap<String, Instant>>);
+pub(crate) struct Warnings(Mutex<BTreeMap<String, Instant>>);
 
 impl Warnings {
     /// Whether `warning` is to be told now.
-    pub(super) fn is_due(&self, warning: &str) -> bool {
+    pub(crate) fn is_due(&self, warning: &str) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if let Some(last) = told.get(warning)
