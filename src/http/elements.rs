@@ -195,7 +195,7 @@ async fn create(
         if let Some(made) = key.and_then(|key| shown_element(&contact, kind, &key)) {
             return repeated(kind, &made, &draft).map(|()| (Vec::new(), made));
         }
-        let (cells, after) = write(&contact_key, &edit, &with_element(&contact, kind, draft)?)?;
+        let (cells, after) = write(&contact_key, &edit, &with_element(&contact, kind, &draft)?)?;
         let made = shown_elements(&after, kind).pop();
         let made =
             made.ok_or_else(|| Problem::internal(&"an element that was added is not there"))?;
@@ -307,7 +307,7 @@ where
         let current = shown_element(&contact, kind, &element);
         check(&conditions, current.as_ref())?;
         let draft = change(current.as_ref())?;
-        let (cells, after) = write(&key, &edit, &with_element(&contact, kind, draft)?)?;
+        let (cells, after) = write(&key, &edit, &with_element(&contact, kind, &draft)?)?;
         let made = shown_element(&after, kind, &element);
         let made =
             made.ok_or_else(|| Problem::internal(&"an element that was put is not there"))?;

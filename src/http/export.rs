@@ -170,7 +170,9 @@ impl Wanted {
         ("group" = Option<String>, Query, description = "Only those in this group", example = "friends", max_length = 128),
         Seen
     ),
-    responses((status = 200, description = "The file, made while it is sent", content((String = "text/vcard"), (String = "text/csv")))))]
+    responses((status = 200, description = "The file, made while it is sent", content(
+        (String = "text/vcard; version=3.0; charset=utf-8"), (String = "text/vcard; version=4.0; charset=utf-8"),
+        (String = "text/csv; charset=utf-8; header=present")))))]
 pub(super) async fn get(
     State(state): State<Arc<HttpState>>,
     request: Request,

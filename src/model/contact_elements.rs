@@ -71,7 +71,7 @@ pub fn patched_element(
 pub fn with_element(
     contact: &Contact,
     kind: Kind,
-    element: ElementDraft,
+    element: &ElementDraft,
 ) -> Result<ContactDraft, InvalidContact> {
     let mut elements = shown_elements(contact, kind);
     let mut json = Map::new();

@@ -215,8 +215,7 @@ fn contact() -> impl Strategy<Value = Value> {
         (text(), optional(), optional(), address, note, birthday),
         elements(),
         elements(),
-        // Of spaces in a row within a list, calcard reads one.
-        vec(text().prop_map(|text| text.replace("  ", " ").replace("  ", " ")), 0..3),
+        vec(text().prop_map(|text| single_spaces(&text)), 0..3),
     )
         .prop_map(|(scalars, phones, emails, groups)| {
             let (name, organization, title, address, note, birthday) = scalars;
@@ -233,6 +232,12 @@ fn contact() -> impl Strategy<Value = Value> {
                 "birthday": birthday, "phones": phones, "emails": emails, "groups": groups,
             })
         })
+}
+
+/// Of spaces in a row within a list, calcard 0.3 reads one, if something before them is escaped.
+fn single_spaces(text: &str) -> String {
+    let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();
+    words.join(" ")
 }
 
 /// A line of a card, of whatever version.
@@ -279,7 +284,15 @@ fn line() -> impl Strategy<Value = String> {
         Just("a;b;c;d;e".to_owned()),
         Just(";;Street 1;Town;;1234;Land".to_owned()),
     ];
-    (prop::sample::select(heads), value).prop_map(|(head, value)| format!("{head}:{value}\r\n"))
+    (prop::sample::select(heads), value).prop_map(|(head, value)| {
+        let is_list = head.starts_with("CATEGORIES");
+        let value = if is_list {
+            single_spaces(&value)
+        } else {
+            value
+        };
+        format!("{head}:{value}\r\n")
+    })
 }
 
 proptest! {

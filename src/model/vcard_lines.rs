@@ -128,7 +128,8 @@ impl<R: BufRead> Unfolded<R> {
 
     fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         while let Some(line) = self.lines.next()? {
-            let physical = line.strip_suffix(b"\r").unwrap_or(&line);
+            let ends = line.iter().rev().take_while(|byte| **byte == b'\r');
+            let physical = &line[..line.len() - ends.count()];
             if ends_softly(&self.current) && !is_boundary(physical) {
                 self.current.pop();
                 extend(&mut self.current, physical);
@@ -180,13 +181,25 @@ impl<R: BufRead> Lines<R> {
             let found = buffer[end];
             self.reader.consume(end + 1);
             if self.separator.is_none() {
-                let follows = self.reader.fill_buf()?.first() == Some(&b'\n');
-                let is_pair = found == b'\r' && follows;
-                self.reader.consume(usize::from(is_pair));
-                self.separator = Some(if is_pair { b'\n' } else { found });
+                self.separator = Some(self.found(found)?);
             }
             return Ok(Some(line));
         }
+    }
+
+    /// By what all lines end, if the first ends with `byte`: `\n`, however many `\r` some program put before it.
+    fn found(&mut self, byte: u8) -> io::Result<u8> {
+        while byte == b'\r' {
+            match self.reader.fill_buf()?.first() {
+                Some(b'\r') => self.reader.consume(1),
+                Some(b'\n') => {
+                    self.reader.consume(1);
+                    return Ok(b'\n');
+                }
+                Some(_) | None => break,
+            }
+        }
+        Ok(byte)
     }
 }
 

@@ -123,6 +123,7 @@ impl Property {
                 .any(|parameter| parameter.name == VCardParameterName::Pref)
     }
 
+    /// What a value says, with `\n` at the end of each line.
     fn text(&self, value: &VCardValue) -> String {
         match value {
             VCardValue::Text(text) => self.decode(text.as_bytes()),
@@ -156,7 +157,7 @@ impl Property {
                 .0
                 .into_owned(),
         };
-        text.replace("\r\n", "\n")
+        text.replace("\r\n", "\n").replace('\r', "\n")
     }
 }
 

@@ -19,11 +19,18 @@ pub(super) fn escaped(text: &str) -> String {
     escaped
 }
 
-/// Adds `line` to `text`, folded between characters.
+/// Adds `line` to `text`, folded between characters, but not behind a `=` (short of a whole line of them): what is said to
+/// be quoted-printable goes on softly there, and would lose it.
 pub(super) fn push_line(text: &mut String, line: &str) {
     let mut room = MAX_LINE_BYTES;
-    for c in line.chars() {
-        if c.len_utf8() > room {
+    for (place, c) in line.char_indices() {
+        let begins_signs = c == '=' && !line[..place].ends_with('=');
+        let needed = if begins_signs {
+            together(&line[place..])
+        } else {
+            c.len_utf8()
+        };
+        if needed > room && (room < c.len_utf8() || needed < MAX_LINE_BYTES) {
             text.push_str("\r\n ");
             room = MAX_LINE_BYTES - 1;
         }
@@ -31,6 +38,13 @@ pub(super) fn push_line(text: &mut String, line: &str) {
         room -= c.len_utf8();
     }
     text.push_str("\r\n");
+}
+
+/// How many bytes `text` has up to behind the first character that is no `=`.
+fn together(text: &str) -> usize {
+    let signs = text.len() - text.trim_start_matches('=').len();
+    let next = text[signs..].chars().next();
+    signs + next.map_or(0, char::len_utf8)
 }
 
 /// The parts of `text` between `separator`s that stand in no quotes.
@@ -53,6 +67,20 @@ mod tests {
         assert!(text.split("\r\n").all(|line| line.len() <= MAX_LINE_BYTES));
         let unfolded = text.replace("\r\n ", "");
         assert_eq!(unfolded, format!("NOTE:{}\r\n", "né\u{1f600}".repeat(100)));
+    }
+
+    #[test]
+    fn a_fold_is_no_soft_break() {
+        for before in 0..MAX_LINE_BYTES {
+            for signs in [1, 2, 5, 200] {
+                let line = format!("X:{}{}é", "a".repeat(before), "=".repeat(signs));
+                let mut text = String::new();
+                push_line(&mut text, &line);
+                assert!(text.split("\r\n").all(|line| line.len() <= MAX_LINE_BYTES));
+                assert!(signs > MAX_LINE_BYTES || !text.contains("=\r\n "), "{text}");
+                assert_eq!(text.replace("\r\n ", ""), format!("{line}\r\n"));
+            }
+        }
     }
 
     #[test]
