@@ -189,17 +189,19 @@ impl<R: BufRead> Lines<R> {
 
     /// By what all lines end, if the first ends with `byte`: `\n`, however many `\r` some program put before it.
     fn found(&mut self, byte: u8) -> io::Result<u8> {
-        while byte == b'\r' {
+        if byte == b'\n' {
+            return Ok(byte);
+        }
+        loop {
             match self.reader.fill_buf()?.first() {
                 Some(b'\r') => self.reader.consume(1),
                 Some(b'\n') => {
                     self.reader.consume(1);
                     return Ok(b'\n');
                 }
-                Some(_) | None => break,
+                Some(_) | None => return Ok(byte),
             }
         }
-        Ok(byte)
     }
 }
 
