@@ -262,6 +262,83 @@ async fn an_import_says_what_became_of_every_card() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_book_goes_out_as_cards_and_tables_and_comes_in_again() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let node = alone(directory.path()).await;
+    let node = url(&node);
+    let at = |name: &str| {
+        let path = directory.path().join(name);
+        path.to_str().expect("a path in UTF-8").to_owned()
+    };
+    let table = at("kontakte.csv");
+    let rows = "Nom;Tel;Club;Pointure\nAda;+44 20 7946 0000;chess;38\nBob;1;;41\n";
+    fs::write(&table, rows).expect("it can be written");
+    let map = "Nom=name;Tel=phone:home;Club=groups";
+    let first = &told(&node, &["contacts", "import", &table, "--map", map])[0];
+    assert_eq!(first["created"], 2);
+    assert_eq!(first["ignored_columns"], json!(["Pointure"]));
+    let found = &told(&node, &["contacts", "search", "ada"])[0];
+    assert_eq!(found["phones"][0]["label"], "home");
+
+    let cards = said(&node, &["contacts", "export", "--format", "vcard4"]);
+    assert_eq!(cards.matches("BEGIN:VCARD").count(), 2);
+    let one = at("chess.vcf");
+    said(&node, &["contacts", "export", &one, "--group", "chess"]);
+    let chess = fs::read_to_string(&one).expect("it was written");
+    assert!(
+        chess.contains("VERSION:3.0") && chess.contains("FN:Ada"),
+        "{chess}"
+    );
+    assert!(!chess.contains("Bob"), "{chess}");
+    let out = at("all.csv");
+    said(&node, &["contacts", "export", &out]);
+    let again = &told(&node, &["contacts", "import", &out])[0];
+    assert_eq!(again["unchanged"], 2, "{again}");
+    let left: Vec<_> = fs::read_dir(directory.path())
+        .expect("it can be read")
+        .map(|entry| entry.expect("an entry").file_name())
+        .filter(|name| name.to_string_lossy().ends_with(".partial"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+
+    fs::write(&table, "Nom,Tel\nAda,\"1\n").expect("it can be written");
+    let torn = ask(&node, &["contacts", "import", &table]);
+    assert_eq!(torn.status.code(), Some(1), "{}", complaint(&torn));
+    let strange = ask(&node, &["contacts", "export", &at("all.pdf")]);
+    assert!(
+        complaint(&strange).contains("--format"),
+        "{}",
+        complaint(&strange)
+    );
+    let nowhere = ask(&node, &["contacts", "export", "/nowhere/all.vcf"]);
+    assert!(
+        complaint(&nowhere).contains("/nowhere/all.vcf"),
+        "{}",
+        complaint(&nowhere)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_ends_without_a_word_when_its_reader_goes() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let node = alone(directory.path()).await;
+    let node = url(&node);
+    let card = |number| format!("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:N {number}\r\nEND:VCARD\r\n");
+    let cards: String = (0..3_000).map(card).collect();
+    answer(&fed(&node, &["contacts", "import", "-"], cards.as_bytes()));
+    let mut command = asking(&[&node], &["contacts", "export"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program can be run");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(complaint(&output), "");
+    assert!(output.status.success(), "{}", output.status);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_cluster_is_shown_waited_for_and_left_by_those_who_will_not_return() {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let first = node(directory.path(), "first", &[]).await;

@@ -13,8 +13,8 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use tokio::{fs::File, io::AsyncWrite};
 
-use super::progress;
-use crate::client::{Client, ExportFormat};
+use super::{output::gone, progress};
+use crate::client::{Client, ClientError, ExportFormat};
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
@@ -51,10 +51,12 @@ impl Export {
         let group = self.group.as_deref();
         let contacts = client.contacts();
         if self.file == Path::new("-") {
-            contacts
-                .export(format, group, &mut ToReader(io::stdout()), |_bytes| {})
-                .await?;
-            return Ok(());
+            let mut out = ToReader(io::stdout());
+            let exported = contacts.export(format, group, &mut out, |_bytes| {}).await;
+            return exported.map_err(|error| match error {
+                ClientError::Target { source } => gone(source),
+                error => error.into(),
+            });
         }
         let mut partial = self.file.clone().into_os_string();
         partial.push(".partial");

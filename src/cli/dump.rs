@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{
     bundle::Node,
     dump_lines::{Counts, DUMP_VERSION, Kind},
-    output::ReaderGone,
+    output::gone,
     progress,
 };
 use crate::{
@@ -160,13 +160,5 @@ impl<W: Write> Dumping<'_, W> {
 
     fn line(&mut self, line: &Value) -> anyhow::Result<()> {
         writeln!(self.out, "{line}").map_err(gone)
-    }
-}
-
-fn gone(error: io::Error) -> anyhow::Error {
-    if error.kind() == io::ErrorKind::BrokenPipe {
-        ReaderGone.into()
-    } else {
-        error.into()
     }
 }

@@ -76,7 +76,8 @@ impl Output {
     }
 }
 
-fn gone(error: io::Error) -> anyhow::Error {
+/// Why standard output cannot be written, told apart from that nobody reads it any more.
+pub(super) fn gone(error: io::Error) -> anyhow::Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         ReaderGone.into()
     } else {
