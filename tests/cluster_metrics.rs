@@ -148,6 +148,10 @@ async fn a_dashboard_or_an_alert_that_asks_for_what_no_node_tells() {
             "{series}: {value:?} in {told:?}"
         );
     }
+    for kind in ["tombstones", "removals", "values"] {
+        let collected = format!(r#"grapevine_collection_cells_total{{kind="{kind}"}}"#);
+        assert!(told.value(&collected).is_some(), "{collected}: {told:?}");
+    }
     let clock = told.value(r#"grapevine_peer_clock_offset_seconds{peer="bob"}"#);
     assert!(clock.is_some_and(|offset| offset.abs() < 30.0), "{clock:?}");
     assert_eq!(
