@@ -9,12 +9,13 @@ use std::{
 };
 
 use grapevine_crdt::HybridClock;
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    cors::Cors, counters::MAX_WAITING_FOR_COUNTERS, feed::Feed, meter::Meter,
-    server::HEADER_READ_TIMEOUT, session::Waiting, tls::Tls,
+    caller::TrustedProxies, cors::Cors, counters::MAX_WAITING_FOR_COUNTERS, feed::Feed,
+    meter::Meter, server::HEADER_READ_TIMEOUT, session::Waiting, tls::Tls,
 };
 use crate::{
     access::Guard,
@@ -109,6 +110,8 @@ pub struct HttpState {
     pub(super) guard: Arc<Guard>,
     /// Which changes the audit log tells.
     pub(super) audit: AuditLog,
+    /// Whose word on who asks is believed.
+    pub(super) proxies: TrustedProxies,
     /// How HTTP is carried over TLS, if it is.
     pub(super) tls: Option<Arc<Tls>>,
 }
@@ -121,6 +124,7 @@ impl HttpState {
         Self {
             guard: Arc::new(Guard::new(store.clone(), true)),
             audit: AuditLog::default(),
+            proxies: TrustedProxies::default(),
             tls: None,
             store,
             cluster,
@@ -165,6 +169,13 @@ impl HttpState {
     #[must_use]
     pub const fn auditing(mut self, audit: AuditLog) -> Self {
         self.audit = audit;
+        self
+    }
+
+    /// Believes proxies of `networks` what they say of who asks.
+    #[must_use]
+    pub fn trusting(mut self, networks: Vec<IpNet>) -> Self {
+        self.proxies = TrustedProxies::new(networks);
         self
     }
 
