@@ -168,6 +168,11 @@ pub(super) struct Timing {
 }
 
 impl Timing {
+    /// The pattern of its path.
+    pub(super) fn route(&self) -> &'static str {
+        self.meter.patterns.get(self.route).unwrap_or(&NO_ROUTE)
+    }
+
     /// It was answered.
     pub(super) fn end(self, status: StatusCode) {
         let slot = self.meter.slot(self.route, self.method);
