@@ -247,7 +247,7 @@ fn of_sync(totals: &DriverTotals, out: &mut Exposition) {
         ),
         (
             "grapevine_sync_refusals",
-            "Peers that were refused at the handshake, or broke it off",
+            "Peers that were refused at the handshake",
             totals.refusals,
         ),
         (

@@ -196,9 +196,11 @@ fn refuse(shared: &Shared, place: &str, error: &HandshakeError) {
             | AdmissionError::Sealed
             | AdmissionError::Stranger
             | AdmissionError::Unwelcome => true,
-            AdmissionError::Closed | AdmissionError::Io(_) | AdmissionError::Handshake(_) => false,
+            AdmissionError::Io(_) | AdmissionError::Handshake(_) => false,
+            AdmissionError::Closed => return hung_up(place),
         },
-        HandshakeError::Refused(_) | HandshakeError::NotReady | HandshakeError::Closed => false,
+        HandshakeError::Refused(_) | HandshakeError::NotReady => false,
+        HandshakeError::Closed => return hung_up(place),
     };
     if is_told {
         turn_away(shared, place, &error.to_string());
@@ -206,6 +208,11 @@ fn refuse(shared: &Shared, place: &str, error: &HandshakeError) {
         shared.counters.refusals.increment();
         tracing::debug!("no sync with {place}: {error}");
     }
+}
+
+/// Who goes by itself is not refused: a node that dialled itself may be the first to find that out.
+fn hung_up(place: &str) {
+    tracing::debug!("no sync with {place}: it closed the connection");
 }
 
 /// Counts and tells that somebody was refused before it said who it is.
