@@ -168,6 +168,11 @@ pub(super) struct Timing {
 }
 
 impl Timing {
+    /// Its method, if it is one that is known.
+    pub(super) fn method(&self) -> &'static str {
+        METHODS[self.method]
+    }
+
     /// The pattern of its path.
     pub(super) fn route(&self) -> &'static str {
         self.meter.patterns.get(self.route).unwrap_or(&NO_ROUTE)

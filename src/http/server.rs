@@ -236,7 +236,7 @@ async fn measured(
     let timing = answering
         .meter
         .begin(request.method(), request.uri().path());
-    let span = RequestSpan::begin(request.method().as_str(), timing.route(), request.headers());
+    let span = RequestSpan::begin(timing.method(), timing.route(), request.headers());
     let mut answered = span.scope(answer(answering, request)).await;
     if let Ok(response) = &mut answered {
         timing.end(response.status());

@@ -41,7 +41,7 @@ pub struct RequestSpan(());
 impl RequestSpan {
     /// None begins.
     #[must_use]
-    pub const fn begin(_method: &str, _route: &'static str, _headers: &HeaderMap) -> Self {
+    pub const fn begin(_method: &'static str, _route: &'static str, _headers: &HeaderMap) -> Self {
         Self(())
     }
 

@@ -12,7 +12,10 @@ use opentelemetry::{
     Context, KeyValue,
     propagation::TextMapPropagator as _,
     time::now,
-    trace::{Link, Span as _, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _},
+    trace::{
+        Link, Span as _, SpanContext, SpanKind, Status, TraceContextExt as _, TraceState,
+        Tracer as _,
+    },
 };
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::Span};
@@ -43,20 +46,19 @@ pub struct RequestSpan(Option<SharedSpan>);
 impl RequestSpan {
     /// Begins one, below that which a `traceparent` among `headers` names (W3C Trace Context).
     #[must_use]
-    pub fn begin(method: &str, route: &'static str, headers: &HeaderMap) -> Self {
+    pub fn begin(method: &'static str, route: &'static str, headers: &HeaderMap) -> Self {
         let collector = collector().filter(|_| !NOT_TOLD.contains(&route));
         Self(collector.map(|collector| {
-            let asked = TraceContextPropagator::new();
-            let asked = asked.extract_with_context(&Context::new(), &HeaderExtractor(headers));
+            let above = above(headers);
             let span = collector
                 .tracer
                 .span_builder(format!("{method} {route}"))
                 .with_kind(SpanKind::Server)
                 .with_attributes([
-                    KeyValue::new("http.request.method", method.to_owned()),
+                    KeyValue::new("http.request.method", method),
                     KeyValue::new("http.route", route),
                 ])
-                .start_with_context(&collector.tracer, &asked);
+                .start_with_context(&collector.tracer, &above);
             Arc::new(Mutex::new(span))
         }))
     }
@@ -84,6 +86,16 @@ impl RequestSpan {
         }
         span.end();
     }
+}
+
+/// The span that `headers` name, without its state, which may be long and is passed on to nobody.
+fn above(headers: &HeaderMap) -> Context {
+    let named = TraceContextPropagator::new();
+    let named = named.extract_with_context(&Context::new(), &HeaderExtractor(headers));
+    let named = named.span().span_context().clone();
+    let (trace, span, flags) = (named.trace_id(), named.span_id(), named.trace_flags());
+    let named = SpanContext::new(trace, span, flags, true, TraceState::default());
+    Context::new().with_remote_span_context(named)
 }
 
 /// The spans of the writes of one step of this node. All clones are one.
