@@ -1,5 +1,7 @@
 //! The dangers: a write cannot be followed from the request that made it to the nodes that took it in; spans tell what was
-//! written; a collector that is away holds a node up.
+//! written; a collector that is away holds a node up. `.ci/otlp` runs them.
+
+#![cfg(feature = "otlp")]
 
 mod support;
 
