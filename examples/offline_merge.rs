@@ -114,7 +114,7 @@ async fn import(node: &Node, directory: &Path) -> Result<(), Failure> {
             let source = Source::default().and(&card);
             node.store()
                 .write(id, move |edit| {
-                    vcard_edit::import(edit.entity, &card, source, source, stamp(&edit))
+                    vcard_edit::import(edit.entity, &card, source, stamp(&edit))
                 })
                 .await?;
         }

@@ -26,13 +26,13 @@ fn import(card: &Card) {
         time: Timestamp::from_unix_ms(1_000_000 + seq),
         collected: None,
     };
-    let Ok((cells, _)) = vcard_edit::import(&entity, card, source, source, stamp(1)) else {
+    let Ok((cells, _)) = vcard_edit::import(&entity, card, source, stamp(1)) else {
         return;
     };
     for cell in cells {
         entity.merge_cell(cell);
     }
     assert!(Contact::read(&card.id, &entity).is_some());
-    let again = vcard_edit::import(&entity, card, source, source, stamp(2));
+    let again = vcard_edit::import(&entity, card, source, stamp(2));
     assert!(again.is_ok_and(|(cells, _)| cells.is_empty()));
 }

@@ -1,13 +1,13 @@
 //! `grapevine contacts`: the address book.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
+    contact_export::Export,
     contact_fields::{Add, Edit},
-    contact_history, contact_import,
+    contact_history,
+    contact_import::Import,
     listed::{self, Most},
     nodes::NodeArgs,
     output::{Output, rendered, shown, table},
@@ -81,17 +81,18 @@ enum Action {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
-    /// Takes the vCards of a file in; the same file again changes nothing
+    /// Takes the vCards or the rows of a file in; the same file again changes nothing
     ///
-    /// A large file is sent in pieces of whole cards. Exit code 1 says that some card was rejected.
-    #[command(after_help = "Example:\n  grapevine contacts import friends.vcf")]
-    Import {
-        /// The file; `-` is standard input
-        file: PathBuf,
-        /// The charset of cards that declare none, if it is not UTF-8
-        #[arg(long)]
-        charset: Option<String>,
-    },
+    /// Exit code 1 says that some card was rejected.
+    #[command(after_help = "Examples:\n  grapevine contacts import friends.vcf\n  \
+            grapevine contacts import kontakte.csv --map \"Nom=name;Tel=phone:home\"")]
+    Import(Import),
+    /// Writes the address book into a file, or to standard output; what was imported comes out whole
+    #[command(
+        after_help = "Examples:\n  grapevine contacts export friends.vcf --group friends\n  \
+            grapevine contacts export --format vcard4 | gzip > all.vcf.gz"
+    )]
+    Export(Export),
     /// Lists what a contact was, as one node remembers it, the newest change first
     #[command(after_help = "Example:\n  grapevine contacts history ada")]
     History {
@@ -171,9 +172,8 @@ impl Contacts {
                 output.answer(&contact, described)?;
             }
             Action::Rm { ids } => remove(&client, &mut output, &ids).await?,
-            Action::Import { file, charset } => {
-                contact_import::run(&client, &mut output, &file, charset.as_deref()).await?;
-            }
+            Action::Import(import) => import.run(&client, &mut output).await?,
+            Action::Export(export) => export.run(&client).await?,
             Action::History { id, most } => {
                 contact_history::list(&client, &mut output, &id, &most).await?;
             }

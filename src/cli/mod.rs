@@ -16,6 +16,7 @@ mod cluster;
 mod command;
 mod compact;
 mod completions;
+mod contact_export;
 mod contact_fields;
 mod contact_history;
 mod contact_import;

@@ -4,16 +4,10 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-const BYTES: &str = "{msg} [{bar:30}] {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
 const ITEMS: &str = "{msg} [{bar:30}] {pos}/{len}, {eta} left";
 const ELAPSED: &str = "{msg} [{bar:30}] {elapsed}";
-const COUNTING: &str = "{msg} {pos}, {elapsed}";
+const COUNTING: &str = "{msg} {pos}, {per_sec}";
 const GROWING: &str = "{msg} {bytes}, {bytes_per_sec}";
-
-/// So many bytes of `total`.
-pub(super) fn bytes(what: &'static str, total: u64) -> ProgressBar {
-    styled(ProgressBar::new(total), BYTES).with_message(what)
-}
 
 /// Bytes of which nobody knows how many there will be.
 pub(super) fn growing(what: &'static str) -> ProgressBar {
@@ -53,10 +47,9 @@ fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
 mod tests {
     #[test]
     fn the_templates_are_well_formed() {
-        super::bytes("testing", 1).finish_and_clear();
         super::items("testing", 1).finish_and_clear();
         super::elapsed("testing", super::Duration::ZERO).finish_and_clear();
-        super::growing("testing").finish_and_clear();
         super::counting("testing").finish_and_clear();
+        super::growing("testing").finish_and_clear();
     }
 }

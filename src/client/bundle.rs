@@ -2,17 +2,11 @@
 
 use std::path::Path;
 
-use http_body_util::BodyExt as _;
 use hyper::Method;
 use serde_json::{Value, json};
-use tokio::{fs::File, io::AsyncWriteExt as _};
+use tokio::fs::File;
 
-use super::{
-    body::Payload,
-    call::Call,
-    client::{Client, innermost},
-    error::ClientError,
-};
+use super::{body::Payload, call::Call, client::Client, error::ClientError};
 
 const MEDIA_TYPE: &str = "application/vnd.grapevine.bundle";
 /// How long a node may take to check and apply a file.
@@ -69,21 +63,8 @@ impl<'a> Bundles<'a> {
         file: &mut File,
         mut progress: impl FnMut(u64) + Send,
     ) -> Result<(), ClientError> {
-        let (node, response) = self.0.stream(&call).await?;
-        let mut body = response.into_body();
-        let mut bytes = 0;
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| ClientError::Unanswered {
-                node: node.clone(),
-                why: innermost(&error),
-                write: false,
-            })?;
-            if let Ok(data) = frame.into_data() {
-                file.write_all(&data).await.map_err(unwritten)?;
-                bytes += data.len() as u64;
-                progress(bytes);
-            }
-        }
+        self.0.download(&call, file, &mut progress).await?;
+        let unwritten = |source| ClientError::Target { source };
         file.sync_all().await.map_err(unwritten)
     }
 
@@ -95,8 +76,4 @@ impl<'a> Bundles<'a> {
         call.timeout = Some(IMPORT_TIMEOUT);
         self.0.send(call).await?.json()
     }
-}
-
-fn unwritten(source: std::io::Error) -> ClientError {
-    ClientError::Target { source }
 }

@@ -18,7 +18,10 @@ use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt as _},
+    time::timeout,
+};
 
 use super::{
     address::NodeAddress,
@@ -99,6 +102,13 @@ impl Client {
     #[must_use]
     pub fn token(&self) -> Option<String> {
         self.0.session.token()
+    }
+
+    /// The session has seen what `token` names too.
+    pub(super) fn go_on_from(&self, token: &str) {
+        if self.0.options.session {
+            self.0.session.join(token);
+        }
     }
 
     /// The nodes, in the order in which they were given.
@@ -228,6 +238,32 @@ impl Client {
             }
         }
         Err(rounds.given_up())
+    }
+
+    /// Writes an answer of any length into `target`; says after every piece how many bytes there are.
+    pub(super) async fn download(
+        &self,
+        call: &Call,
+        target: &mut (impl AsyncWrite + Unpin + Send),
+        progress: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<(), ClientError> {
+        let unwritten = |source| ClientError::Target { source };
+        let (node, response) = self.stream(call).await?;
+        let mut body = response.into_body();
+        let mut bytes = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| ClientError::Unanswered {
+                node: node.clone(),
+                why: innermost(&error),
+                write: false,
+            })?;
+            if let Ok(data) = frame.into_data() {
+                target.write_all(&data).await.map_err(unwritten)?;
+                bytes += data.len() as u64;
+                progress(bytes);
+            }
+        }
+        target.flush().await.map_err(unwritten)
     }
 
     fn rounds<'a>(&'a self, call: &'a Call) -> Rounds<'a> {

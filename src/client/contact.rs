@@ -129,10 +129,34 @@ pub struct Named {
     pub name: String,
 }
 
-/// What became of the cards of an import.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What an export is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct ImportReport {
+pub enum ExportFormat {
+    /// vCard 3.0 (RFC 2426), which most programs read.
+    VCard3,
+    /// vCard 4.0 (RFC 6350).
+    VCard4,
+    /// CSV (RFC 4180), which says less than a vCard does.
+    Csv,
+}
+
+impl ExportFormat {
+    /// As a node calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::VCard3 => "vcard3",
+            Self::VCard4 => "vcard4",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+/// How many cards of an import there were, by what became of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ImportCounts {
     /// Cards that made a contact.
     pub created: u64,
     /// Cards that changed one.
@@ -143,7 +167,16 @@ pub struct ImportReport {
     pub rejected: u64,
     /// Lines outside of any card.
     pub stray_lines: u64,
-    /// One for each card, in order.
+}
+
+/// What became of the cards of an import.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ImportReport {
+    /// How many there were.
+    #[serde(flatten)]
+    pub counts: ImportCounts,
+    /// One for each card, in order, as far as a report tells of them.
     pub cards: Vec<CardReport>,
 }
 
@@ -165,22 +198,6 @@ pub struct CardReport {
     /// Which lines were taken, kept, refused.
     #[serde(flatten)]
     pub more: serde_json::Map<String, serde_json::Value>,
-}
-
-impl ImportReport {
-    /// Adds the report of what follows in the same file.
-    pub fn append(&mut self, next: Self) {
-        let before = self.cards.len() as u64;
-        self.created += next.created;
-        self.updated += next.updated;
-        self.unchanged += next.unchanged;
-        self.rejected += next.rejected;
-        self.stray_lines += next.stray_lines;
-        self.cards.extend(next.cards.into_iter().map(|mut card| {
-            card.index += before;
-            card
-        }));
-    }
 }
 
 /// A field before and after a change.

@@ -3,14 +3,19 @@
 use bytes::Bytes;
 use hyper::Method;
 use serde::Serialize;
+use tokio::io::AsyncWrite;
 use uuid::Uuid;
 
 use super::{
     body::Payload,
     call::{Call, Condition, Tagged, escaped},
     client::Client,
-    contact::{Conflict, Contact, ContactChange, ContactDraft, Duplicates, ImportReport},
+    contact::{
+        CardReport, Conflict, Contact, ContactChange, ContactDraft, Duplicates, ExportFormat,
+        ImportCounts, ImportReport,
+    },
     error::ClientError,
+    import::ContactsFile,
     list::List,
 };
 
@@ -104,6 +109,22 @@ impl<'a> Contacts<'a> {
         List::new(self.0, call)
     }
 
+    /// Writes the address book, or the contacts of `group`, into `target`; says after every piece how many bytes there
+    /// are. An error says that what was written is not whole.
+    pub async fn export(
+        &self,
+        format: ExportFormat,
+        group: Option<&str>,
+        target: &mut (impl AsyncWrite + Unpin + Send),
+        mut progress: impl FnMut(u64) + Send,
+    ) -> Result<(), ClientError> {
+        let mut call = Call::get("/v1/contacts/export").parameter("format", format.name());
+        if let Some(group) = group {
+            call = call.parameter("group", group);
+        }
+        self.0.download(&call, target, &mut progress).await
+    }
+
     /// Contacts that may be one.
     #[must_use]
     pub fn duplicates(&self) -> List<Duplicates> {
@@ -117,7 +138,17 @@ impl<'a> Contacts<'a> {
         self.0.send(call).await?.json()
     }
 
-    /// Takes the cards of a file in, as many as one request carries (`docs/api.md`). The same again changes nothing.
+    /// Takes a file in, and calls `tell` for each card or row as the node decides it. The same file again changes
+    /// nothing, also after an error halfway.
+    pub async fn import_file(
+        &self,
+        file: ContactsFile,
+        tell: impl FnMut(CardReport) + Send,
+    ) -> Result<ImportCounts, ClientError> {
+        file.import(self.0, tell).await
+    }
+
+    /// Takes the cards of a small file in (`docs/api.md`). The same again changes nothing.
     pub async fn import(
         &self,
         content_type: &str,

@@ -39,6 +39,7 @@ mod counters;
 mod dump;
 mod error;
 mod feed;
+mod import;
 mod kv;
 mod list;
 mod options;
@@ -56,14 +57,15 @@ pub use call::{Condition, Tagged};
 pub use client::Client;
 pub use cluster::{ClusterOf, ClusterStatus, Member, NodeStatus};
 pub use contact::{
-    CardReport, Conflict, Contact, ContactChange, ContactDraft, Duplicates, Email, FieldChange,
-    ImportReport, Named, Phone,
+    CardReport, Conflict, Contact, ContactChange, ContactDraft, Duplicates, Email, ExportFormat,
+    FieldChange, ImportCounts, ImportReport, Named, Phone,
 };
 pub use contacts::Contacts;
 pub use counters::{Counter, Counters, Tally};
 pub use dump::Everything;
 pub use error::ClientError;
 pub use feed::Feed;
+pub use import::ContactsFile;
 pub use kv::{KeyEntry, KeyValues, Value};
 pub use list::List;
 pub use options::{ClientOptions, MAX_NODES};

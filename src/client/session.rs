@@ -49,6 +49,14 @@ impl Session {
         *held = Some(token.unwrap_or_else(|| answered.clone()));
     }
 
+    /// Takes a token in that came in the body of an answer.
+    pub(super) fn join(&self, token: &str) {
+        if let Ok(value) = HeaderValue::try_from(token) {
+            let answer = HeaderMap::from_iter([(HEADER, value)]);
+            self.take(None, &answer);
+        }
+    }
+
     pub(super) fn sent(headers: &HeaderMap) -> Option<&HeaderValue> {
         headers.get(HEADER)
     }

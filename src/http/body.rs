@@ -46,15 +46,20 @@ pub(super) async fn read(mut body: Body, max_bytes: usize) -> Result<Bytes, Prob
         };
         bytes.extend_from_slice(&frame);
     }
-    let mut drained = bytes.len();
     drop(bytes);
+    drain(&mut body).await;
+    Err(too_large())
+}
+
+/// Reads what a client still sends and throws it away, as far as that is bounded, so that it hears the answer.
+pub(super) async fn drain(body: &mut Body) {
+    let mut drained = 0;
     while drained <= MAX_DRAINED_BYTES {
-        match next(&mut body).await {
+        match next(body).await {
             Ok(Some(frame)) => drained += frame.len(),
             Ok(None) | Err(_) => break,
         }
     }
-    Err(too_large())
 }
 
 /// The next bytes of a body; `None` at its end.

@@ -4,32 +4,29 @@
 //! of it is applied. An export that fails halfway is cut off, so that whoever gets it sees that it is no whole one.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufReader, BufWriter, Seek as _, Write},
-    pin::Pin,
+    io::{self, BufReader, BufWriter, Write},
     sync::Arc,
-    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use axum::{
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
-use hyper::body::Frame;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::{
     HttpState,
-    body::{self, json, require_json},
+    body::{json, require_json},
     changes::read_token,
     problem::{Problem, ProblemKind},
     query::Parameters,
+    spool::spool,
+    streamed::{Chunk, Streamed},
 };
 use crate::{
     bundle::{BundleError, BundleHeader, Importer, back_up, export},
@@ -112,7 +109,7 @@ pub(super) async fn post(
         let detail = "another bundle is being taken in";
         return Err(Problem::new(ProblemKind::Unavailable, detail));
     };
-    let file = spool(&state, body).await?;
+    let file = spool(&state.spool, body, "bundle", MAX_BUNDLE_BYTES).await?;
     let reader = Importer {
         store: state.store.clone(),
         cluster: state.cluster.node().cluster,
@@ -188,7 +185,7 @@ async fn streamed(
     limit: Option<Duration>,
     write: impl FnOnce(BufWriter<Chunks>) -> Result<(), BundleError> + Send + 'static,
 ) -> Result<Response, Problem> {
-    let (sender, mut chunks) = mpsc::channel(MAX_CHUNKS_WAITING);
+    let (sender, chunks) = mpsc::channel(MAX_CHUNKS_WAITING);
     tokio::task::spawn_blocking(move || {
         let chunks = Chunks {
             sender: sender.clone(),
@@ -199,22 +196,15 @@ async fn streamed(
             let _client_gone = sender.blocking_send(Err(error));
         }
     });
-    let first = match chunks.recv().await {
-        Some(Ok(first)) => Some(first),
-        Some(Err(error)) => return Err(error.into()),
-        None => None,
-    };
-    let mut response = Response::new(Body::new(Streamed { first, chunks }));
+    let mut response = Response::new(Streamed::begin(chunks).await?);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, MEDIA_TYPE);
     Ok(response)
 }
 
-type Chunk = Result<Bytes, BundleError>;
-
 /// Hands on what is written, and waits while the client is slow.
 struct Chunks {
-    sender: mpsc::Sender<Chunk>,
+    sender: mpsc::Sender<Chunk<BundleError>>,
     /// When it is enough.
     until: Option<Instant>,
 }
@@ -233,66 +223,6 @@ impl Write for Chunks {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// The body of an export; an error cuts it off.
-struct Streamed {
-    first: Option<Bytes>,
-    chunks: mpsc::Receiver<Chunk>,
-}
-
-impl hyper::body::Body for Streamed {
-    type Data = Bytes;
-    type Error = BundleError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BundleError>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
-        }
-        let chunk = ready!(self.chunks.poll_recv(context));
-        if let Some(Err(error)) = &chunk {
-            tracing::warn!(%error, "an export ended early");
-        }
-        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
-    }
-}
-
-/// The body as a file that is gone when it is closed.
-async fn spool(state: &HttpState, mut body: Body) -> Result<File, Problem> {
-    let path = state
-        .spool
-        .join(format!("bundle-{}.partial", Uuid::now_v7()));
-    let opened = File::options()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(&path);
-    let mut file = opened.map_err(|error| Problem::internal(&error))?;
-    // Where an open file cannot be unlinked it is left behind, and nothing is lost but its room.
-    if let Err(error) = fs::remove_file(&path) {
-        tracing::warn!(%error, path = %path.display(), "a spooled bundle stays");
-    }
-    let mut bytes: u64 = 0;
-    while let Some(chunk) = body::next(&mut body).await? {
-        bytes = bytes.saturating_add(chunk.len() as u64);
-        if bytes > MAX_BUNDLE_BYTES {
-            let detail = format!("a bundle has at most {MAX_BUNDLE_BYTES} bytes");
-            return Err(Problem::too_large(detail).about("body"));
-        }
-        let write = move || file.write_all(&chunk).map(|()| file);
-        let written = tokio::task::spawn_blocking(write).await;
-        file = written
-            .map_err(|error| Problem::internal(&error))?
-            .map_err(|error| {
-                let detail = format!("the bundle cannot be spooled: {error}");
-                Problem::new(ProblemKind::Unavailable, detail)
-            })?;
-    }
-    file.rewind().map_err(|error| Problem::internal(&error))?;
-    Ok(file)
 }
 
 impl From<BundleError> for Problem {

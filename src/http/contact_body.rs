@@ -41,6 +41,38 @@ pub(super) struct EmailBody {
     address: String,
 }
 
+/// What changes of a phone: null clears a label.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PhonePatch {
+    /// What it is for.
+    #[schema(max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    label: Option<String>,
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        nullable = false,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
+    number: Option<String>,
+}
+
+/// What changes of an e-mail address: null clears a label.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EmailPatch {
+    /// What it is for.
+    #[schema(max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    label: Option<String>,
+    #[schema(
+        min_length = 1,
+        max_length = 320,
+        nullable = false,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
+    address: Option<String>,
+}
+
 /// A contact as it is written. What is shown and cannot be written is taken and ignored, so that what was read can be
 /// sent back; an `id` must be that of the path.
 #[derive(ToSchema)]

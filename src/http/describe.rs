@@ -29,6 +29,37 @@ pub(super) struct ContactPath {
     id: String,
 }
 
+/// A phone or an e-mail address of a contact in a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct ElementPlace {
+    /// The contact: a UUID, or 1 to 128 of the characters a-z, A-Z, 0-9, -, _, ., ~, @.
+    #[param(
+        example = "ada",
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[a-zA-Z0-9_~@-][a-zA-Z0-9_.~@-]*$"
+    )]
+    id: String,
+    /// Which one: 1 to 64 of the characters a-z, A-Z, 0-9, -, _, . (it is its `id` in the contact).
+    #[param(
+        example = "first",
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[a-zA-Z0-9_-][a-zA-Z0-9_.-]*$"
+    )]
+    element: String,
+}
+
+/// What the columns of CSV are.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct CsvMap {
+    /// For CSV: what a column is, where its header does not say it, as `Nom=name;Tel=phone:home`.
+    #[param(max_length = 4096)]
+    map: Option<String>,
+}
+
 /// The counter of a path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]

@@ -1,194 +1,402 @@
-//! `/v1/contacts/import`: vCards, with a report of what became of every card.
+//! `/v1/contacts/import`: vCards or CSV, with a report of what became of every card.
+//!
+//! The body is spooled into a file first, so what is cut off on its way changes nothing, and then read card by card:
+//! however many there are, few are in memory at a time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    fs::File,
+    future::ready,
+    io::{self, BufReader, Seek as _},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{
+    body::Bytes,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
+use encoding_rs::Encoding;
 use serde::Serialize;
-use tokio::task::JoinSet;
-use utoipa::ToSchema;
+use serde_json::json;
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
-    HttpState,
-    body::{self, json},
+    HttpState, body,
     contacts::{entity_id, stamp},
-    describe::Seen,
+    describe::{CsvMap, Seen},
+    import_report::{CardReport, Counts, Report, ended_by, summary},
     problem::{Problem, ProblemKind},
     query::Parameters,
-    session::{Session, Written, tracked},
+    session::{Session, Writes, Written, tracked},
+    spool::spool,
+    streamed::{Chunk, Streamed},
 };
 use crate::{
     model::{
-        Card, CardFile, Change, InvalidContact, RejectedProperty, Source, UnreadableFile,
+        Card, CardReader, InvalidContact, PartitionId, RejectedCard, Source, UnreadableFile,
+        contact_csv::{ColumnMap, InvalidCsv, RowReader, check_csv},
         vcard_edit,
     },
     store::{Store, WriteError},
 };
 
-/// The most cards of one import.
-pub const MAX_CARDS_PER_IMPORT: usize = 20_000;
-/// How many cards are written at once: enough to share a commit, few enough that others get their turn.
+/// The longest that an import may take.
+pub(super) const MAX_CONTACTS_IMPORT_TIME: Duration = Duration::from_secs(60 * 60);
+/// The most cards of one import: of each is remembered which contact it made.
+pub const MAX_CARDS_PER_IMPORT: usize = 500_000;
+/// The most bytes of one import: 1 GiB.
+pub(super) const MAX_IMPORT_BYTES: u64 = 1_024 * 1_024 * 1_024;
+/// The most imports at once.
+pub(super) const MAX_IMPORTS: usize = 4;
+/// How many cards are read, and written, at once: enough to share a commit, few enough that others get their turn.
 const CARDS_AT_ONCE: usize = 256;
+/// No more cards are read at once once they have so many bytes together.
+const BYTES_AT_ONCE: usize = 8 * 1_024 * 1_024;
+/// How many pieces of a report wait for the client.
+const MAX_CHUNKS_WAITING: usize = 4;
+const JSON_LINES: &str = "application/x-ndjson";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Status {
-    Created,
-    Updated,
-    Unchanged,
-    Rejected,
-}
-
-/// What became of one card.
-#[derive(Debug, Serialize, ToSchema)]
-struct CardReport {
-    index: usize,
-    id: Option<String>,
-    name: Option<String>,
-    status: Status,
-    taken: Vec<String>,
-    kept: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    rejected: Vec<RejectedProperty>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<String>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct Report {
-    created: usize,
-    updated: usize,
-    unchanged: usize,
-    rejected: usize,
-    stray_lines: usize,
-    cards: Vec<CardReport>,
-}
-
-/// Imports vCards
+/// Imports vCards or CSV
 ///
-/// The same file again, on any node, changes nothing.
+/// The same file again, on any node, changes nothing. Who accepts `application/x-ndjson` is told of each card as it is
+/// decided.
 #[utoipa::path(post, path = "/v1/contacts/import", tag = "contacts", operation_id = "importContacts",
-    params(Seen),
-    request_body(content = String, content_type = "text/vcard", description = "vCards (2.1, 3.0 or 4.0), one after another",
-        example = json!("BEGIN:VCARD\r\nVERSION:4.0\r\nUID:urn:uuid:2f6e0a3c-5f6b-4f0e-9d52-2a8f0c1b7e11\r\nFN:Grace Hopper\r\nTEL:+1 202 555 0100\r\nEND:VCARD\r\n")),
+    params(CsvMap, Seen),
+    request_body(content(
+        (String = "text/vcard", example = json!("BEGIN:VCARD\r\nVERSION:4.0\r\nUID:urn:uuid:2f6e0a3c-5f6b-4f0e-9d52-2a8f0c1b7e11\r\nFN:Grace Hopper\r\nTEL:+1 202 555 0100\r\nEND:VCARD\r\n")),
+        (String = "text/csv", example = json!("Name,E-mail,Phone\r\nGrace Hopper,grace@example.org,+1 202 555 0100\r\n")),
+    ), description = "vCards (2.1, 3.0 or 4.0), one after another, or rows under a header"),
     responses((status = 200, description = "What became of each card", body = Report), (status = 415, description = ""), (status = 422, description = "")))]
 pub(super) async fn import(
     State(state): State<Arc<HttpState>>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    Parameters::read(&parts.uri, &[])?;
-    check_media_type(&parts.headers)?;
-    let charset = charset(&parts.headers);
-    let bytes = body::read(body, state.limits.max_body_bytes).await?;
-    let read = move || CardFile::read(&bytes, charset.as_deref(), MAX_CARDS_PER_IMPORT);
-    let file = tokio::task::spawn_blocking(read)
-        .await
-        .map_err(|error| Problem::internal(&error))??;
-    let stray_lines = file.stray_lines;
-    let cards = file.cards.iter().flatten();
-    let partitions = cards
-        .map(|card| entity_id(card.id.clone()).map(|id| id.partition()))
-        .collect::<Result<_, _>>()?;
-    let session = Session::of_writes(&parts.headers, &state, &partitions).await?;
-    let (cards, written) = take_all(&state.store, file).await?;
-    let count = |status| cards.iter().filter(|card| card.status == status).count();
-    let report = Report {
-        created: count(Status::Created),
-        updated: count(Status::Updated),
-        unchanged: count(Status::Unchanged),
-        rejected: count(Status::Rejected),
-        stray_lines,
-        cards,
+    let parameters = Parameters::read(&parts.uri, &["map"])?;
+    let form = Form::read(&parts.headers, &parameters)?;
+    let Ok(place) = state.taking_in.clone().try_acquire_owned() else {
+        let detail = format!("{MAX_IMPORTS} imports are under way");
+        return Err(Problem::overloaded(detail));
     };
-    let token = session.answer_all(written);
-    Ok(token.put(json(StatusCode::OK, &report)?))
+    let limit = state.limits.max_import_bytes;
+    let file = spool(&state.spool, body, "contacts", limit).await?;
+    // Nobody knows yet which contacts there are in it.
+    let session = Session::of_writes(&parts.headers, &state, &PartitionId::all().collect()).await?;
+    let opened = tokio::task::spawn_blocking(move || form.open(file)).await;
+    let reader = opened.map_err(|error| Problem::internal(&error))??;
+    let ignored_columns = reader.ignored_columns();
+    let (sender, cards) = mpsc::channel(1);
+    tokio::task::spawn_blocking(move || read(reader, &sender));
+    let mut import = Import::new(state.store.clone(), session);
+    if accepts_lines(&parts.headers) {
+        let (sender, chunks) = mpsc::channel(MAX_CHUNKS_WAITING);
+        tokio::spawn(async move {
+            let _place = place;
+            import.tell(cards, &sender).await;
+        });
+        let Ok(body) = Streamed::begin(chunks).await;
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON_LINES));
+        return Ok(response);
+    }
+    let mut report = Report::default();
+    let mut list = |card| {
+        report.list(card);
+        ready(true)
+    };
+    import.take_all(cards, &mut list).await?;
+    report.counts = import.counts;
+    report.ignored_columns = ignored_columns;
+    let token = import.session.answer_writes(import.written);
+    Ok(token.put(body::json(StatusCode::OK, &report)?))
 }
 
-/// The sources of the contacts of an import, as far as its cards have been looked at.
+/// What a body is, by what is said of it.
+enum Form {
+    Cards {
+        charset: Option<String>,
+    },
+    Csv {
+        charset: Option<&'static Encoding>,
+        map: ColumnMap,
+    },
+}
+
+impl Form {
+    fn read(headers: &HeaderMap, parameters: &Parameters) -> Result<Self, Problem> {
+        let is_csv = is_csv(headers)?;
+        let charset = charset(headers);
+        let map = parameters.text("map");
+        if !is_csv {
+            if map.is_some() {
+                let detail = "a map is for CSV; say `Content-Type: text/csv`";
+                return Err(Problem::malformed("map", detail));
+            }
+            return Ok(Self::Cards { charset });
+        }
+        let known = |label: String| {
+            let encoding = Encoding::for_label(label.as_bytes());
+            encoding.ok_or(UnreadableFile::Charset(label))
+        };
+        let map = ColumnMap::read(map.unwrap_or_default())
+            .map_err(|error| Problem::malformed("map", error.to_string()))?;
+        let charset = charset.map(known).transpose()?;
+        Ok(Self::Csv { charset, map })
+    }
+
+    /// Looks through a file that must be whole to be read at all.
+    fn open(self, mut file: File) -> Result<Reader, Problem> {
+        let (charset, map) = match self {
+            Self::Cards { charset } => {
+                let reader = CardReader::new(BufReader::new(file), charset.as_deref())?;
+                return Ok(Reader::Cards(reader));
+            }
+            Self::Csv { charset, map } => (charset, map),
+        };
+        let again = file
+            .try_clone()
+            .map_err(|error| Problem::internal(&error))?;
+        let whole = RowReader::decoded(BufReader::new(again), charset);
+        let shape = check_csv(whole).map_err(|error| Problem::internal(&error))??;
+        file.rewind().map_err(|error| Problem::internal(&error))?;
+        let rows = RowReader::decoded(BufReader::new(file), charset);
+        Ok(Reader::Rows(RowReader::new(rows, shape, &map)?))
+    }
+}
+
+/// Reads the file of an import.
+enum Reader {
+    Cards(CardReader<'static>),
+    Rows(RowReader<'static>),
+}
+
+impl Reader {
+    fn next(&mut self) -> io::Result<Option<Result<Card, RejectedCard>>> {
+        match self {
+            Self::Cards(cards) => cards.next(),
+            Self::Rows(rows) => rows.next(),
+        }
+    }
+
+    const fn stray_lines(&self) -> usize {
+        match self {
+            Self::Cards(cards) => cards.stray_lines(),
+            Self::Rows(_) => 0,
+        }
+    }
+
+    fn ignored_columns(&self) -> Vec<String> {
+        match self {
+            Self::Cards(_) => Vec::new(),
+            Self::Rows(rows) => rows.ignored_columns().map(str::to_owned).collect(),
+        }
+    }
+
+    /// Whether a file without anything to take is none.
+    const fn must_hold_some(&self) -> bool {
+        matches!(self, Self::Cards(_))
+    }
+}
+
+/// Cards that were read, in their order, and how many lines so far belong to none.
+type Batch = Result<(Vec<Result<Card, RejectedCard>>, usize), Problem>;
+
+/// Reads the cards of a file, a batch ahead of who takes them.
+fn read(mut reader: Reader, sender: &mpsc::Sender<Batch>) {
+    let mut any = false;
+    loop {
+        let batch = read_batch(&mut reader).map_err(|error| Problem::internal(&error));
+        let last = batch.as_ref().map_or(true, Vec::is_empty);
+        let batch = match batch {
+            Ok(cards) if cards.is_empty() && (any || !reader.must_hold_some()) => return,
+            Ok(cards) if cards.is_empty() => Err(UnreadableFile::NoCard.into()),
+            Ok(cards) => Ok((cards, reader.stray_lines())),
+            Err(problem) => Err(problem),
+        };
+        any = true;
+        if sender.blocking_send(batch).is_err() || last {
+            return;
+        }
+    }
+}
+
+fn read_batch(reader: &mut Reader) -> io::Result<Vec<Result<Card, RejectedCard>>> {
+    let mut cards = Vec::new();
+    let mut bytes = 0;
+    while cards.len() < CARDS_AT_ONCE && bytes < BYTES_AT_ONCE {
+        let Some(card) = reader.next()? else {
+            break;
+        };
+        if let Ok(card) = &card {
+            bytes += card.kept.iter().map(|kept| kept.line.len()).sum::<usize>();
+        }
+        cards.push(card);
+    }
+    Ok(cards)
+}
+
+/// An import under way.
+struct Import {
+    store: Store,
+    session: Session,
+    counts: Counts,
+    written: Writes,
+    sources: Sources,
+}
+
+/// The sources of the contacts of an import, as far as its cards were taken.
 #[derive(Default)]
 struct Sources {
-    by_id: BTreeMap<String, Source>,
-    seen: BTreeSet<(String, [u8; 32])>,
+    of: BTreeMap<u128, Taking>,
+}
+
+/// Of one contact.
+#[derive(Default)]
+struct Taking {
+    source: Source,
+    /// Hashes of its cards.
+    cards: BTreeSet<u64>,
 }
 
 impl Sources {
     /// The source once `card` is taken in; one that was there before adds nothing.
     fn add(&mut self, card: &Card) -> Source {
-        let source = self.by_id.entry(card.id.clone()).or_default();
-        if self.seen.insert((card.id.clone(), card.hash)) {
-            *source = source.and(card);
+        let id = blake3::hash(card.id.as_bytes());
+        let (id, _) = id.as_bytes().split_first_chunk().expect("it has 32 bytes");
+        let (hash, _) = card.hash.split_first_chunk().expect("it has 32 bytes");
+        let seen = self.of.entry(u128::from_be_bytes(*id)).or_default();
+        if seen.cards.insert(u64::from_be_bytes(*hash)) {
+            seen.source = seen.source.and(card);
         }
-        *source
-    }
-
-    fn of(&self, id: &str) -> Source {
-        self.by_id.get(id).copied().unwrap_or_default()
+        seen.source
     }
 }
 
-/// Takes the cards in, some at once; those of one contact one after another.
-async fn take_all(
-    store: &Store,
-    file: CardFile,
-) -> Result<(Vec<CardReport>, Vec<Written>), Problem> {
-    let mut last_sources = Sources::default();
-    for card in file.cards.iter().flatten() {
-        last_sources.add(card);
+impl Import {
+    fn new(store: Store, session: Session) -> Self {
+        Self {
+            store,
+            session,
+            counts: Counts::default(),
+            written: Writes::default(),
+            sources: Sources::default(),
+        }
     }
-    let mut sources = Sources::default();
-    let mut reports: BTreeMap<usize, CardReport> = BTreeMap::new();
-    let mut all_written = Vec::new();
-    let mut under_way: JoinSet<Taken> = JoinSet::new();
-    let mut ids_under_way: BTreeSet<String> = BTreeSet::new();
-    for (index, card) in file.cards.into_iter().enumerate() {
-        let card = match card {
-            Ok(card) => card,
-            Err(rejected) => {
-                let report = CardReport {
-                    rejected: rejected.rejected,
-                    ..CardReport::unread(index, rejected.problem)
-                };
-                reports.insert(index, report);
-                continue;
+
+    /// Takes all cards in, and calls `tell` for each in their order, until it says that nobody listens any more.
+    async fn take_all<F>(
+        &mut self,
+        mut batches: mpsc::Receiver<Batch>,
+        tell: &mut (dyn FnMut(CardReport) -> F + Send),
+    ) -> Result<(), Problem>
+    where
+        F: Future<Output = bool> + Send,
+    {
+        while let Some(batch) = batches.recv().await {
+            let (cards, stray_lines) = batch?;
+            self.counts.stray_lines = stray_lines;
+            if self.counts.total() + cards.len() > MAX_CARDS_PER_IMPORT {
+                let so_far = self.counts.so_far();
+                let detail = format!("it holds more than {MAX_CARDS_PER_IMPORT} vCards; {so_far}");
+                return Err(Problem::too_large(detail).about("body"));
             }
-        };
-        if under_way.len() == CARDS_AT_ONCE || ids_under_way.contains(&card.id) {
-            finish(&mut under_way, &mut reports, &mut all_written).await?;
-            ids_under_way.clear();
+            for report in self.take_batch(cards).await? {
+                self.counts.count(report.status);
+                if !tell(report).await {
+                    return Ok(());
+                }
+            }
         }
-        let last = last_sources.of(&card.id);
-        let source = sources.add(&card);
-        ids_under_way.insert(card.id.clone());
-        under_way.spawn(take(store.clone(), index, card, source, last));
+        Ok(())
     }
-    finish(&mut under_way, &mut reports, &mut all_written).await?;
-    Ok((reports.into_values().collect(), all_written))
+
+    /// Takes some cards in at once; those of one contact one after another.
+    async fn take_batch(
+        &mut self,
+        cards: Vec<Result<Card, RejectedCard>>,
+    ) -> Result<Vec<CardReport>, Problem> {
+        let first = self.counts.total();
+        let mut reports: BTreeMap<usize, CardReport> = BTreeMap::new();
+        let mut under_way: JoinSet<Taken> = JoinSet::new();
+        let mut ids_under_way: BTreeSet<String> = BTreeSet::new();
+        for (index, card) in (first..).zip(cards) {
+            let card = match card {
+                Ok(card) => card,
+                Err(card) => {
+                    reports.insert(index, CardReport::unread(index, card));
+                    continue;
+                }
+            };
+            if ids_under_way.contains(&card.id) {
+                self.finish(&mut under_way, &mut reports).await?;
+                ids_under_way.clear();
+            }
+            let source = self.sources.add(&card);
+            ids_under_way.insert(card.id.clone());
+            under_way.spawn(take(self.store.clone(), index, card, source));
+        }
+        self.finish(&mut under_way, &mut reports).await?;
+        Ok(reports.into_values().collect())
+    }
+
+    async fn finish(
+        &mut self,
+        under_way: &mut JoinSet<Taken>,
+        reports: &mut BTreeMap<usize, CardReport>,
+    ) -> Result<(), Problem> {
+        while let Some(ended) = under_way.join_next().await {
+            let ended = ended.map_err(|error| Problem::internal(&error))?;
+            let (index, report, written) = ended.map_err(|problem| {
+                let so_far = self.counts.so_far();
+                problem.after(&so_far)
+            })?;
+            if let Some(written) = written {
+                self.written.add(written);
+            }
+            reports.insert(index, report);
+        }
+        Ok(())
+    }
+
+    /// As [`Self::take_all`], told as lines of JSON.
+    async fn tell(
+        mut self,
+        cards: mpsc::Receiver<Batch>,
+        sender: &mpsc::Sender<Chunk<Infallible>>,
+    ) {
+        let ended = self
+            .take_all(cards, &mut |card| {
+                let line = line(&card);
+                async move { sender.send(Ok(line)).await.is_ok() }
+            })
+            .await;
+        let last = match ended {
+            Ok(()) => {
+                let token = self.session.answer_writes(self.written);
+                summary(&self.counts, &token.to_text())
+            }
+            Err(problem) => ended_by(problem, &self.counts),
+        };
+        let _client_gone = sender.send(Ok(line(&last))).await;
+    }
 }
 
-/// What became of a card, and what must be held to see it.
-type Taken = Result<(CardReport, Option<Written>), Problem>;
-
-async fn finish(
-    under_way: &mut JoinSet<Taken>,
-    reports: &mut BTreeMap<usize, CardReport>,
-    all_written: &mut Vec<Written>,
-) -> Result<(), Problem> {
-    while let Some(ended) = under_way.join_next().await {
-        let (report, written) = ended.map_err(|error| Problem::internal(&error))??;
-        all_written.extend(written);
-        reports.insert(report.index, report);
-    }
-    Ok(())
+/// A line of JSON.
+fn line(value: &impl Serialize) -> Bytes {
+    let mut line = serde_json::to_vec(value).expect("reports have nothing that JSON cannot say");
+    line.push(b'\n');
+    line.into()
 }
 
-async fn take(store: Store, index: usize, card: Card, source: Source, last: Source) -> Taken {
+/// Which card it was, what became of it, and what must be held to see it.
+type Taken = Result<(usize, CardReport, Option<Written>), Problem>;
+
+async fn take(store: Store, index: usize, card: Card, source: Source) -> Taken {
     let id = entity_id(card.id.clone())?;
     let card = Arc::new(card);
     let taken = card.clone();
@@ -196,61 +404,31 @@ async fn take(store: Store, index: usize, card: Card, source: Source, last: Sour
         .write(
             id.clone(),
             tracked(id, move |edit| {
-                vcard_edit::import(edit.entity, &taken, source, last, stamp(&edit))
+                vcard_edit::import(edit.entity, &taken, source, stamp(&edit))
             }),
         )
         .await;
     match written {
         Ok((change, written)) => {
-            let report = CardReport::read(index, &card, change);
-            Ok((report, Some(written)))
+            let report = CardReport::taken(index, &card, change);
+            Ok((index, report, Some(written)))
         }
         Err(WriteError::Rejected(InvalidContact { field, detail })) => {
             let report = CardReport::refused(index, &card, format!("{field} {detail}"));
-            Ok((report, None))
+            Ok((index, report, None))
         }
         Err(WriteError::Store(error)) => Err(error.into()),
     }
 }
 
-impl CardReport {
-    fn read(index: usize, card: &Card, change: Change) -> Self {
-        Self {
-            index,
-            id: Some(card.id.clone()),
-            name: Some(card.draft.name.clone()),
-            status: match change {
-                Change::Created => Status::Created,
-                Change::Updated => Status::Updated,
-                Change::Unchanged => Status::Unchanged,
-            },
-            taken: card.taken_names.clone(),
-            kept: card.kept_names().into_iter().map(str::to_owned).collect(),
-            rejected: card.rejected.clone(),
-            problem: None,
-        }
-    }
-
-    fn refused(index: usize, card: &Card, problem: String) -> Self {
-        Self {
-            id: Some(card.id.clone()),
-            name: Some(card.draft.name.clone()),
-            ..Self::unread(index, problem)
-        }
-    }
-
-    fn unread(index: usize, problem: String) -> Self {
-        Self {
-            index,
-            id: None,
-            name: None,
-            status: Status::Rejected,
-            taken: Vec::new(),
-            kept: Vec::new(),
-            rejected: Vec::new(),
-            problem: Some(problem),
-        }
-    }
+/// Whether the client wants to be told of each card as it is decided.
+fn accepts_lines(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|ranges| ranges.split(','))
+        .filter_map(|range| range.split(';').next())
+        .any(|range| range.trim().eq_ignore_ascii_case(JSON_LINES))
 }
 
 impl From<UnreadableFile> for Problem {
@@ -266,20 +444,33 @@ impl From<UnreadableFile> for Problem {
     }
 }
 
-/// What clients say that send a file: `curl --data-binary` says that it is a form. What cannot be a vCard is
-/// refused.
-fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+impl From<InvalidCsv> for Problem {
+    fn from(error: InvalidCsv) -> Self {
+        let (line, column) = (error.line, error.column);
+        Self::invalid("body", error.to_string())
+            .with("line", json!(line))
+            .with("column", json!(column))
+    }
+}
+
+/// Whether the body is said to be CSV. Else it is vCards, or what clients say that send a file (`curl --data-binary` says
+/// that it is a form). What can be neither is refused.
+fn is_csv(headers: &HeaderMap) -> Result<bool, Problem> {
     let Some(media_type) = body::media_type(headers)? else {
-        return Ok(());
+        return Ok(false);
     };
+    if ["text/csv", "application/csv", "text/comma-separated-values"].contains(&media_type.as_str())
+    {
+        return Ok(true);
+    }
     let accepted = media_type.starts_with("text/")
         || media_type == "application/octet-stream"
         || media_type == "application/vcard"
         || media_type == "application/x-www-form-urlencoded";
     if accepted {
-        return Ok(());
+        return Ok(false);
     }
-    let detail = format!("{media_type} is not text/vcard");
+    let detail = format!("{media_type} is neither text/vcard nor text/csv");
     Err(Problem::new(ProblemKind::UnsupportedMediaType, detail).about("Content-Type"))
 }
 

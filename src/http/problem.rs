@@ -278,6 +278,12 @@ impl Problem {
         )
     }
 
+    /// Says how far the request had got.
+    pub(super) fn after(mut self, so_far: &str) -> Self {
+        self.detail = format!("{}; {so_far}", self.detail);
+        self
+    }
+
     /// Names what in the request is to blame.
     pub(super) fn about(mut self, field: &str) -> Self {
         self.field = Some(field.to_owned());

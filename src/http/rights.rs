@@ -108,6 +108,10 @@ const RIGHTS: &[Right] = &[
     data("/v1/contacts/export", CONTACTS),
     data("/v1/contacts/duplicates", CONTACTS),
     data("/v1/contacts/{id}", CONTACT),
+    data("/v1/contacts/{id}/phones", CONTACT),
+    data("/v1/contacts/{id}/phones/{element}", CONTACT),
+    data("/v1/contacts/{id}/emails", CONTACT),
+    data("/v1/contacts/{id}/emails/{element}", CONTACT),
     data("/v1/conflicts", CONTACTS),
     data(
         "/v1/contacts/{id}/absorb/{other}",

@@ -14,8 +14,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     HttpState, absorb, batch, bundle, changes, cluster, cluster_leave, conflicts, contact_history,
-    contact_list, contacts, counters, docs, duplicates, health, import, kv, log_level, merge,
-    metrics, openapi,
+    contact_list, contacts, counters, docs, duplicates, elements, export, health, import, kv,
+    log_level, merge, metrics, openapi,
     problem::{Problem, ProblemKind},
     tallies, tokens, topic_settings, topics, watch,
 };
@@ -36,12 +36,27 @@ pub(super) fn routes() -> OpenApiRouter<Arc<HttpState>> {
         .routes(routes!(kv::list))
         .routes(routes!(contact_list::list, contacts::create))
         .routes(routes!(import::import))
+        .routes(routes!(export::get))
         .routes(routes!(duplicates::list))
         .routes(routes!(
             contacts::get,
             contacts::put,
             contacts::patch,
             contacts::delete
+        ))
+        .routes(routes!(elements::phones::list, elements::phones::create))
+        .routes(routes!(
+            elements::phones::read,
+            elements::phones::put,
+            elements::phones::patch,
+            elements::phones::delete
+        ))
+        .routes(routes!(elements::emails::list, elements::emails::create))
+        .routes(routes!(
+            elements::emails::read,
+            elements::emails::put,
+            elements::emails::patch,
+            elements::emails::delete
         ))
         .routes(routes!(contact_history::history))
         .routes(routes!(contact_history::undo))

@@ -31,6 +31,7 @@ use super::{
     counters::MAX_COUNTER_WAIT,
     gate::Gate,
     headers::dress,
+    import::MAX_CONTACTS_IMPORT_TIME,
     meter::Meter,
     paced::Paced,
     problem::{Problem, ProblemKind},
@@ -57,6 +58,7 @@ const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 const CONVERGENCE: &str = "/v1/cluster/convergence";
 const LEAVE: &str = "/v1/cluster/leave";
 const BUNDLE: &str = "/v1/bundle";
+const CONTACTS_IMPORT: &str = "/v1/contacts/import";
 const COUNTERS: &str = "/v1/counters/";
 
 /// Serves the API until `shutdown` is ready. Then it drains: as long as [`HttpLimits::drain_notice`] says, it serves on,
@@ -312,18 +314,19 @@ async fn answer_in_time(
         let detail = "this node is leaving its cluster, or has left it; another takes writes";
         return Ok(Problem::new(ProblemKind::Unavailable, detail).into_response());
     }
-    let is_bundle = request.uri().path() == BUNDLE;
+    let is_spooled = [BUNDLE, CONTACTS_IMPORT].contains(&request.uri().path());
     let limit = match request.uri().path() {
         CONVERGENCE => request_timeout + MAX_CONVERGENCE_WAIT,
         BUNDLE => request_timeout + MAX_IMPORT_TIME,
+        CONTACTS_IMPORT => request_timeout + MAX_CONTACTS_IMPORT_TIME,
         LEAVE => request_timeout + MAX_LEAVE_WAIT,
         path if path.starts_with(COUNTERS) && request.method() == Method::GET => {
             request_timeout + MAX_COUNTER_WAIT
         }
         _ => request_timeout,
     };
-    // A bundle is never held in memory.
-    let answered = if request.body().is_end_stream() || is_bundle {
+    // What is spooled is never held in memory.
+    let answered = if request.body().is_end_stream() || is_spooled {
         timeout(limit, router.call(request)).await
     } else {
         let (parts, body) = request.into_parts();

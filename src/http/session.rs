@@ -237,24 +237,46 @@ impl Session {
     /// The token of the answer to many writes. There is room for the writes themselves; of what they left
     /// alone is named what fits, the youngest lives first.
     pub(super) fn answer_all(self, written: impl IntoIterator<Item = Written>) -> Token {
+        let mut writes = Writes::default();
+        written.into_iter().for_each(|written| writes.add(written));
+        self.answer_writes(writes)
+    }
+
+    /// As [`Self::answer_all`], for writes that were added up.
+    pub(super) fn answer_writes(self, writes: Writes) -> Token {
         let mut token = self.token.unwrap_or_default();
-        let mut kept: BTreeMap<(ReplicaId, PartitionId), Seq> = BTreeMap::new();
-        for written in written {
-            if let Some(own) = written.own {
-                token.insert(written.partition, own);
-            }
-            for dot in written.kept {
-                let seq = kept.entry((dot.replica, written.partition)).or_default();
-                *seq = dot.seq.max(*seq);
-            }
+        for ((replica, partition), seq) in writes.own {
+            token.insert(partition, Dot::new(replica, seq));
         }
-        for ((replica, partition), seq) in kept.into_iter().rev() {
+        for ((replica, partition), seq) in writes.kept.into_iter().rev() {
             if token.weight() + SessionToken::growth(1) > MAX_SESSION_TOKEN_BYTES {
                 break;
             }
             token.insert(partition, Dot::new(replica, seq));
         }
         Token(token)
+    }
+}
+
+/// What must be held to see many writes, in bounded memory however many they are.
+#[derive(Debug, Default)]
+pub(super) struct Writes {
+    own: BTreeMap<(ReplicaId, PartitionId), Seq>,
+    kept: BTreeMap<(ReplicaId, PartitionId), Seq>,
+}
+
+impl Writes {
+    pub(super) fn add(&mut self, written: Written) {
+        let raise = |highest: &mut BTreeMap<_, Seq>, dot: Dot| {
+            let seq: &mut Seq = highest.entry((dot.replica, written.partition)).or_default();
+            *seq = dot.seq.max(*seq);
+        };
+        if let Some(own) = written.own {
+            raise(&mut self.own, own);
+        }
+        for dot in written.kept {
+            raise(&mut self.kept, dot);
+        }
     }
 }
 
@@ -312,6 +334,11 @@ pub(super) fn tracked<T, E>(
 pub(super) struct Token(SessionToken);
 
 impl Token {
+    /// As it is sent back.
+    pub(super) fn to_text(&self) -> String {
+        self.0.to_text()
+    }
+
     /// Puts it on an answer.
     pub(super) fn put(&self, mut response: Response) -> Response {
         if let Ok(value) = HeaderValue::try_from(self.0.to_text()) {

@@ -14,8 +14,15 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    caller::TrustedProxies, cors::Cors, counters::MAX_WAITING_FOR_COUNTERS, feed::Feed,
-    meter::Meter, server::HEADER_READ_TIMEOUT, session::Waiting, tls::Tls,
+    caller::TrustedProxies,
+    cors::Cors,
+    counters::MAX_WAITING_FOR_COUNTERS,
+    feed::Feed,
+    import::{MAX_IMPORT_BYTES, MAX_IMPORTS},
+    meter::Meter,
+    server::HEADER_READ_TIMEOUT,
+    session::Waiting,
+    tls::Tls,
 };
 use crate::{
     access::Guard,
@@ -43,6 +50,8 @@ pub struct HttpLimits {
     pub max_listeners: usize,
     /// How often those who listen hear something, whatever happens.
     pub heartbeat: Duration,
+    /// The most bytes of one import of contacts.
+    pub max_import_bytes: u64,
     /// How long a node that is about to stop goes on as before, but for saying so.
     pub drain_notice: Duration,
     /// How long it then waits for the requests under way.
@@ -67,6 +76,7 @@ impl From<&NodeConfig> for HttpLimits {
             retention: config.topic_retention(),
             max_listeners: config.max_listeners,
             heartbeat: Duration::from_millis(config.heartbeat_ms),
+            max_import_bytes: MAX_IMPORT_BYTES,
             drain_notice: Duration::from_millis(config.drain_notice_ms),
             drain_timeout: Duration::from_millis(config.drain_timeout_ms),
         }
@@ -86,6 +96,8 @@ pub struct HttpState {
     pub(super) spool: PathBuf,
     /// One bundle is taken in at a time.
     pub(super) importing: Arc<Semaphore>,
+    /// So many imports of contacts at a time.
+    pub(super) taking_in: Arc<Semaphore>,
     /// One backup is made at a time: each pins what it sees.
     pub(super) backing_up: Arc<Semaphore>,
     /// One contact absorbs another at a time: of two that absorb each other, one must stay.
@@ -131,6 +143,7 @@ impl HttpState {
             limits,
             spool: env::temp_dir(),
             importing: Arc::new(Semaphore::new(1)),
+            taking_in: Arc::new(Semaphore::new(MAX_IMPORTS)),
             backing_up: Arc::new(Semaphore::new(1)),
             absorbing: Arc::new(Semaphore::new(1)),
             clock: Arc::new(SystemClock),

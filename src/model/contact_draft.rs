@@ -141,7 +141,7 @@ pub(super) fn check_group(text: &str) -> Result<(), String> {
 }
 
 /// RFC 7396, section 2, but for one thing: the caller has seen to it that the target is there.
-fn merge_patch(target: &mut Value, patch: &Value) {
+pub(super) fn merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
         return;
@@ -242,12 +242,12 @@ pub(super) fn element(item: &Value, kind: Kind, at: &str) -> Result<ElementDraft
     let known = ["id", "label", kind.content()];
     if let Some(field) = object.keys().find(|field| !known.contains(&field.as_str())) {
         return Err(InvalidContact::new(
-            format!("{at}.{field}"),
+            inside(at, field),
             "is not a field here",
         ));
     }
     let read = |field: &str, check: &dyn Fn(&str) -> Result<(), String>| {
-        let path = format!("{at}.{field}");
+        let path = inside(at, field);
         let Some(text) = text(object.get(field), &path)? else {
             return Ok(None);
         };
@@ -258,15 +258,25 @@ pub(super) fn element(item: &Value, kind: Kind, at: &str) -> Result<ElementDraft
         id: read("id", &check_element_id)?,
         label: read("label", &check_label)?,
         content: read(kind.content(), &|text| check_content(kind, text))?
-            .ok_or_else(|| InvalidContact::new(format!("{at}.{}", kind.content()), "is needed"))?,
+            .ok_or_else(|| InvalidContact::new(inside(at, kind.content()), "is needed"))?,
     })
 }
 
-pub(super) fn check_element_id(text: &str) -> Result<(), String> {
+/// The path of a field within `at`; nothing is around what is alone.
+fn inside(at: &str, field: &str) -> String {
+    if at.is_empty() {
+        field.to_owned()
+    } else {
+        format!("{at}.{field}")
+    }
+}
+
+/// What is wrong with `text` as the id of an element, if anything is.
+pub fn check_element_id(text: &str) -> Result<(), String> {
     let plain = text
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    if plain && text.len() <= MAX_ELEMENT_ID_CHARS {
+    if plain && (1..=MAX_ELEMENT_ID_CHARS).contains(&text.len()) {
         Ok(())
     } else {
         Err(format!(

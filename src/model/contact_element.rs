@@ -18,8 +18,10 @@ const ID_BYTES: usize = 6;
 
 /// Which list an element belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// Phones.
     Phone,
+    /// E-mail addresses.
     Email,
 }
 
@@ -33,7 +35,8 @@ impl Kind {
     }
 
     /// The field that holds the list, as users see it.
-    pub(super) const fn list(self) -> &'static str {
+    #[must_use]
+    pub const fn list(self) -> &'static str {
         match self {
             Self::Phone => "phones",
             Self::Email => "emails",
@@ -41,7 +44,8 @@ impl Kind {
     }
 
     /// The field of an element that holds its content, as users see it.
-    pub(super) const fn content(self) -> &'static str {
+    #[must_use]
+    pub const fn content(self) -> &'static str {
         match self {
             Self::Phone => "number",
             Self::Email => "address",

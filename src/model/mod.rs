@@ -11,9 +11,11 @@ mod contact_absorb;
 pub mod contact_conflict;
 #[cfg(test)]
 mod contact_conflict_laws;
+pub mod contact_csv;
 mod contact_draft;
 pub mod contact_edit;
 mod contact_element;
+mod contact_elements;
 pub mod contact_history;
 pub mod contact_index;
 mod contact_kept;
@@ -23,6 +25,7 @@ mod contact_query;
 mod contact_rules;
 mod contact_trim;
 mod counter;
+mod decoded;
 mod expiry_index;
 mod floor;
 mod fold;
@@ -43,9 +46,15 @@ mod session_token;
 mod token_text;
 mod topic;
 mod vcard;
+mod vcard_convert;
 pub mod vcard_edit;
+mod vcard_export;
+#[cfg(test)]
+mod vcard_export_laws;
 mod vcard_lines;
 mod vcard_property;
+mod vcard_text;
+mod vcard_version;
 
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
 pub use bearer::{Bearer, SECRET_BYTES};
@@ -53,9 +62,12 @@ pub use changes_token::{ChangesToken, MAX_CHANGES_TOKEN_BYTES, Pass, Resume};
 pub use contact::{Contact, Email, Phone};
 pub use contact_absorb::{MAX_ABSORBED, absorb, has_absorbed};
 pub use contact_conflict::{Conflict, Settlement, Version};
-pub use contact_draft::ContactDraft;
+pub use contact_draft::{ContactDraft, check_element_id};
 pub use contact_edit::{Change, Creation, WriteStamp};
-pub use contact_element::ElementDraft;
+pub use contact_element::{ElementDraft, Kind as ElementKind};
+pub use contact_elements::{
+    patched_element, read_element, shown_element, shown_elements, with_element, without_element,
+};
 pub use contact_history::{ChangeKind, ContactVersion, FieldChange};
 pub use contact_index::{ContactTerms, IndexList, IndexRow};
 pub use contact_kept::{
@@ -94,6 +106,8 @@ pub use replication::{
 pub use session_token::{MAX_SESSION_TOKEN_BYTES, SessionToken};
 pub use token_text::InvalidToken;
 pub use topic::{InvalidTopic, MAX_TOPIC_BYTES, Retention, Topic, TopicEntity, read_topic_key};
-pub use vcard::{Card, CardFile, RejectedCard, RejectedProperty};
+pub use vcard::{Card, CardFile, CardReader, RejectedCard, RejectedProperty};
 pub use vcard_edit::Source;
+pub use vcard_export::export_card;
 pub use vcard_lines::{MAX_CARD_BYTES, UnreadableFile};
+pub use vcard_version::CardVersion;

@@ -3,6 +3,8 @@
 //! Law: every line of a card is taken, or kept, or told as rejected. A line that is taken is kept too unless
 //! the field says everything that the line said, so that an export loses nothing.
 
+use std::io::{self, BufRead};
+
 use calcard::vcard::VCardProperty;
 use uuid::Uuid;
 
@@ -10,13 +12,15 @@ use super::{
     contact_draft::{ContactDraft, check_content, check_group, check_label, check_scalar},
     contact_element::{ElementDraft, Kind},
     contact_kept::{KeptProperty, MAX_KEPT_BYTES, MAX_KEPT_PROPERTIES, MAX_KEPT_PROPERTY_BYTES},
-    contact_rules::{MAX_ELEMENTS, MAX_NAME_CHARS},
-    vcard_lines::{self, Line, RawCard, UnreadableFile},
+    contact_rules::{MAX_ELEMENTS, MAX_NAME_CHARS, contact_key},
+    vcard_lines::{Line, RawCard, RawCards, UnreadableFile},
     vcard_property::Property,
 };
 
 /// Types that say nothing about what a number or an address is for.
 const NOT_LABELS: [&str; 3] = ["pref", "internet", "voice"];
+/// The property that says the id of a contact which no `UID` leads to.
+pub(super) const OWN_ID: &str = "X-GRAPEVINE-ID";
 /// How much of a line that is no property is shown in its place.
 const SHOWN_CHARS: usize = 32;
 
@@ -41,6 +45,8 @@ pub struct Card {
     pub draft: ContactDraft,
     /// What is kept.
     pub kept: Vec<KeptProperty>,
+    /// Whether it takes the place of what a card before had left to be kept.
+    pub replaces_kept: bool,
     /// The names of the properties that became fields, one for each line.
     pub taken_names: Vec<String>,
     /// What was neither taken nor kept.
@@ -72,11 +78,49 @@ impl CardFile {
         charset: Option<&str>,
         max_cards: usize,
     ) -> Result<Self, UnreadableFile> {
-        let file = vcard_lines::read(bytes, charset, max_cards)?;
+        let mut reader = CardReader::new(bytes, charset)?;
+        let mut cards = Vec::new();
+        while let Ok(Some(card)) = reader.next() {
+            if cards.len() == max_cards {
+                return Err(UnreadableFile::TooManyCards(max_cards));
+            }
+            cards.push(card);
+        }
+        if cards.is_empty() {
+            return Err(UnreadableFile::NoCard);
+        }
         Ok(Self {
-            cards: file.cards.into_iter().map(Card::read).collect(),
-            stray_lines: file.stray_lines,
+            cards,
+            stray_lines: reader.stray_lines(),
         })
+    }
+}
+
+/// The cards of a file of any length, one after another.
+pub struct CardReader<'a>(RawCards<'a>);
+
+impl<'a> CardReader<'a> {
+    /// Reads from `reader`; `charset` is what was declared for the whole file.
+    pub fn new(
+        reader: impl BufRead + Send + 'a,
+        charset: Option<&str>,
+    ) -> Result<Self, UnreadableFile> {
+        RawCards::new(reader, charset).map(Self)
+    }
+
+    /// The next card, or why it cannot be taken; `None` at the end. An error is one of the reader.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an iterator goes on after an error, and a reader does not"
+    )]
+    pub fn next(&mut self) -> io::Result<Option<Result<Card, RejectedCard>>> {
+        Ok(self.0.next()?.map(Card::read))
+    }
+
+    /// How many lines so far belong to no card.
+    #[must_use]
+    pub const fn stray_lines(&self) -> usize {
+        self.0.stray_lines()
     }
 }
 
@@ -95,17 +139,8 @@ impl Card {
             .map(|line| Property::read(&line.text, &version).filter(|_| line.problem.is_none()))
             .collect();
         let hash = hash(&raw.lines);
-        let mut reading = Reading {
-            version,
-            labels: labels(&properties),
-            address: preferred_address(&properties),
-            uid: None,
-            draft: ContactDraft::default(),
-            kept: Vec::new(),
-            kept_bytes: 0,
-            taken_names: Vec::new(),
-            rejected: Vec::new(),
-        };
+        let labels = labels(&properties);
+        let mut reading = Reading::new(version, labels, preferred_address(&properties));
         for (index, (line, property)) in raw.lines.iter().zip(&properties).enumerate() {
             reading.take(index, line, property.as_ref());
         }
@@ -120,10 +155,13 @@ impl Card {
             reading.draft.name = name;
         }
         Ok(Self {
-            id: id(reading.uid.as_deref(), &hash),
+            id: reading
+                .own_id
+                .unwrap_or_else(|| id(reading.uid.as_deref(), &hash)),
             hash,
             draft: reading.draft,
             kept: reading.kept,
+            replaces_kept: true,
             taken_names: reading.taken_names,
             rejected: reading.rejected,
         })
@@ -151,6 +189,8 @@ struct Reading {
     /// The index of the address that is taken.
     address: Option<usize>,
     uid: Option<String>,
+    /// The id that a node gave its own export.
+    own_id: Option<String>,
     draft: ContactDraft,
     kept: Vec<KeptProperty>,
     kept_bytes: usize,
@@ -159,6 +199,21 @@ struct Reading {
 }
 
 impl Reading {
+    fn new(version: String, labels: Vec<(String, String)>, address: Option<usize>) -> Self {
+        Self {
+            version,
+            labels,
+            address,
+            uid: None,
+            own_id: None,
+            draft: ContactDraft::default(),
+            kept: Vec::new(),
+            kept_bytes: 0,
+            taken_names: Vec::new(),
+            rejected: Vec::new(),
+        }
+    }
+
     fn take(&mut self, index: usize, line: &Line, property: Option<&Property>) {
         let Some(property) = property else {
             let problem = line.problem.clone();
@@ -185,6 +240,11 @@ impl Reading {
     fn map(&mut self, index: usize, line: &str, property: &Property) -> Option<Taken> {
         match property.name() {
             VCardProperty::Fn if self.draft.name.is_empty() => self.name(line, property),
+            // What vCard 3.0 demands of a name without parts.
+            VCardProperty::N if property.plain && property.is_empty() => Some(Taken {
+                field: "name",
+                whole: true,
+            }),
             VCardProperty::Title => self.scalar("title", line, property),
             VCardProperty::Note => self.scalar("note", line, property),
             VCardProperty::Org => {
@@ -208,6 +268,12 @@ impl Reading {
                     field: "id",
                     whole: canonical && property.plain,
                 })
+            }
+            VCardProperty::Other(name) if name.eq_ignore_ascii_case(OWN_ID) => {
+                let id = property.first()?;
+                let whole = property.plain && contact_key(&id).is_ok_and(|key| key == id);
+                self.own_id = whole.then_some(id);
+                whole.then_some(Taken { field: "id", whole })
             }
             _ => None,
         }
@@ -235,11 +301,13 @@ impl Reading {
     }
 
     fn birthday(&mut self, line: &str, property: &Property) -> Option<Taken> {
-        let day = property.day().or_else(|| property.first())?;
+        let day = property.day().or_else(|| day_of(line))?;
         if self.draft.birthday.is_some() || check_scalar("birthday", &day).is_err() {
             return None;
         }
-        let whole = property.plain && line.ends_with(&format!(":{day}"));
+        let basic = basic_day(&day);
+        let said = |day: &str| line.ends_with(&format!(":{day}"));
+        let whole = property.plain && (said(&day) || said(&basic));
         self.draft.birthday = Some(day);
         Some(Taken {
             field: "birthday",
@@ -365,6 +433,34 @@ fn hash(lines: &[Line]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
+/// What the line `kept` says of the fields of a contact; `labels` are those of its card.
+pub(super) fn reread(kept: &KeptProperty, labels: &[(String, String)]) -> Option<ContactDraft> {
+    let property = Property::read(&kept.line, &kept.version)?;
+    let mut reading = Reading::new(kept.version.clone(), labels.to_vec(), Some(0));
+    reading.map(0, &kept.line, &property)?;
+    Some(reading.draft)
+}
+
+/// The labels of the groups of a card of which `kept` is left.
+pub(super) fn kept_labels(kept: &[KeptProperty]) -> Vec<(String, String)> {
+    let read = |kept: &KeptProperty| Property::read(&kept.line, &kept.version);
+    labels(&kept.iter().map(read).collect::<Vec<_>>())
+}
+
+/// The `UID` that is the line `kept`, and the id of the contact of a card that has it.
+pub(super) fn uid_and_id(kept: &KeptProperty) -> Option<(String, String)> {
+    let uid = Property::read(&kept.line, &kept.version)?.first()?;
+    let id = id(Some(&uid), &[0; 32]);
+    Some((uid, id))
+}
+
+/// The id of a contact that is called `name` elsewhere, if it is called anything, and else of what `hash` is of: itself
+/// if it can be one.
+pub(super) fn id_of_name(name: Option<&str>, hash: &[u8; 32]) -> String {
+    let own = name.and_then(|name| contact_key(name).ok());
+    own.unwrap_or_else(|| id(name, hash))
+}
+
 fn id(uid: Option<&str>, hash: &[u8; 32]) -> String {
     let derived = |hash: &[u8; 32]| {
         let (bytes, _) = hash.split_first_chunk::<16>().expect("a hash has 32 bytes");
@@ -412,14 +508,45 @@ fn label(property: &Property, labels: &[(String, String)]) -> (Option<String>, b
         .map(String::as_str)
         .filter(|word| !NOT_LABELS.contains(word))
         .collect();
+    let text = label_of_types(&types.iter().map(String::as_str).collect::<Vec<_>>());
     let own = property.group().and_then(|group| {
         let mut labels = labels.iter();
         labels.find(|(name, _)| name.eq_ignore_ascii_case(group))
     });
-    let text = own.map_or_else(|| words.join(" "), |(_, label)| label.clone());
+    let text = own.map_or(text, |(_, label)| label.clone());
     let label = Some(text).filter(|text| !text.is_empty() && check_label(text).is_ok());
     let whole = all && words.len() == types.len() && label.is_some() != words.is_empty();
     (label, whole)
+}
+
+/// The label that follows from types.
+pub(super) fn label_of_types(types: &[&str]) -> String {
+    let words = types.iter().filter(|word| !NOT_LABELS.contains(word));
+    words.copied().collect::<Vec<_>>().join(" ")
+}
+
+/// The day that a line tells in the form of another version than its own.
+fn day_of(line: &str) -> Option<String> {
+    let (_, value) = line.rsplit_once(':')?;
+    let text = value.trim();
+    let is_basic = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    Some(match text.strip_prefix("--") {
+        Some(rest) if rest.len() == 4 && is_basic(rest) => {
+            format!("--{}-{}", &rest[..2], &rest[2..])
+        }
+        None if text.len() == 8 && is_basic(text) => {
+            format!("{}-{}-{}", &text[..4], &text[4..6], &text[6..])
+        }
+        Some(_) | None => text.to_owned(),
+    })
+}
+
+/// A day in the form that vCard 4.0 writes.
+pub(super) fn basic_day(day: &str) -> String {
+    match day.strip_prefix("--") {
+        Some(rest) => format!("--{}", rest.replace('-', "")),
+        None => day.replace('-', ""),
+    }
 }
 
 fn preferred_address(properties: &[Option<Property>]) -> Option<usize> {

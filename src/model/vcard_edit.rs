@@ -7,26 +7,51 @@ use super::{
     contact_draft::ContactDraft,
     contact_edit::{Change, WriteStamp, diff, keep, wanted},
     contact_element::ElementDraft,
+    contact_kept::KEPT_PREFIX,
     contact_rules::{InvalidContact, MAX_ELEMENTS},
     vcard::Card,
 };
 
+/// How many cards of one import a contact remembers.
+const MAX_SOURCES: usize = 64;
+const SOURCE_BYTES: usize = 32;
+
 /// Which cards of an import a contact holds: a hash over the texts of those with its id, in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Source([u8; 32]);
+pub struct Source {
+    /// Without the last of them.
+    before: [u8; SOURCE_BYTES],
+    now: [u8; SOURCE_BYTES],
+}
 
 impl Source {
     /// The source once `card` is taken in too.
     #[must_use]
     pub fn and(self, card: &Card) -> Self {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.0);
+        hasher.update(&self.now);
         hasher.update(&card.hash);
-        Self(*hasher.finalize().as_bytes())
+        Self {
+            before: self.now,
+            now: *hasher.finalize().as_bytes(),
+        }
+    }
+
+    /// What the attribute says once a contact of which it says `held` has taken the last card in; `None` if it has
+    /// already. It says the source after each card, so the first of several is known before the last is read.
+    fn joined(self, held: &[u8]) -> Option<Vec<u8>> {
+        let (sources, _) = held.as_chunks::<SOURCE_BYTES>();
+        if sources.contains(&self.now) {
+            return None;
+        }
+        let known = sources.iter().position(|source| *source == self.before);
+        let kept = known.map_or(&[][..], |place| &sources[..=place]);
+        let kept = &kept[kept.len().saturating_sub(MAX_SOURCES - 1)..];
+        Some([kept.as_flattened(), &self.now].concat())
     }
 }
 
-/// Takes `card` in. A contact that already holds `last`, the source of the whole import, stays as it is, so
+/// Takes `card` in, with which the import is at `source`. A contact that was there before stays as it is, so
 /// importing a file again changes nothing, whatever was edited since.
 ///
 /// Else the scalars of the card replace those of the contact, its phones, e-mails and groups join them, and
@@ -35,12 +60,12 @@ pub fn import(
     entity: &Entity,
     card: &Card,
     source: Source,
-    last: Source,
     stamp: WriteStamp<'_>,
 ) -> Result<(Vec<FieldCell>, Change), InvalidContact> {
-    if LwwMap::new(entity).get(SOURCE) == Some(&last.0[..]) {
+    let held = LwwMap::new(entity).get(SOURCE).unwrap_or_default();
+    let Some(sources) = source.joined(held) else {
         return Ok((Vec::new(), Change::Unchanged));
-    }
+    };
     let draft = match Contact::read(&card.id, entity) {
         Some(current) => joined(&current, &card.draft)?,
         None => card.draft.clone(),
@@ -52,8 +77,11 @@ pub fn import(
         let (name, bytes) = kept.encode(repetition as u64);
         wanted.insert(name, bytes);
     }
-    wanted.insert(SOURCE.to_owned(), source.0.to_vec());
+    wanted.insert(SOURCE.to_owned(), sources);
     keep(entity, &mut wanted, &[REQUEST]);
+    if !card.replaces_kept {
+        keep(entity, &mut wanted, &[KEPT_PREFIX]);
+    }
     Ok(diff(entity, wanted, stamp))
 }
 

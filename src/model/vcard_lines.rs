@@ -6,7 +6,15 @@
 //! before: it undoes folding, quoted-printable soft breaks and bare base64 continuations, finds where cards
 //! begin and end (a card may hold another as its `AGENT`), and decodes charsets.
 
+use std::{
+    collections::VecDeque,
+    io::{self, BufRead},
+    mem,
+};
+
 use encoding_rs::Encoding;
+
+use super::decoded::decoded;
 
 /// The most bytes of one card.
 pub const MAX_CARD_BYTES: usize = 4 * 1_024 * 1_024;
@@ -46,73 +54,161 @@ pub(super) struct Line {
     pub(super) problem: Option<String>,
 }
 
-/// A file as cards.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct RawFile {
-    pub(super) cards: Vec<RawCard>,
-    /// How many lines belong to no card.
-    pub(super) stray_lines: usize,
+/// The cards of a file, as it is read: no more of it is in memory than one card.
+pub(super) struct RawCards<'a> {
+    lines: Unfolded<Box<dyn BufRead + Send + 'a>>,
+    grouping: Grouping,
+    /// What was declared for the whole file, if that says how to read a line.
+    declared: Option<&'static Encoding>,
+    ended: bool,
 }
 
-/// Reads at most `max_cards` cards; `charset` is what was declared for the whole file, if anything was.
-pub(super) fn read(
-    bytes: &[u8],
-    charset: Option<&str>,
-    max_cards: usize,
-) -> Result<RawFile, UnreadableFile> {
-    let declared = charset
-        .map(|label| {
-            Encoding::for_label(label.as_bytes())
-                .ok_or_else(|| UnreadableFile::Charset(label.to_owned()))
-        })
-        .transpose()?;
-    let wide = Encoding::for_bom(bytes)
-        .or(declared.map(|encoding| (encoding, 0)))
-        .filter(|(encoding, _)| !encoding.is_ascii_compatible());
-    let decoded;
-    let bytes = match wide {
+impl<'a> RawCards<'a> {
+    /// `charset` is what was declared for the whole file, if anything was.
+    pub(super) fn new(
+        reader: impl BufRead + Send + 'a,
+        charset: Option<&str>,
+    ) -> Result<Self, UnreadableFile> {
+        let declared = charset
+            .map(|label| {
+                Encoding::for_label(label.as_bytes())
+                    .ok_or_else(|| UnreadableFile::Charset(label.to_owned()))
+            })
+            .transpose()?;
         // Only a charset with wide units must be decoded before there are lines to speak of.
-        Some((encoding, _)) => {
-            decoded = encoding.decode(bytes).0.into_owned();
-            decoded.as_bytes()
+        let (reader, is_decoded) = decoded(reader, declared, |it| !it.is_ascii_compatible());
+        Ok(Self {
+            lines: Unfolded::new(reader),
+            grouping: Grouping::default(),
+            declared: declared.filter(|_| !is_decoded),
+            ended: false,
+        })
+    }
+
+    /// The next card; `None` at the end. An error is one of the reader.
+    pub(super) fn next(&mut self) -> io::Result<Option<RawCard>> {
+        loop {
+            if let Some(card) = self.grouping.ready.pop_front() {
+                return Ok(Some(card));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            let line = self.lines.next()?;
+            self.ended = line.is_none();
+            match line {
+                Some(line) => self.grouping.take(&line, self.declared),
+                None => self.grouping.finish(),
+            }
         }
-        None => bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes),
-    };
-    let declared = declared.filter(|_| wide.is_none());
-    let mut file = Grouping::new(max_cards);
-    unfold(bytes, &mut |line| file.take(line, declared))?;
-    file.finish()
+    }
+
+    /// How many lines so far belong to no card.
+    pub(super) const fn stray_lines(&self) -> usize {
+        self.grouping.stray_lines
+    }
 }
 
-/// Calls `take` for each unfolded line.
-fn unfold(
-    bytes: &[u8],
-    take: &mut dyn FnMut(&[u8]) -> Result<(), UnreadableFile>,
-) -> Result<(), UnreadableFile> {
-    let separator = if bytes.contains(&b'\n') { b'\n' } else { b'\r' };
-    let mut current: Vec<u8> = Vec::new();
-    for physical in bytes.split(|byte| *byte == separator) {
-        let physical = physical.strip_suffix(b"\r").unwrap_or(physical);
-        if ends_softly(&current) && !is_boundary(physical) {
-            current.pop();
-            current.extend_from_slice(physical);
-        } else if let Some((b' ' | b'\t', rest)) = physical.split_first() {
-            current.extend_from_slice(rest);
-        } else if goes_on_as_base64(&current, physical) {
-            current.extend_from_slice(physical);
-        } else {
-            if !current.is_empty() {
-                take(&current)?;
-            }
-            current.clear();
-            current.extend_from_slice(physical);
+/// The lines of a file, unfolded.
+struct Unfolded<R> {
+    lines: Lines<R>,
+    current: Vec<u8>,
+}
+
+impl<R: BufRead> Unfolded<R> {
+    const fn new(reader: R) -> Self {
+        Self {
+            lines: Lines {
+                reader,
+                separator: None,
+            },
+            current: Vec::new(),
         }
     }
-    if current.is_empty() {
-        Ok(())
-    } else {
-        take(&current)
+
+    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        while let Some(line) = self.lines.next()? {
+            let ends = line.iter().rev().take_while(|byte| **byte == b'\r');
+            let physical = &line[..line.len() - ends.count()];
+            if ends_softly(&self.current) && !is_boundary(physical) {
+                self.current.pop();
+                extend(&mut self.current, physical);
+            } else if let Some((b' ' | b'\t', rest)) = physical.split_first() {
+                extend(&mut self.current, rest);
+            } else if goes_on_as_base64(&self.current, physical) {
+                extend(&mut self.current, physical);
+            } else {
+                let whole = mem::replace(&mut self.current, physical.to_vec());
+                if !whole.is_empty() {
+                    return Ok(Some(whole));
+                }
+            }
+        }
+        let last = mem::take(&mut self.current);
+        Ok((!last.is_empty()).then_some(last))
     }
+}
+
+/// The lines of a file as they are, without their ends.
+struct Lines<R> {
+    reader: R,
+    /// By what they end, once one has ended: old programs write `\r` alone.
+    separator: Option<u8>,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// The next line; of one that is too long for a card, only so much that this is seen.
+    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        let mut any = false;
+        loop {
+            let buffer = self.reader.fill_buf()?;
+            if buffer.is_empty() {
+                return Ok(any.then_some(line));
+            }
+            any = true;
+            let ends = |byte: &u8| match self.separator {
+                Some(separator) => *byte == separator,
+                None => matches!(byte, b'\n' | b'\r'),
+            };
+            let Some(end) = buffer.iter().position(ends) else {
+                let bytes = buffer.len();
+                extend(&mut line, buffer);
+                self.reader.consume(bytes);
+                continue;
+            };
+            extend(&mut line, &buffer[..end]);
+            let found = buffer[end];
+            self.reader.consume(end + 1);
+            if self.separator.is_none() {
+                self.separator = Some(self.found(found)?);
+            }
+            return Ok(Some(line));
+        }
+    }
+
+    /// By what all lines end, if the first ends with `byte`: `\n`, however many `\r` some program put before it.
+    fn found(&mut self, byte: u8) -> io::Result<u8> {
+        if byte == b'\n' {
+            return Ok(byte);
+        }
+        loop {
+            match self.reader.fill_buf()?.first() {
+                Some(b'\r') => self.reader.consume(1),
+                Some(b'\n') => {
+                    self.reader.consume(1);
+                    return Ok(b'\n');
+                }
+                Some(_) | None => return Ok(byte),
+            }
+        }
+    }
+}
+
+/// Adds `bytes` to a line, as far as it could be a line of a card.
+fn extend(line: &mut Vec<u8>, bytes: &[u8]) {
+    let room = (MAX_CARD_BYTES + 1).saturating_sub(line.len());
+    line.extend_from_slice(&bytes[..bytes.len().min(room)]);
 }
 
 /// Whether the line is quoted-printable and ends with a soft break.
@@ -174,76 +270,53 @@ impl Head {
 }
 
 /// Puts lines into cards.
+#[derive(Default)]
 struct Grouping {
-    file: RawFile,
+    ready: VecDeque<RawCard>,
+    stray_lines: usize,
     open: Option<RawCard>,
     /// How many cards are open within the open one.
     nested: usize,
-    max_cards: usize,
 }
 
 impl Grouping {
-    fn new(max_cards: usize) -> Self {
-        Self {
-            file: RawFile::default(),
-            open: None,
-            nested: 0,
-            max_cards,
-        }
-    }
-
-    fn take(
-        &mut self,
-        line: &[u8],
-        declared: Option<&'static Encoding>,
-    ) -> Result<(), UnreadableFile> {
+    fn take(&mut self, line: &[u8], declared: Option<&'static Encoding>) {
         let begins = is_line(line, b"BEGIN:VCARD");
         let Some(card) = &mut self.open else {
             if begins {
                 self.open = Some(RawCard::default());
             } else {
-                self.file.stray_lines += 1;
+                self.stray_lines += 1;
             }
-            return Ok(());
+            return;
         };
         if begins && (self.nested > 0 || card.awaits_agent()) {
             self.nested += 1;
             card.extend_agent(line);
         } else if begins {
             card.problem = Some("it has no END:VCARD".to_owned());
-            self.close()?;
+            self.close();
             self.open = Some(RawCard::default());
         } else if self.nested > 0 {
             self.nested -= usize::from(is_line(line, b"END:VCARD"));
             card.extend_agent(line);
         } else if is_line(line, b"END:VCARD") {
-            self.close()?;
+            self.close();
         } else {
             card.push(line, declared);
         }
-        Ok(())
     }
 
-    fn close(&mut self) -> Result<(), UnreadableFile> {
+    fn close(&mut self) {
         self.nested = 0;
-        if let Some(card) = self.open.take() {
-            if self.file.cards.len() == self.max_cards {
-                return Err(UnreadableFile::TooManyCards(self.max_cards));
-            }
-            self.file.cards.push(card);
-        }
-        Ok(())
+        self.ready.extend(self.open.take());
     }
 
-    fn finish(mut self) -> Result<RawFile, UnreadableFile> {
+    fn finish(&mut self) {
         if let Some(card) = &mut self.open {
             card.problem = Some("it is cut off: it has no END:VCARD".to_owned());
         }
-        self.close()?;
-        if self.file.cards.is_empty() {
-            return Err(UnreadableFile::NoCard);
-        }
-        Ok(self.file)
+        self.close();
     }
 }
 
@@ -318,9 +391,27 @@ impl Line {
 mod tests {
     use super::*;
 
+    fn read(bytes: &[u8], charset: Option<&str>) -> Vec<RawCard> {
+        let mut whole = RawCards::new(bytes, charset).expect("a charset");
+        // However few bytes there are at a time.
+        let trickle = io::BufReader::with_capacity(3, bytes);
+        let mut pieces = RawCards::new(trickle, charset).expect("a charset");
+        let mut cards = Vec::new();
+        while let Some(card) = whole.next().expect("memory can be read") {
+            assert_eq!(
+                pieces.next().expect("memory can be read"),
+                Some(card.clone())
+            );
+            cards.push(card);
+        }
+        assert_eq!(pieces.next().expect("memory can be read"), None);
+        assert_eq!(pieces.stray_lines(), whole.stray_lines());
+        cards
+    }
+
     fn lines(bytes: &[u8]) -> Vec<String> {
-        let file = read(bytes, None, 10).expect("a card");
-        let texts = file.cards[0].lines.iter().map(|line| line.text.clone());
+        let cards = read(bytes, None);
+        let texts = cards[0].lines.iter().map(|line| line.text.clone());
         texts.collect()
     }
 
@@ -359,10 +450,10 @@ mod tests {
     fn eight_bit_lines_are_read_in_the_charset_they_declare() {
         let latin = card(b"FN;CHARSET=ISO-8859-1:Andr\xe9\r\n");
         assert_eq!(lines(&latin), ["FN;CHARSET=ISO-8859-1:Andr\u{e9}"]);
-        let silent = read(&card(b"FN:Andr\xe9\r\n"), None, 10).expect("a card");
-        assert!(silent.cards[0].lines[0].problem.is_some());
-        let file = read(&card(b"FN:Andr\xe9\r\n"), Some("windows-1252"), 10).expect("a card");
-        assert_eq!(file.cards[0].lines[0].text, "FN:Andr\u{e9}");
+        let silent = read(&card(b"FN:Andr\xe9\r\n"), None);
+        assert!(silent[0].lines[0].problem.is_some());
+        let file = read(&card(b"FN:Andr\xe9\r\n"), Some("windows-1252"));
+        assert_eq!(file[0].lines[0].text, "FN:Andr\u{e9}");
     }
 
     #[test]
@@ -374,18 +465,30 @@ mod tests {
 
     #[test]
     fn a_torn_card_is_said_to_be_torn() {
-        let file = read(b"BEGIN:VCARD\nFN:A\nBEGIN:VCARD\nFN:B\n", None, 10).expect("cards");
-        assert!(file.cards.iter().all(|card| card.problem.is_some()));
-        assert_eq!(file.cards.len(), 2);
+        let cards = read(b"BEGIN:VCARD\nFN:A\nBEGIN:VCARD\nFN:B\n", None);
+        assert!(cards.iter().all(|card| card.problem.is_some()));
+        assert_eq!(cards.len(), 2);
     }
 
     #[test]
-    fn bounds_hold() {
-        assert_eq!(read(b"hello", None, 10), Err(UnreadableFile::NoCard));
-        let two = [card(b"FN:A\r\n"), card(b"FN:B\r\n")].concat();
-        assert_eq!(read(&two, None, 1), Err(UnreadableFile::TooManyCards(1)));
-        let huge = card(&[&b"NOTE:"[..], &vec![b'x'; MAX_CARD_BYTES]].concat());
-        let file = read(&huge, None, 10).expect("a card");
-        assert!(file.cards[0].problem.is_some());
+    fn old_ends_of_lines_are_ends() {
+        assert_eq!(lines(b"BEGIN:VCARD\rFN:A\rEND:VCARD\r"), ["FN:A"]);
+        assert_eq!(lines(b"BEGIN:VCARD\nFN:A\nEND:VCARD"), ["FN:A"]);
+    }
+
+    #[test]
+    fn a_line_without_end_takes_memory_without_bound() {
+        let huge = card(&[&b"NOTE:"[..], &vec![b'x'; 3 * MAX_CARD_BYTES], b"\r\n"].concat());
+        let file = [&huge[..], &card(b"FN:B\r\n")].concat();
+        let mut lines = Lines {
+            reader: &file[..],
+            separator: None,
+        };
+        while let Some(line) = lines.next().expect("memory can be read") {
+            assert!(line.len() <= MAX_CARD_BYTES + 1);
+        }
+        let cards = read(&file, None);
+        assert!(cards[0].problem.is_some() && cards[0].lines.is_empty());
+        assert_eq!(cards[1].lines[0].text, "FN:B", "what follows is whole");
     }
 }

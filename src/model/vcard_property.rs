@@ -39,6 +39,8 @@ impl Property {
                     && !upper.starts_with("CHARSET=")
                     && !upper.starts_with("ENCODING=")
             });
+            // A soft break at the end of the card would take what follows in.
+            let value = value.strip_suffix('=').unwrap_or(value);
             let rest = parameters.collect::<Vec<_>>().join(";");
             format!("{rest};CHARSET={RAW_CHARSET};ENCODING=QUOTED-PRINTABLE:{value}")
         } else {
@@ -72,6 +74,11 @@ impl Property {
             .iter()
             .map(|value| self.text(value).trim().to_owned())
             .collect()
+    }
+
+    /// Whether there is nothing in any of its values.
+    pub(super) fn is_empty(&self) -> bool {
+        self.components().iter().all(String::is_empty)
     }
 
     /// The first value as a trimmed text, if there is anything in it.
@@ -116,6 +123,7 @@ impl Property {
                 .any(|parameter| parameter.name == VCardParameterName::Pref)
     }
 
+    /// What a value says, with `\n` at the end of each line.
     fn text(&self, value: &VCardValue) -> String {
         match value {
             VCardValue::Text(text) => self.decode(text.as_bytes()),
@@ -149,7 +157,7 @@ impl Property {
                 .0
                 .into_owned(),
         };
-        text.replace("\r\n", "\n")
+        text.replace("\r\n", "\n").replace('\r', "\n")
     }
 }
 
@@ -171,6 +179,12 @@ mod tests {
         assert_eq!(first(euro).as_deref(), Some("\u{20ac}"));
         let japanese = "FN;ENCODING=QUOTED-PRINTABLE;CHARSET=SHIFT_JIS:=8E=52=93=63";
         assert_eq!(first(japanese).as_deref(), Some("\u{5c71}\u{7530}"));
+    }
+
+    #[test]
+    fn a_soft_break_at_the_end_takes_nothing_in() {
+        let torn = "NOTE;ENCODING=QUOTED-PRINTABLE:ab=";
+        assert_eq!(first(torn).as_deref(), Some("ab"));
     }
 
     #[test]

@@ -263,14 +263,7 @@ async fn bad_contacts_are_refused_and_their_field_is_named() {
 #[tokio::test]
 async fn bad_ids_are_refused() {
     let server = TestServer::start().await;
-    for id in [
-        "a%20b",
-        "a%2Fb",
-        "%FF",
-        "%C3%A9",
-        "export",
-        &"x".repeat(129),
-    ] {
+    for id in ["a%20b", "a%2Fb", "%FF", "%C3%A9", &"x".repeat(129)] {
         let at = format!("/v1/contacts/{id}");
         expect_problem(server.get(&at).await, 400, Some("id")).await;
         let put = server.json("PUT", &at, &json!({"name": "Ada"})).await;

@@ -1,0 +1,375 @@
+//! The rows of a file that was checked, as what an import takes.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufRead},
+};
+
+use csv::{ByteRecord, Reader, ReaderBuilder};
+use encoding_rs::{Encoding, UTF_8};
+
+use super::{
+    super::{
+        contact_draft::{ContactDraft, check_content, check_group, check_label, check_scalar},
+        contact_element::{ElementDraft, Kind},
+        contact_rules::MAX_ELEMENTS,
+        decoded::decoded,
+        vcard::{Card, RejectedCard, RejectedProperty, id_of_name},
+    },
+    check::{CsvShape, InvalidCsv, MAX_CSV_COLUMNS, invalid},
+    columns::{ADDRESS_PARTS, Column, ColumnMap, NAME_PARTS},
+};
+
+/// What Google puts between several values of one cell, with a space on both sides.
+pub(super) const SEPARATOR: &str = ":::";
+
+/// The rows of a file of any length, one after another.
+pub struct RowReader<'a> {
+    rows: Reader<Box<dyn BufRead + Send + 'a>>,
+    header: Vec<String>,
+    columns: Vec<Option<Column>>,
+}
+
+impl<'a> RowReader<'a> {
+    /// `reader` without its charset: what is declared for it, or marked in it, is made UTF-8.
+    #[must_use]
+    pub fn decoded(
+        reader: impl BufRead + Send + 'a,
+        charset: Option<&'static Encoding>,
+    ) -> Box<dyn BufRead + Send + 'a> {
+        decoded(reader, charset, |encoding| encoding != UTF_8).0
+    }
+
+    /// Reads the header. An error of `reader` counts as one of the file.
+    pub fn new(
+        reader: Box<dyn BufRead + Send + 'a>,
+        shape: CsvShape,
+        map: &ColumnMap,
+    ) -> Result<Self, InvalidCsv> {
+        let mut rows = ReaderBuilder::new()
+            .delimiter(shape.delimiter)
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(reader);
+        let mut record = ByteRecord::new();
+        let read = rows.read_byte_record(&mut record);
+        read.map_err(|error| invalid((1, 1), error.to_string()))?;
+        if record.len() > MAX_CSV_COLUMNS {
+            let detail = format!("the header has more than {MAX_CSV_COLUMNS} columns");
+            return Err(invalid((1, 1), detail));
+        }
+        let texts = record.iter().map(|name| core::str::from_utf8(name));
+        let header: Result<Vec<String>, _> = texts.map(|text| text.map(str::to_owned)).collect();
+        let header = header.map_err(|_| {
+            invalid(
+                (1, 1),
+                "the header is not UTF-8, and no charset is declared",
+            )
+        })?;
+        if let Some(missing) = map.missing(&header) {
+            let detail = format!("the header has no column {missing:?}, of which the map speaks");
+            return Err(invalid((1, 1), detail));
+        }
+        let columns = map.columns(&header);
+        if !columns.iter().flatten().any(names_somebody) {
+            let detail = "no column of the header says whom a row is about: none is a name, an organization, an e-mail \
+                          address or a phone";
+            return Err(invalid((1, 1), detail));
+        }
+        Ok(Self {
+            rows,
+            header,
+            columns,
+        })
+    }
+
+    /// The columns that mean nothing here: what they hold is not taken.
+    pub fn ignored_columns(&self) -> impl Iterator<Item = &str> {
+        let columns = self.header.iter().zip(&self.columns);
+        columns
+            .filter(|(_, column)| column.is_none())
+            .map(|(name, _)| name.as_str())
+    }
+
+    /// The next row, or why it cannot be taken; `None` at the end. An error is one of the reader.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an iterator goes on after an error, and a reader does not"
+    )]
+    pub fn next(&mut self) -> io::Result<Option<Result<Card, RejectedCard>>> {
+        let mut record = ByteRecord::new();
+        if !self.rows.read_byte_record(&mut record)? {
+            return Ok(None);
+        }
+        let line = record.position().map_or(0, csv::Position::line);
+        Ok(Some(self.row(line, &record)))
+    }
+
+    fn row(&self, line: u64, record: &ByteRecord) -> Result<Card, RejectedCard> {
+        let refused = |problem: String| RejectedCard {
+            problem,
+            rejected: Vec::new(),
+        };
+        if record.len() != self.header.len() {
+            return Err(refused(format!(
+                "line {line} has {} columns, and the header has {}",
+                record.len(),
+                self.header.len()
+            )));
+        }
+        let mut row = Row::default();
+        let mut hasher = blake3::Hasher::new_derive_key("grapevine 2026 csv row");
+        for (place, (name, cell)) in self.header.iter().zip(record).enumerate() {
+            let text = core::str::from_utf8(cell).map_err(|_| {
+                let column = place + 1;
+                refused(format!(
+                    "line {line}, column {column} ({name}) is not UTF-8, and no charset is declared"
+                ))
+            })?;
+            let text = text.trim();
+            if text.is_empty() {
+                continue;
+            }
+            for part in [name.as_str(), text] {
+                hasher.update(&(part.len() as u64).to_be_bytes());
+                hasher.update(part.as_bytes());
+            }
+            if let Some(column) = &self.columns[place] {
+                row.take(name, column, text);
+            }
+        }
+        row.finish(line, *hasher.finalize().as_bytes())
+    }
+}
+
+fn names_somebody(column: &Column) -> bool {
+    match column {
+        Column::NamePart(_) | Column::Element(..) => true,
+        Column::Scalar(field) => ["name", "organization"].contains(field),
+        Column::Id | Column::Address(..) | Column::Groups | Column::Label(..) => false,
+    }
+}
+
+/// An element that is put together from its columns.
+struct Element {
+    kind: Kind,
+    column: String,
+    label: Option<String>,
+    content: String,
+}
+
+/// An address that is put together from its columns.
+struct Address {
+    slot: String,
+    /// The first of its columns.
+    column: String,
+    parts: [Option<String>; ADDRESS_PARTS],
+    whole: Option<String>,
+}
+
+/// A row that is being read.
+#[derive(Default)]
+struct Row {
+    draft: ContactDraft,
+    id: Option<String>,
+    name_parts: [Option<String>; NAME_PARTS],
+    /// The addresses by their names, in the order of the columns.
+    addresses: Vec<Address>,
+    elements: Vec<(String, Element)>,
+    labels: BTreeMap<(Kind, String), String>,
+    taken: Vec<String>,
+    rejected: Vec<RejectedProperty>,
+}
+
+impl Row {
+    fn take(&mut self, name: &str, column: &Column, text: &str) {
+        self.taken.push(name.to_owned());
+        match column {
+            Column::Id => self.id = Some(text.to_owned()),
+            Column::Scalar(field) => self.scalar(name, field, text),
+            Column::NamePart(place) => self.name_parts[*place] = Some(text.to_owned()),
+            Column::Address(slot, part) => self.address(name, slot, *part, text),
+            Column::Groups => self.groups(name, text),
+            Column::Element(kind, slot, label) => {
+                let element = Element {
+                    kind: *kind,
+                    column: name.to_owned(),
+                    label: label.clone(),
+                    content: text.to_owned(),
+                };
+                self.elements.push((slot.clone(), element));
+            }
+            Column::Label(kind, slot) => {
+                self.labels.insert((*kind, slot.clone()), text.to_owned());
+            }
+        }
+    }
+
+    fn reject(&mut self, column: &str, problem: impl Into<String>) {
+        self.taken.retain(|taken| taken != column);
+        self.rejected.push(RejectedProperty {
+            property: column.to_owned(),
+            problem: problem.into(),
+        });
+    }
+
+    fn scalar(&mut self, column: &str, field: &str, text: &str) {
+        if self
+            .draft
+            .scalar(field)
+            .is_some_and(|held| !held.is_empty())
+        {
+            return self.reject(column, format!("another column says the {field} already"));
+        }
+        match check_scalar(field, text) {
+            Ok(()) => self.draft.set_scalar(field, Some(text.to_owned())),
+            Err(problem) => self.reject(column, problem),
+        }
+    }
+
+    fn address(&mut self, column: &str, slot: &str, part: Option<usize>, text: &str) {
+        let known = self.addresses.iter().position(|it| it.slot == slot);
+        let place = known.unwrap_or_else(|| {
+            self.addresses.push(Address {
+                slot: slot.to_owned(),
+                column: column.to_owned(),
+                parts: [const { None }; ADDRESS_PARTS],
+                whole: None,
+            });
+            self.addresses.len() - 1
+        });
+        let address = &mut self.addresses[place];
+        let held = part.map_or(&mut address.whole, |part| &mut address.parts[part]);
+        *held = Some(text.to_owned());
+    }
+
+    fn groups(&mut self, column: &str, text: &str) {
+        let separator = if text.contains(SEPARATOR) {
+            SEPARATOR
+        } else {
+            ";"
+        };
+        for group in text.split(separator) {
+            // Google marks its own groups.
+            let group = group.trim().trim_start_matches("* ").trim();
+            if group.is_empty() {
+                continue;
+            }
+            match check_group(group) {
+                Ok(()) if self.draft.groups.len() < MAX_ELEMENTS => {
+                    self.draft.groups.insert(group.to_owned());
+                }
+                Ok(()) => self.reject(column, format!("has more than {MAX_ELEMENTS} items")),
+                Err(problem) => self.reject(column, problem),
+            }
+        }
+    }
+
+    fn finish(mut self, line: u64, hash: [u8; 32]) -> Result<Card, RejectedCard> {
+        self.put_elements();
+        self.put_address();
+        if self.draft.name.is_empty() {
+            let Some(name) = self.made_up_name() else {
+                return Err(RejectedCard {
+                    problem: format!(
+                        "line {line} names nobody: no name, organization, e-mail or phone"
+                    ),
+                    rejected: self.rejected,
+                });
+            };
+            self.draft.name = name;
+        }
+        Ok(Card {
+            id: id_of_name(self.id.as_deref(), &hash),
+            hash,
+            draft: self.draft,
+            kept: Vec::new(),
+            replaces_kept: false,
+            taken_names: self.taken,
+            rejected: self.rejected,
+        })
+    }
+
+    fn put_elements(&mut self) {
+        for (slot, element) in std::mem::take(&mut self.elements) {
+            let label = self.labels.get(&(element.kind, slot)).cloned();
+            let label = label.or_else(|| element.label.clone()).unwrap_or_default();
+            let contents: Vec<&str> = element.content.split(SEPARATOR).collect();
+            let labels: Vec<&str> = label.split(SEPARATOR).collect();
+            for (place, content) in contents.iter().enumerate() {
+                let own = if labels.len() == contents.len() {
+                    labels[place]
+                } else {
+                    label.as_str()
+                };
+                self.put_element(
+                    &element,
+                    own.trim().trim_start_matches("* ").trim(),
+                    content.trim(),
+                );
+            }
+        }
+    }
+
+    fn put_element(&mut self, element: &Element, label: &str, content: &str) {
+        let list = match element.kind {
+            Kind::Phone => &mut self.draft.phones,
+            Kind::Email => &mut self.draft.emails,
+        };
+        if list.len() == MAX_ELEMENTS {
+            return self.reject(
+                &element.column,
+                format!("has more than {MAX_ELEMENTS} items"),
+            );
+        }
+        let label = Some(label).filter(|label| !label.is_empty());
+        let checked = check_content(element.kind, content);
+        match checked.and_then(|()| label.map_or(Ok(()), check_label)) {
+            Ok(()) => list.push(ElementDraft {
+                id: None,
+                label: label.map(str::to_owned),
+                content: content.to_owned(),
+            }),
+            Err(problem) => self.reject(&element.column, problem),
+        }
+    }
+
+    fn put_address(&mut self) {
+        let mut first = true;
+        for address in std::mem::take(&mut self.addresses) {
+            if !first {
+                self.reject(&address.column, "a contact has one address");
+                continue;
+            }
+            first = false;
+            let parts = address.parts.into_iter().flatten();
+            let parts = parts.collect::<Vec<_>>().join(", ");
+            self.scalar(&address.column, "address", &address.whole.unwrap_or(parts));
+        }
+    }
+
+    fn made_up_name(&self) -> Option<String> {
+        let parts: Vec<&str> = self
+            .name_parts
+            .iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        let said = parts.join(" ");
+        let candidates = [
+            Some(said.as_str()),
+            self.draft.organization.as_deref(),
+            self.draft
+                .emails
+                .first()
+                .map(|email| email.content.as_str()),
+            self.draft
+                .phones
+                .first()
+                .map(|phone| phone.content.as_str()),
+        ];
+        let mut named = candidates.into_iter().flatten();
+        let fits = |name: &&str| !name.is_empty() && check_scalar("name", name).is_ok();
+        named.find(fits).map(str::to_owned)
+    }
+}

@@ -1,0 +1,314 @@
+//! What is exported and imported anew is the same contact.
+
+use std::{fs, path::Path};
+
+use grapevine_crdt::{Dot, Entity, ReplicaId, Seq, Timestamp};
+use proptest::{collection::vec, prelude::*};
+use serde_json::{Value, json};
+
+use super::{
+    Card, CardFile, CardVersion, Contact, ContactDraft, Source, WriteStamp, contact_edit,
+    export_card, vcard_edit,
+};
+
+const VERSIONS: [CardVersion; 2] = [CardVersion::V3, CardVersion::V4];
+
+fn stamp() -> WriteStamp<'static> {
+    WriteStamp {
+        dot: Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(1)),
+        time: Timestamp::from_unix_ms(1),
+        collected: None,
+    }
+}
+
+fn imported(card: &Card) -> Entity {
+    let source = Source::default().and(card);
+    let mut entity = Entity::default();
+    let (cells, _) = vcard_edit::import(&entity, card, source, stamp()).expect("it fits");
+    for cell in cells {
+        entity.merge_cell(cell);
+    }
+    entity
+}
+
+fn cards(bytes: &[u8]) -> Vec<Card> {
+    let file = CardFile::read(bytes, None, 100).expect("cards");
+    file.cards.into_iter().filter_map(Result::ok).collect()
+}
+
+fn shown(id: &str, entity: &Entity) -> Value {
+    serde_json::to_value(Contact::read(id, entity).expect("it is visible")).expect("JSON")
+}
+
+fn lines(text: &str) -> Vec<String> {
+    let unfolded = text.replace("\r\n ", "");
+    let mut lines: Vec<String> = unfolded.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// Exports, imports into nothing, and looks for what is not the same.
+fn check(id: &str, entity: &Entity) {
+    let before = shown(id, entity);
+    for version in VERSIONS {
+        let text = export_card(id, entity, version).expect("it is visible");
+        assert!(text.split("\r\n").all(|line| line.len() <= 75), "{text}");
+        let cards = cards(text.as_bytes());
+        assert_eq!(cards.len(), 1, "{text}");
+        assert_eq!(cards[0].rejected, [], "{text}");
+        assert_eq!(cards[0].id, id, "{text}");
+        let there = imported(&cards[0]);
+        let mut after = shown(id, &there);
+        // A line may say in another version what only a field says then, and the other way round.
+        after["vcard"] = before["vcard"].clone();
+        for time in ["created_at", "updated_at"] {
+            after[time] = before[time].clone();
+        }
+        assert_eq!(after, before, "{text}");
+        // From then on it stays as it is written.
+        let again = export_card(id, &there, version).expect("it is visible");
+        let there = imported(&self::cards(again.as_bytes())[0]);
+        let third = export_card(id, &there, version).expect("it is visible");
+        assert_eq!(lines(&third), lines(&again));
+    }
+}
+
+fn real_cards() -> Vec<(String, Card)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/vcards");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).expect("the test data is there") {
+        let path = entry.expect("the directory can be read").path();
+        if path.extension().is_some_and(|extension| extension == "vcf") {
+            let bytes = fs::read(&path).expect("the file can be read");
+            found.extend(cards(&bytes).into_iter().map(|card| {
+                let version = card.kept.first().map(|kept| kept.version.clone());
+                (version.unwrap_or_default(), card)
+            }));
+        }
+    }
+    found
+}
+
+#[test]
+fn a_real_card_loses_a_property_on_the_way() {
+    for (_, card) in real_cards() {
+        check(&card.id, &imported(&card));
+    }
+}
+
+#[test]
+fn a_kept_line_of_a_real_card_is_changed_though_its_version_is_kept() {
+    for (from, card) in real_cards() {
+        let entity = imported(&card);
+        for version in VERSIONS {
+            let text = export_card(&card.id, &entity, version).expect("it is visible");
+            let written = lines(&text);
+            let back = cards(text.as_bytes()).remove(0);
+            // Every property is still there by its name.
+            for kept in &card.kept {
+                let start = kept.property.clone();
+                let named = |line: &String| {
+                    let end = line.find([':', ';']).unwrap_or(line.len());
+                    let name = line[..end].rsplit('.').next().unwrap_or_default();
+                    name.eq_ignore_ascii_case(&start)
+                };
+                let count = |lines: &[String]| lines.iter().filter(|line| named(line)).count();
+                let had = card.kept.iter().filter(|it| it.property == start).count();
+                assert!(count(&written) >= had, "{start} in {text}");
+                if from == version.name() && !kept.line.contains("QUOTED-PRINTABLE") {
+                    let same = |other: &&super::KeptProperty| other.line == kept.line;
+                    assert!(back.kept.iter().any(|other| same(&other)), "{}", kept.line);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_edited_since_is_exported_and_not_what_the_card_said() {
+    let text = "BEGIN:VCARD\nVERSION:3.0\nUID:u\nFN;X-A=1:Ada\nTEL;X-A=1;TYPE=home:1\nTEL;X-A=2:2\nORG:A;B\nEND:VCARD";
+    let card = cards(text.as_bytes()).remove(0);
+    let mut entity = imported(&card);
+    let contact = Contact::read(&card.id, &entity).expect("it is visible");
+    let patch = json!({"name": "Ada L.", "phones": [{"id": contact.phones[1].id, "number": "2"}, {"number": "3"}]});
+    let draft = ContactDraft::patched(&contact, &patch).expect("a patch");
+    let stamp = WriteStamp {
+        dot: Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(2)),
+        time: Timestamp::from_unix_ms(2),
+        collected: None,
+    };
+    for cell in contact_edit::put(&entity, &draft, stamp).0 {
+        entity.merge_cell(cell);
+    }
+    check(&card.id, &entity);
+    let text = export_card(&card.id, &entity, CardVersion::V4).expect("it is visible");
+    let expected = [
+        "BEGIN:VCARD",
+        "END:VCARD",
+        "FN:Ada L.",
+        "ORG:A;B",
+        "TEL:3",
+        "TEL;X-A=2:2",
+        "UID:u",
+        "VERSION:4.0",
+    ];
+    assert_eq!(lines(&text), expected);
+}
+
+#[test]
+fn a_contact_of_a_name_of_its_own_finds_itself_again() {
+    let entity = made(&json!({"name": "Ada"}));
+    check("ada", &entity);
+    let text = export_card("ada", &entity, CardVersion::V3).expect("it is visible");
+    assert!(text.contains("X-GRAPEVINE-ID:ada\r\n"), "{text}");
+}
+
+fn made(json: &Value) -> Entity {
+    let draft = ContactDraft::from_json(None, json).expect("a contact");
+    let mut entity = Entity::default();
+    for cell in contact_edit::put(&entity, &draft, stamp()).0 {
+        entity.merge_cell(cell);
+    }
+    entity
+}
+
+/// A text that is not trimmed and not empty, as people write them and as nobody should.
+fn text() -> impl Strategy<Value = String> {
+    "[a-zA-Z0-9é,;:\\\\\"=+ .-]{1,40}".prop_filter_map("blank", |text| {
+        let text = text.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    })
+}
+
+fn label() -> impl Strategy<Value = Option<String>> {
+    prop_oneof![
+        Just(None),
+        prop::sample::select(vec![
+            "home",
+            "work fax",
+            "cell",
+            "Summer house",
+            "pref",
+            "x-a"
+        ])
+        .prop_map(|label| Some(label.to_owned())),
+        text().prop_map(Some),
+    ]
+}
+
+fn number() -> impl Strategy<Value = String> {
+    text().prop_filter("a scheme is no part of it", |text| {
+        let lower = text.to_lowercase();
+        !lower.starts_with("tel:") && !lower.starts_with("mailto:")
+    })
+}
+
+fn contact() -> impl Strategy<Value = Value> {
+    let elements = || vec((label(), number()), 0..4);
+    let optional = || prop::option::of(text());
+    let note = prop::option::of(vec(text(), 1..4).prop_map(|lines| lines.join("\n")));
+    let days = vec!["1815-12-10", "--02-29"];
+    let birthday = prop::option::of(prop::sample::select(days));
+    // An import takes the commas from the ends of lines of addresses.
+    let address = prop::option::of(text().prop_filter("", |text| !text.ends_with(',')));
+    (
+        (text(), optional(), optional(), address, note, birthday),
+        elements(),
+        elements(),
+        vec(text().prop_map(|text| single_spaces(&text)), 0..3),
+    )
+        .prop_map(|(scalars, phones, emails, groups)| {
+            let (name, organization, title, address, note, birthday) = scalars;
+            let phones: Vec<Value> = phones
+                .iter()
+                .map(|(label, number)| json!({"label": label, "number": number}))
+                .collect();
+            let emails: Vec<Value> = emails
+                .iter()
+                .map(|(label, address)| json!({"label": label, "address": address}))
+                .collect();
+            json!({
+                "name": name, "organization": organization, "title": title, "address": address, "note": note,
+                "birthday": birthday, "phones": phones, "emails": emails, "groups": groups,
+            })
+        })
+}
+
+/// Of spaces in a row within a list, calcard 0.3 reads one, if something before them is escaped.
+fn single_spaces(text: &str) -> String {
+    let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();
+    words.join(" ")
+}
+
+/// A line of a card, of whatever version.
+fn line() -> impl Strategy<Value = String> {
+    let heads = vec![
+        "FN",
+        "FN;LANGUAGE=en",
+        "N",
+        "N;SORT-AS=\"a,b\"",
+        "TEL",
+        "TEL;TYPE=home,pref",
+        "TEL;PREF=1;TYPE=\"voice,work\"",
+        "TEL;HOME;FAX",
+        "item1.EMAIL",
+        "item1.X-ABLabel",
+        "EMAIL;TYPE=INTERNET",
+        "NOTE",
+        "NOTE;ENCODING=QUOTED-PRINTABLE;CHARSET=UTF-8",
+        "TITLE;QUOTED-PRINTABLE",
+        "BDAY",
+        "ADR",
+        "ADR;TYPE=work,pref",
+        "ADR;HOME;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE",
+        "URL",
+        "PHOTO;ENCODING=b;TYPE=PNG",
+        "PHOTO;JPEG;BASE64",
+        "CATEGORIES",
+        "CATEGORIES;X-A=1",
+        "ORG",
+        "ORG;X-A=1",
+        "UID",
+        "X-ANYTHING;X-B=\"a;b:c\"",
+        "KIND",
+        "GENDER",
+        "REV",
+        "LANG",
+    ];
+    let value = prop_oneof![
+        "[a-z=;,\\\\\"é 0-9+-]{0,24}",
+        Just("1815-12-10".to_owned()),
+        Just("=C3=91=3B=0D=0Aa=5C".to_owned()),
+        Just("iVBORw0KGgo=".to_owned()),
+        Just("data:image/png;base64,iVBORw0KGgo=".to_owned()),
+        Just("a;b;c;d;e".to_owned()),
+        Just(";;Street 1;Town;;1234;Land".to_owned()),
+    ];
+    (prop::sample::select(heads), value).prop_map(|(head, value)| {
+        let is_list = head.starts_with("CATEGORIES");
+        let value = if is_list {
+            single_spaces(&value)
+        } else {
+            value
+        };
+        format!("{head}:{value}\r\n")
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_contact_changes_on_its_way_through_a_card(contact in contact()) {
+        check("0199a5c1-1111-7111-8111-111111111111", &made(&contact));
+    }
+
+    #[test]
+    fn a_card_changes_on_its_way_through_a_node(
+        version in prop::sample::select(vec!["2.1", "3.0", "4.0"]),
+        lines in vec(line(), 0..12),
+    ) {
+        let text = format!("BEGIN:VCARD\r\nVERSION:{version}\r\nFN:x\r\n{}END:VCARD\r\n", lines.concat());
+        for card in cards(text.as_bytes()) {
+            check(&card.id, &imported(&card));
+        }
+    }
+}
