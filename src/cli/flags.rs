@@ -63,6 +63,7 @@ impl<const IDENTITY: bool> Args for SettingFlags<IDENTITY> {
                 | Allowed::Origins
                 | Allowed::Number(_)
                 | Allowed::Word(_)
+                | Allowed::Region
                 | Allowed::Filter => arg,
             })
         })

@@ -62,6 +62,8 @@ pub enum Allowed {
     Number(Number),
     /// One of these words.
     Word(&'static [&'static str]),
+    /// The code of a country or a territory that has telephone numbers of its own (ISO 3166-1 alpha-2).
+    Region,
     /// What `tracing`'s filter reads: a level, or levels by module.
     Filter,
 }
@@ -94,6 +96,9 @@ impl fmt::Display for Allowed {
                 write!(f, "{} to {} {}", number.min, number.max, number.unit)
             }
             Self::Word(words) => f.write_str(&words.join(" or ")),
+            Self::Region => f.write_str(
+                "two letters for a country or territory (ISO 3166-1 alpha-2), as in FR",
+            ),
             Self::Filter => f.write_str(
                 "off, error, warn, info, debug or trace, or such levels by module as in info,grapevine=debug",
             ),
@@ -531,6 +536,15 @@ pub const SETTINGS: &[Setting] = &[
         allowed: Allowed::Word(&["off", "admin", "writes"]),
         scope: Scope::Behaviour,
         default: Some("admin"),
+    },
+    Setting {
+        key: "default_region",
+        flag: "default-region",
+        value_name: "CODE",
+        about: "Where telephone numbers are read that are written here without the code of a country",
+        allowed: Allowed::Region,
+        scope: Scope::Behaviour,
+        default: Some("none: only numbers that begin with a plus sign are read"),
     },
     Setting {
         key: "cors_origins",

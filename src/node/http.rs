@@ -46,6 +46,7 @@ pub(super) async fn serve(parts: Parts) {
     let mut state = HttpState::new(store, cluster, HttpLimits::from(&config))
         .with_clock(clock)
         .auditing(config.audit_log)
+        .reading_phones_in(config.default_region)
         .allowing(config.cors_origins)
         .spooling_in(config.data);
     if !config.http.ip().is_loopback() && !config.insecure {
