@@ -48,6 +48,7 @@ pub(super) async fn serve(parts: Parts) {
         .auditing(config.audit_log)
         .reading_phones_in(config.default_region)
         .allowing(config.cors_origins)
+        .trusting(config.trusted_proxies)
         .spooling_in(config.data);
     if !config.http.ip().is_loopback() && !config.insecure {
         state = state.closed();
