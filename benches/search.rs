@@ -64,6 +64,7 @@ async fn put(store: Store, number: u64) {
                 dot: edit.dot,
                 time: edit.time,
                 collected: None,
+                region: None,
             };
             Ok::<_, core::convert::Infallible>((
                 contact_edit::put(edit.entity, &draft, stamp).0,

@@ -488,6 +488,12 @@ async fn messages_and_changes_are_told_as_they_come() {
     post("one");
     let read = told(&node, &["topic", "read", "news"]);
     assert_eq!((read.len(), &read[0]["body"]), (1, &json!("one")));
+    post("other");
+    let newest = told(
+        &node,
+        &["topic", "read", "news", "--newest", "--limit", "1"],
+    );
+    assert_eq!((newest.len(), &newest[0]["body"]), (1, &json!("other")));
     let mut follow = asking(&[&node], &["topic", "follow", "news", "--json"]);
     follow.args(["--since", "2020-01-01T00:00:00Z"]);
     let mut follow = follow.stdout(Stdio::piped()).spawn().expect("it runs");
@@ -498,6 +504,7 @@ async fn messages_and_changes_are_told_as_they_come() {
         serde_json::from_str::<Value>(&line).expect("a line is JSON")["body"].clone()
     };
     assert_eq!(next(), "one");
+    assert_eq!(next(), "other");
     post("two");
     assert_eq!(next(), "two");
     follow.kill().expect("it runs");

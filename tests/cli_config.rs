@@ -424,6 +424,7 @@ fn good_value(setting: &Setting) -> String {
         Allowed::Networks => "10.0.0.0/8".to_owned(),
         Allowed::Number(number) => number.max.to_string(),
         Allowed::Word(words) => words[0].to_owned(),
+        Allowed::Region => "FR".to_owned(),
         Allowed::Filter => "info,grapevine=debug".to_owned(),
     }
 }

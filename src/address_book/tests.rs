@@ -66,6 +66,7 @@ impl Book {
                         dot: edit.dot,
                         time: edit.time,
                         collected: None,
+                        region: None,
                     };
                     contact_edit::put(edit.entity, draft, stamp).0
                 }

@@ -159,9 +159,9 @@ impl Texts {
         for phone in &self.phones {
             let (label, number) = labelled(phone);
             draft.phones.push(Phone {
-                id: None,
                 label,
                 number,
+                ..Phone::default()
             });
         }
         for email in &self.emails {

@@ -293,7 +293,13 @@ pub(super) fn described(contact: &Contact) -> String {
         None => shown(text),
     };
     for phone in &fields.phones {
-        rows.push(("phone", labelled(&phone.number, phone.label.as_deref())));
+        let mut text = labelled(&phone.number, phone.label.as_deref());
+        // Whoever writes the code of the country shows it.
+        let is_plain = !phone.number.trim_start().starts_with('+');
+        if let Some(e164) = phone.e164.as_deref().filter(|_| is_plain) {
+            text = format!("{text}: {}", shown(e164));
+        }
+        rows.push(("phone", text));
     }
     for email in &fields.emails {
         rows.push(("e-mail", labelled(&email.address, email.label.as_deref())));

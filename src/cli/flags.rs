@@ -67,6 +67,7 @@ impl<const IDENTITY: bool> Args for SettingFlags<IDENTITY> {
                 | Allowed::Networks
                 | Allowed::Number(_)
                 | Allowed::Word(_)
+                | Allowed::Region
                 | Allowed::Filter => arg,
             })
         })

@@ -35,13 +35,18 @@ enum Action {
         author: String,
     },
     /// Reads the messages that are there, oldest first
-    #[command(after_help = "Example:\n  grapevine topic read news --since 2025-06-01T00:00:00Z")]
+    #[command(
+        after_help = "Examples:\n  grapevine topic read news --since 2025-06-01T00:00:00Z\n  grapevine topic read news --newest --limit 10"
+    )]
     Read {
         /// The topic
         topic: String,
         /// From this time on (RFC 3339)
         #[arg(long, value_name = "TIME")]
         since: Option<String>,
+        /// The newest first
+        #[arg(long)]
+        newest: bool,
         #[command(flatten)]
         most: Most,
     },
@@ -76,8 +81,17 @@ impl Topic {
                 let message = topics.post(&topic, &author, &body).await?;
                 output.answer(&message, |message| message.id.clone())?;
             }
-            Action::Read { topic, since, most } => {
-                let messages = topics.messages(&topic, since.as_deref());
+            Action::Read {
+                topic,
+                since,
+                newest,
+                most,
+            } => {
+                let messages = if newest {
+                    topics.newest_messages(&topic, since.as_deref())
+                } else {
+                    topics.messages(&topic, since.as_deref())
+                };
                 let header = ["AT", "AUTHOR", "BODY"];
                 listed::print(&mut output, messages, &most, header, |message| {
                     [

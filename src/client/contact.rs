@@ -14,6 +14,9 @@ pub struct Phone {
     pub label: Option<String>,
     /// The number as it is written.
     pub number: String,
+    /// The number after E.164, as the node that wrote it read it; what is sent of it is ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub e164: Option<String>,
 }
 
 /// An e-mail address of a contact.

@@ -83,6 +83,13 @@ impl<'a> Topics<'a> {
         List::new(self.0, given(call, "since", since))
     }
 
+    /// As [`Self::messages`], the newest first.
+    #[must_use]
+    pub fn newest_messages(&self, topic: &str, since: Option<&str>) -> List<Message> {
+        let call = Call::get(path(topic, "messages")).parameter("order", "newest");
+        List::new(self.0, given(call, "since", since))
+    }
+
     /// The messages of a topic since a time (RFC 3339), or from now on, and then each as it comes.
     #[must_use]
     pub fn follow(&self, topic: &str, since: Option<&str>) -> Feed {

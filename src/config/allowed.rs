@@ -67,6 +67,8 @@ pub enum Allowed {
     Number(Number),
     /// One of these words.
     Word(&'static [&'static str]),
+    /// The code of a country or a territory that has telephone numbers of its own (ISO 3166-1 alpha-2).
+    Region,
     /// What `tracing`'s filter reads: a level, or levels by module.
     Filter,
 }
@@ -103,6 +105,9 @@ impl fmt::Display for Allowed {
                 write!(f, "{} to {} {}", number.min, number.max, number.unit)
             }
             Self::Word(words) => f.write_str(&words.join(" or ")),
+            Self::Region => f.write_str(
+                "two letters for a country or territory (ISO 3166-1 alpha-2), as in FR",
+            ),
             Self::Filter => f.write_str(
                 "off, error, warn, info, debug or trace, or such levels by module as in info,grapevine=debug",
             ),

@@ -15,7 +15,10 @@ use super::{
     Allowed, AuditLog, ConfigError, NodeConfig, Origin, SETTINGS, Scope, Setting,
     node_config::default_address,
 };
-use crate::secret::{Secret, SecretError, Secrets};
+use crate::{
+    model::Region,
+    secret::{Secret, SecretError, Secrets},
+};
 
 /// The most bytes of a settings file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -151,6 +154,7 @@ impl Layers {
                 | Allowed::Origins
                 | Allowed::Networks
                 | Allowed::Word(_)
+                | Allowed::Region
                 | Allowed::Filter => {}
             }
         }
@@ -163,6 +167,11 @@ impl Layers {
         }
         if let Some(word) = self.word("audit_log")? {
             config.audit_log = AuditLog::named(word).unwrap_or_default();
+        }
+        if let Some(code) = self.text("default_region") {
+            let region = Region::named(code);
+            config.default_region =
+                Some(region.ok_or_else(|| self.not_allowed("default_region", code))?);
         }
         if let Some(origins) = self.given.get("cors_origins") {
             config.cors_origins.clone_from(&origins.values);
@@ -281,6 +290,7 @@ impl Layers {
             | Allowed::Number(_)
             | Allowed::Switch(_)
             | Allowed::Word(_)
+            | Allowed::Region
             | Allowed::Filter => values,
         };
         self.given.insert(setting.key, Given { values, origin });
@@ -391,6 +401,7 @@ fn texts(allowed: Allowed, value: &toml::Value) -> Option<Vec<String>> {
             | Allowed::Address
             | Allowed::Reachable
             | Allowed::Word(_)
+            | Allowed::Region
             | Allowed::Filter,
             value,
         ) => value.as_str().map(|text| vec![text.to_owned()]),
@@ -409,6 +420,7 @@ const fn toml_type(setting: &Setting) -> &'static str {
         | Allowed::Address
         | Allowed::Reachable
         | Allowed::Word(_)
+        | Allowed::Region
         | Allowed::Filter => "a string",
     }
 }

@@ -10,7 +10,10 @@ use ipnet::IpNet;
 use super::{
     Allowed, ConfigError, MAX_NAME_CHARS, MAX_ORIGINS, MAX_PROXIES, MAX_SEEDS, Number, SETTINGS,
 };
-use crate::{model::Retention, secret::Secrets};
+use crate::{
+    model::{Region, Retention},
+    secret::Secrets,
+};
 
 /// The most characters of the host of a seed: a DNS name has no more.
 const MAX_HOST_CHARS: usize = 253;
@@ -114,6 +117,9 @@ pub struct NodeConfig {
     /// Which changes are logged under the target `audit`. Default those that take an admin, and attempts that were
     /// refused.
     pub audit_log: AuditLog,
+    /// Where telephone numbers are read that are written here without the code of a country. Default none: these are
+    /// not read.
+    pub default_region: Option<Region>,
     /// Origins of web pages that may ask this node from a browser, such as `https://example.org`; `*` for all.
     /// Default none.
     pub cors_origins: Vec<String>,
@@ -158,6 +164,7 @@ impl NodeConfig {
             cluster_secret_file: None,
             insecure: false,
             audit_log: AuditLog::default(),
+            default_region: None,
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
         };
@@ -270,6 +277,7 @@ fn numbers() -> impl Iterator<Item = (&'static str, Number)> {
         | Allowed::Origins
         | Allowed::Networks
         | Allowed::Word(_)
+        | Allowed::Region
         | Allowed::Filter => None,
     })
 }

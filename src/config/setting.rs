@@ -434,6 +434,15 @@ pub const SETTINGS: &[Setting] = &[
         default: Some("admin"),
     },
     Setting {
+        key: "default_region",
+        flag: "default-region",
+        value_name: "CODE",
+        about: "Where telephone numbers are read that are written here without the code of a country",
+        allowed: Allowed::Region,
+        scope: Scope::Behaviour,
+        default: Some("none: only numbers that begin with a plus sign are read"),
+    },
+    Setting {
         key: "cors_origins",
         flag: "cors-origin",
         value_name: "ORIGIN",

@@ -91,6 +91,7 @@ async fn join(
     conditions: Conditions,
 ) -> Result<(Contact, Written), Problem> {
     let (key, other) = (id.key().to_owned(), other.key().to_owned());
+    let region = state.region;
     let edit = tracked(id.clone(), move |edit| {
         contacts::check(&conditions, &key, edit.entity)?;
         if !edit.entity.is_visible() {
@@ -99,7 +100,7 @@ async fn join(
         if !held.is_visible() && !has_absorbed(edit.entity, &other) {
             return Err(Problem::not_found("there is no such other contact").about("other"));
         }
-        let cells = absorb(edit.entity, &other, &held, stamp(&edit))?;
+        let cells = absorb(edit.entity, &other, &held, stamp(&edit, region))?;
         let contact = contact_edit::after(&key, edit.entity, &cells)
             .ok_or_else(|| Problem::internal(&"a contact that absorbed another is hidden"))?;
         Ok((cells, contact))

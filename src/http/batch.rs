@@ -32,8 +32,8 @@ use super::{
 };
 use crate::{
     model::{
-        Change, Collection, Contact, ContactDraft, Counter, Direction, EntityId, Topic, WriteStamp,
-        contact_edit,
+        Change, Collection, Contact, ContactDraft, Counter, Direction, EntityId, Region, Topic,
+        WriteStamp, contact_edit,
         kv::{self, DEFAULT_CONTENT_TYPE},
     },
     store::{BatchWriter, Edit},
@@ -138,9 +138,10 @@ pub(super) async fn post(
         .iter()
         .map(|write| write.as_ref().ok().map(|write| write.id.clone()))
         .collect();
+    let region = state.region;
     let all = move |writer: &mut BatchWriter<'_, '_>| {
         let each = tried.into_iter();
-        each.map(|write| write.and_then(|write| write.make(writer, now_ms)))
+        each.map(|write| write.and_then(|write| write.make(writer, (now_ms, region))))
             .collect::<Vec<_>>()
     };
     let results = state.store.write_batch(all).await?;
@@ -400,7 +401,11 @@ impl Write {
     }
 
     /// Makes it, with what was made before it.
-    fn make(self, writer: &mut BatchWriter<'_, '_>, now_ms: u64) -> Result<Done, Problem> {
+    fn make(
+        self,
+        writer: &mut BatchWriter<'_, '_>,
+        (now_ms, region): (u64, Option<Region>),
+    ) -> Result<Done, Problem> {
         let Self {
             id,
             action,
@@ -408,10 +413,12 @@ impl Write {
         } = self;
         match action {
             Action::CreateContact(draft, hash) => {
-                create_contact(writer, &id, &draft, hash.as_ref())
+                create_contact(writer, &id, (&draft, hash.as_ref()), region)
             }
-            Action::PutContact(draft) => put_contact(writer, &id, &draft, &conditions),
-            Action::PatchContact(patch) => patch_contact(writer, &id, &patch, &conditions),
+            Action::PutContact(draft) => put_contact(writer, &id, (&draft, &conditions), region),
+            Action::PatchContact(patch) => {
+                patch_contact(writer, &id, (&patch, &conditions), region)
+            }
             Action::DeleteContact => delete_contact(writer, &id, &conditions),
             Action::Count(direction, by, request) => count(writer, &id, (direction, by), request),
             Action::ResetCounter => reset_counter(writer, &id, &conditions),
@@ -448,19 +455,19 @@ impl Write {
 fn create_contact(
     writer: &mut BatchWriter<'_, '_>,
     id: &EntityId,
-    draft: &ContactDraft,
-    hash: Option<&[u8; 32]>,
+    (draft, hash): (&ContactDraft, Option<&[u8; 32]>),
+    region: Option<Region>,
 ) -> Result<Done, Problem> {
     let (contact, written) = tell(writer, id, |edit| {
         let cells = match hash {
             None => {
                 let stamp = WriteStamp {
                     collected: None,
-                    ..contacts::stamp(edit)
+                    ..contacts::stamp(edit, region)
                 };
                 contact_edit::put(edit.entity, draft, stamp).0
             }
-            Some(hash) => contacts::create_once(edit, draft, hash)?,
+            Some(hash) => contacts::create_once(edit, draft, hash, region)?,
         };
         let contact = contacts::show(id.key(), edit, &cells)?;
         Ok((cells, contact))
@@ -471,12 +478,12 @@ fn create_contact(
 fn put_contact(
     writer: &mut BatchWriter<'_, '_>,
     id: &EntityId,
-    draft: &ContactDraft,
-    conditions: &Conditions,
+    (draft, conditions): (&ContactDraft, &Conditions),
+    region: Option<Region>,
 ) -> Result<Done, Problem> {
     let ((contact, change), written) = tell(writer, id, |edit| {
         contacts::check(conditions, id.key(), edit.entity)?;
-        let (cells, change) = contact_edit::put(edit.entity, draft, contacts::stamp(edit));
+        let (cells, change) = contact_edit::put(edit.entity, draft, contacts::stamp(edit, region));
         let contact = contacts::show(id.key(), edit, &cells)?;
         Ok((cells, (contact, change)))
     })?;
@@ -490,14 +497,14 @@ fn put_contact(
 fn patch_contact(
     writer: &mut BatchWriter<'_, '_>,
     id: &EntityId,
-    patch: &Value,
-    conditions: &Conditions,
+    (patch, conditions): (&Value, &Conditions),
+    region: Option<Region>,
 ) -> Result<Done, Problem> {
     let (contact, written) = tell(writer, id, |edit| {
         contacts::check(conditions, id.key(), edit.entity)?;
         let current = Contact::read(id.key(), edit.entity).ok_or_else(contacts::absent)?;
         let draft = ContactDraft::patched(&current, patch)?;
-        let (cells, _) = contact_edit::put(edit.entity, &draft, contacts::stamp(edit));
+        let (cells, _) = contact_edit::put(edit.entity, &draft, contacts::stamp(edit, region));
         let contact = contacts::show(id.key(), edit, &cells)?;
         Ok((cells, contact))
     })?;

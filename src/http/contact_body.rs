@@ -21,6 +21,8 @@ pub(super) struct PhoneBody {
         pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*$"
     )]
     number: String,
+    /// Shown only: taken, and ignored.
+    e164: Option<String>,
 }
 
 /// An e-mail address as it is written.
@@ -55,6 +57,8 @@ pub(super) struct PhonePatch {
         pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*$"
     )]
     number: Option<String>,
+    /// Shown only: taken, and ignored.
+    e164: Option<String>,
 }
 
 /// What changes of an e-mail address: null clears a label.

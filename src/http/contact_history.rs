@@ -171,10 +171,11 @@ fn cells(
     back: Back,
     last: Option<&ContactVersion>,
 ) -> Result<Vec<grapevine_crdt::FieldCell>, Problem> {
+    // What is put back was read when it was written: nothing is read anew.
     let cells = match back {
         Back::Restore if edit.entity.is_visible() => Some(Vec::new()),
-        Back::Restore => contact_history::restore(edit.entity, last, stamp(edit)),
-        Back::Undo => last.and_then(|version| version.undo(edit.entity, stamp(edit))),
+        Back::Restore => contact_history::restore(edit.entity, last, stamp(edit, None)),
+        Back::Undo => last.and_then(|version| version.undo(edit.entity, stamp(edit, None))),
     };
     cells.ok_or_else(|| {
         Problem::not_found("this node remembers nothing of this contact to go back to")

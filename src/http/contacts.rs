@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     model::{
-        Change, Collection, Contact, ContactDraft, Creation, EntityId, WriteStamp, contact_edit,
-        contact_key,
+        Change, Collection, Contact, ContactDraft, Creation, EntityId, Region, WriteStamp,
+        contact_edit, contact_key,
     },
     store::Edit,
 };
@@ -61,7 +61,7 @@ pub(super) async fn create(
     });
     let id = entity_id(uuid.hyphenated().to_string())?;
     let request_hash = key.map(|_| blake3::hash(json.to_string().as_bytes()));
-    let key = id.key().to_owned();
+    let (key, region) = (id.key().to_owned(), state.region);
     // Nobody can have seen a contact that is made only now; one under an `Idempotency-Key` may have been made before.
     let session = match &request_hash {
         None => Session::of_blind_write(&parts.headers, &state).await?,
@@ -76,11 +76,11 @@ pub(super) async fn create(
                     None => {
                         let stamp = WriteStamp {
                             collected: None,
-                            ..stamp(&edit)
+                            ..stamp(&edit, region)
                         };
                         contact_edit::put(edit.entity, &draft, stamp).0
                     }
-                    Some(hash) => create_once(&edit, &draft, hash.as_bytes())?,
+                    Some(hash) => create_once(&edit, &draft, hash.as_bytes(), region)?,
                 };
                 let contact = show(&key, &edit, &cells)?;
                 Ok::<_, Problem>((cells, contact))
@@ -98,9 +98,10 @@ pub(super) fn create_once(
     edit: &Edit<'_>,
     draft: &ContactDraft,
     request_hash: &[u8],
+    region: Option<Region>,
 ) -> Result<Vec<FieldCell>, Problem> {
     let refused = |detail| Problem::new(ProblemKind::Conflict, detail).about("Idempotency-Key");
-    match contact_edit::create(edit.entity, draft, request_hash, stamp(edit)) {
+    match contact_edit::create(edit.entity, draft, request_hash, stamp(edit, region)) {
         Creation::Made(cells) => Ok(cells),
         Creation::Repeated => Ok(Vec::new()),
         Creation::Deleted => Err(refused("the contact made under this key was deleted")),
@@ -156,7 +157,7 @@ pub(super) async fn put(
     let conditions = Conditions::read(&parts.headers)?;
     let json = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
     let draft = ContactDraft::from_json(Some(id.key()), &json)?;
-    let key = id.key().to_owned();
+    let (key, region) = (id.key().to_owned(), state.region);
     let session = Session::of_write(&parts.headers, &state, &id).await?;
     let ((contact, change), written) = state
         .store
@@ -164,7 +165,7 @@ pub(super) async fn put(
             id.clone(),
             tracked(id, move |edit| {
                 check(&conditions, &key, edit.entity)?;
-                let (cells, change) = contact_edit::put(edit.entity, &draft, stamp(&edit));
+                let (cells, change) = contact_edit::put(edit.entity, &draft, stamp(&edit, region));
                 let contact = show(&key, &edit, &cells)?;
                 Ok::<_, Problem>((cells, (contact, change)))
             }),
@@ -194,7 +195,7 @@ pub(super) async fn patch(
     Parameters::read(&parts.uri, &[])?;
     let conditions = Conditions::read(&parts.headers)?;
     let json = require_json(&parts.headers, body, state.limits.max_body_bytes).await?;
-    let key = id.key().to_owned();
+    let (key, region) = (id.key().to_owned(), state.region);
     let session = Session::of_write(&parts.headers, &state, &id).await?;
     let (contact, written) = state
         .store
@@ -204,7 +205,7 @@ pub(super) async fn patch(
                 check(&conditions, &key, edit.entity)?;
                 let current = Contact::read(&key, edit.entity).ok_or_else(absent)?;
                 let draft = ContactDraft::patched(&current, &json)?;
-                let (cells, _) = contact_edit::put(edit.entity, &draft, stamp(&edit));
+                let (cells, _) = contact_edit::put(edit.entity, &draft, stamp(&edit, region));
                 let contact = show(&key, &edit, &cells)?;
                 Ok::<_, Problem>((cells, contact))
             }),
@@ -248,12 +249,13 @@ pub(super) async fn delete(
     Ok(session.answer(written).put(empty(StatusCode::NO_CONTENT)))
 }
 
-/// The stamp of a write to a contact that may have existed before.
-pub(super) fn stamp<'a>(edit: &Edit<'a>) -> WriteStamp<'a> {
+/// The stamp of a write to a contact that may have existed before; its phones are read as in `region`.
+pub(super) fn stamp<'a>(edit: &Edit<'a>, region: Option<Region>) -> WriteStamp<'a> {
     WriteStamp {
         dot: edit.dot,
         time: edit.time,
         collected: Some(&edit.floor.vector),
+        region,
     }
 }
 

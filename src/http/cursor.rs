@@ -18,6 +18,8 @@ pub(super) enum ListKind {
     ContactConflicts,
     /// The conflicts of all contacts.
     Conflicts,
+    /// The messages of a topic, the newest first.
+    NewestMessages,
     /// The topics.
     Topics,
     /// Contacts, in the order of their names or as a query finds them.
@@ -37,6 +39,7 @@ impl ListKind {
             Self::Topics => 0xf3,
             Self::Contacts => 0xf4,
             Self::Duplicates => 0xf5,
+            Self::NewestMessages => 0xf6,
         }
     }
 }

@@ -25,8 +25,8 @@ use super::{
 use crate::{
     model::{
         Collection, Contact, ContactDraft, ElementDraft, ElementKind, Email, EntityId,
-        InvalidContact, Phone, check_element_id, contact_edit, patched_element, read_element,
-        shown_element, shown_elements, with_element, without_element,
+        InvalidContact, Phone, Region, check_element_id, contact_edit, patched_element,
+        read_element, shown_element, shown_elements, with_element, without_element,
     },
     store::Edit,
 };
@@ -188,14 +188,18 @@ async fn create(
         .into());
     }
     draft.id.clone_from(&key);
-    let contact_key = id.key().to_owned();
+    let (contact_key, region) = (id.key().to_owned(), state.region);
     let session = Session::of_write(&parts.headers, &state, &id).await?;
     let edit = tracked(id.clone(), move |edit| {
         let contact = shown(&contact_key, &edit)?;
         if let Some(made) = key.and_then(|key| shown_element(&contact, kind, &key)) {
             return repeated(kind, &made, &draft).map(|()| (Vec::new(), made));
         }
-        let (cells, after) = write(&contact_key, &edit, &with_element(&contact, kind, &draft)?)?;
+        let (cells, after) = write(
+            (&contact_key, region),
+            &edit,
+            &with_element(&contact, kind, &draft)?,
+        )?;
         let made = shown_elements(&after, kind).pop();
         let made =
             made.ok_or_else(|| Problem::internal(&"an element that was added is not there"))?;
@@ -300,14 +304,18 @@ async fn replace<F>(
 where
     F: FnOnce(Option<&Value>) -> Result<ElementDraft, Problem> + Send + 'static,
 {
-    let key = id.key().to_owned();
+    let (key, region) = (id.key().to_owned(), state.region);
     let session = Session::of_write(headers, state, &id).await?;
     let edit = tracked(id.clone(), move |edit| {
         let contact = shown(&key, &edit)?;
         let current = shown_element(&contact, kind, &element);
         check(&conditions, current.as_ref())?;
         let draft = change(current.as_ref())?;
-        let (cells, after) = write(&key, &edit, &with_element(&contact, kind, &draft)?)?;
+        let (cells, after) = write(
+            (&key, region),
+            &edit,
+            &with_element(&contact, kind, &draft)?,
+        )?;
         let made = shown_element(&after, kind, &element);
         let made =
             made.ok_or_else(|| Problem::internal(&"an element that was put is not there"))?;
@@ -331,14 +339,14 @@ async fn delete(
     let (id, element) = read_path(path)?;
     Parameters::read(request.uri(), &[])?;
     let conditions = Conditions::read(request.headers())?;
-    let key = id.key().to_owned();
+    let (key, region) = (id.key().to_owned(), state.region);
     let session = Session::of_write(request.headers(), &state, &id).await?;
     let edit = tracked(id.clone(), move |edit| {
         let contact = shown(&key, &edit)?;
         let current = shown_element(&contact, kind, &element);
         check(&conditions, current.as_ref())?;
         let draft = without_element(&contact, kind, &element)?.ok_or_else(|| no_element(kind))?;
-        let (cells, _) = write(&key, &edit, &draft)?;
+        let (cells, _) = write((&key, region), &edit, &draft)?;
         Ok::<_, Problem>((cells, ()))
     });
     let ((), written) = state.store.write(id, edit).await?;
@@ -347,11 +355,11 @@ async fn delete(
 
 /// The cells of an edit after which the contact reads as `draft`, and how it reads then.
 fn write(
-    key: &str,
+    (key, region): (&str, Option<Region>),
     edit: &Edit<'_>,
     draft: &ContactDraft,
 ) -> Result<(Vec<grapevine_crdt::FieldCell>, Contact), Problem> {
-    let (cells, _) = contact_edit::put(edit.entity, draft, stamp(edit));
+    let (cells, _) = contact_edit::put(edit.entity, draft, stamp(edit, region));
     let contact = show(key, edit, &cells)?;
     Ok((cells, contact))
 }

@@ -37,7 +37,8 @@ use super::{
 };
 use crate::{
     model::{
-        Card, CardReader, InvalidContact, PartitionId, RejectedCard, Source, UnreadableFile,
+        Card, CardReader, InvalidContact, PartitionId, Region, RejectedCard, Source,
+        UnreadableFile,
         contact_csv::{ColumnMap, InvalidCsv, RowReader, check_csv},
         vcard_edit,
     },
@@ -91,7 +92,7 @@ pub(super) async fn import(
     let ignored_columns = reader.ignored_columns();
     let (sender, cards) = mpsc::channel(1);
     tokio::task::spawn_blocking(move || read(reader, &sender));
-    let mut import = Import::new(state.store.clone(), session);
+    let mut import = Import::new(&state, session);
     if accepts_lines(&parts.headers) {
         let (sender, chunks) = mpsc::channel(MAX_CHUNKS_WAITING);
         tokio::spawn(async move {
@@ -243,6 +244,7 @@ fn read_batch(reader: &mut Reader) -> io::Result<Vec<Result<Card, RejectedCard>>
 /// An import under way.
 struct Import {
     store: Store,
+    region: Option<Region>,
     session: Session,
     counts: Counts,
     written: Writes,
@@ -278,9 +280,10 @@ impl Sources {
 }
 
 impl Import {
-    fn new(store: Store, session: Session) -> Self {
+    fn new(state: &HttpState, session: Session) -> Self {
         Self {
-            store,
+            store: state.store.clone(),
+            region: state.region,
             session,
             counts: Counts::default(),
             written: Writes::default(),
@@ -338,7 +341,7 @@ impl Import {
             }
             let source = self.sources.add(&card);
             ids_under_way.insert(card.id.clone());
-            under_way.spawn(take(self.store.clone(), index, card, source));
+            under_way.spawn(take((self.store.clone(), self.region), index, card, source));
         }
         self.finish(&mut under_way, &mut reports).await?;
         Ok(reports.into_values().collect())
@@ -396,7 +399,12 @@ fn line(value: &impl Serialize) -> Bytes {
 /// Which card it was, what became of it, and what must be held to see it.
 type Taken = Result<(usize, CardReport, Option<Written>), Problem>;
 
-async fn take(store: Store, index: usize, card: Card, source: Source) -> Taken {
+async fn take(
+    (store, region): (Store, Option<Region>),
+    index: usize,
+    card: Card,
+    source: Source,
+) -> Taken {
     let id = entity_id(card.id.clone())?;
     let card = Arc::new(card);
     let taken = card.clone();
@@ -404,7 +412,7 @@ async fn take(store: Store, index: usize, card: Card, source: Source) -> Taken {
         .write(
             id.clone(),
             tracked(id, move |edit| {
-                vcard_edit::import(edit.entity, &taken, source, stamp(&edit))
+                vcard_edit::import(edit.entity, &taken, source, stamp(&edit, region))
             }),
         )
         .await;

@@ -30,7 +30,9 @@ use super::{
 };
 use crate::{
     config::AuditLog,
-    model::{ChangesToken, EntityId, Fate, LostTo, Meeting, OfflineEdit, read_instant, rfc3339},
+    model::{
+        ChangesToken, EntityId, Fate, LostTo, Meeting, OfflineEdit, Region, read_instant, rfc3339,
+    },
     store::{Store, StoreError, WriteError, covers_floors},
 };
 
@@ -178,7 +180,12 @@ async fn bring_in(
         while under_way.len() < ENTITIES_AT_ONCE
             && let Some((id, edits)) = entities.next()
         {
-            under_way.spawn(bring(state.store.clone(), id, edits, client.clone()));
+            under_way.spawn(bring(
+                (state.store.clone(), state.region),
+                id,
+                edits,
+                client.clone(),
+            ));
         }
         let Some(ended) = under_way.join_next().await else {
             break;
@@ -192,7 +199,12 @@ async fn bring_in(
 }
 
 /// Brings the edits of one entity in, in their order.
-async fn bring(store: Store, id: EntityId, edits: Edits, client: Arc<Client>) -> Brought {
+async fn bring(
+    (store, region): (Store, Option<Region>),
+    id: EntityId,
+    edits: Edits,
+    client: Arc<Client>,
+) -> Brought {
     let mut brought = Vec::new();
     for (index, edit) in edits {
         let (edit, client) = (Arc::new(edit), client.clone());
@@ -209,6 +221,7 @@ async fn bring(store: Store, id: EntityId, edits: Edits, client: Arc<Client>) ->
                     time: context.time,
                     seen,
                     wanted: edit.made_at(client.ahead_ms, client.now_ms),
+                    region,
                 }))
             }
         };

@@ -29,7 +29,7 @@ use crate::{
     clock::{SystemClock, WallClock},
     cluster::ClusterView,
     config::{AuditLog, NodeConfig},
-    model::Retention,
+    model::{Region, Retention},
     store::Store,
 };
 
@@ -92,6 +92,8 @@ pub struct HttpState {
     pub cluster: Arc<dyn ClusterView>,
     /// The bounds.
     pub limits: HttpLimits,
+    /// Where phones are read as they are written there.
+    pub(super) region: Option<Region>,
     /// Where a bundle that comes in is kept until it is whole.
     pub(super) spool: PathBuf,
     /// One bundle is taken in at a time.
@@ -141,6 +143,7 @@ impl HttpState {
             store,
             cluster,
             limits,
+            region: None,
             spool: env::temp_dir(),
             importing: Arc::new(Semaphore::new(1)),
             taking_in: Arc::new(Semaphore::new(MAX_IMPORTS)),
@@ -182,6 +185,13 @@ impl HttpState {
     #[must_use]
     pub const fn auditing(mut self, audit: AuditLog) -> Self {
         self.audit = audit;
+        self
+    }
+
+    /// Reads phones that are written without the code of a country as in `region`.
+    #[must_use]
+    pub const fn reading_phones_in(mut self, region: Option<Region>) -> Self {
+        self.region = region;
         self
     }
 

@@ -33,7 +33,7 @@ use crate::{
         Collection, EntityId, MAX_KEY_BYTES, Message, MessageDraft, MessageId, PostedUnder, Topic,
         read_instant,
     },
-    store::{BatchWriter, Range, Snapshot, StoreError, list_within},
+    store::{BatchWriter, HeldRow, Range, Snapshot, StoreError, list_within, list_within_back},
 };
 
 /// Before the first message of any topic, and behind the last.
@@ -202,12 +202,45 @@ struct Messages {
     from: String,
     exclusive: bool,
     to: String,
+    order: MessageOrder,
     limit: usize,
+}
+
+/// In which order messages are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum MessageOrder {
+    /// The oldest first.
+    #[default]
+    Oldest,
+    /// The newest first.
+    Newest,
+}
+
+impl MessageOrder {
+    fn read(parameters: &Parameters) -> Result<Self, Problem> {
+        match parameters.text("order") {
+            None | Some("oldest") => Ok(Self::Oldest),
+            Some("newest") => Ok(Self::Newest),
+            Some(_) => {
+                let detail = "order is oldest (the first, and the default) or newest";
+                Err(Problem::malformed("order", detail))
+            }
+        }
+    }
+
+    /// Cursors of one order are none of the other.
+    const fn kind(self) -> ListKind {
+        match self {
+            Self::Oldest => ListKind::Entities(Collection::Topics),
+            Self::Newest => ListKind::NewestMessages,
+        }
+    }
 }
 
 impl Messages {
     fn read(topic: Topic, uri: &Uri) -> Result<Self, Problem> {
-        let parameters = Parameters::read(uri, &["limit", "cursor", "since"])?;
+        let parameters = Parameters::read(uri, &["limit", "cursor", "since", "order"])?;
         let prefix = topic.prefix();
         let [first, behind] = IDS.map(|place| format!("{prefix}{place}"));
         let since = parameters.text("since").map(read_since).transpose()?;
@@ -217,21 +250,29 @@ impl Messages {
                 .key()
                 .to_owned()
         });
-        let kind = ListKind::Entities(Collection::Topics);
+        let order = MessageOrder::read(&parameters)?;
         let after = parameters
             .text("cursor")
             .map(|text| {
-                cursor::read_text(kind, text, MAX_KEY_BYTES)
+                cursor::read_text(order.kind(), text, MAX_KEY_BYTES)
                     .filter(|key| key.starts_with(&prefix))
                     .ok_or_else(foreign_cursor)
             })
             .transpose()?;
+        let limit = read_limit(&parameters)?;
+        let since = since.unwrap_or(first);
+        let (exclusive, from, to) = match (order, after) {
+            (MessageOrder::Oldest, Some(after)) => (true, after, behind),
+            (MessageOrder::Newest, Some(after)) => (false, since, after),
+            (MessageOrder::Oldest | MessageOrder::Newest, None) => (false, since, behind),
+        };
         Ok(Self {
-            limit: read_limit(&parameters)?,
-            exclusive: after.is_some(),
-            from: after.or(since).unwrap_or(first),
-            to: behind,
             topic,
+            from,
+            exclusive,
+            to,
+            order,
+            limit,
         })
     }
 
@@ -244,7 +285,7 @@ impl Messages {
             exclusive: self.exclusive,
             to: &self.to,
         };
-        list_within(snapshot, &range, &mut |id, row| {
+        let mut take = |id: EntityId, row: HeldRow<'_>| {
             page.take(id.key(), || {
                 if row.is_hidden() {
                     return Ok(None);
@@ -258,8 +299,12 @@ impl Messages {
                 }
                 to_json(&message).map(Some)
             })
-        })?;
-        page.finish(ListKind::Entities(Collection::Topics))
+        };
+        match self.order {
+            MessageOrder::Oldest => list_within(snapshot, &range, &mut take)?,
+            MessageOrder::Newest => list_within_back(snapshot, &range, &mut take)?,
+        }
+        page.finish(self.order.kind())
     }
 }
 
@@ -291,10 +336,10 @@ pub(super) fn is_double(
 
 /// The messages of a topic
 ///
-/// In the same order on every node.
+/// In the same order on every node, from either end.
 #[utoipa::path(get, path = "/v1/topics/{topic}/messages", tag = "topics", operation_id = "listMessages",
-    params(TopicParameter, ("since" = Option<String>, Query, description = "Only from this time on: RFC 3339, or milliseconds since 1970", example = "2025-06-01T00:00:00Z", pattern = "^[0-9]{1,13}$"), Paged, Seen),
-    responses((status = 200, description = "A page, the oldest first", body = ListPage<Message>)))]
+    params(TopicParameter, ("since" = Option<String>, Query, description = "Only from this time on: RFC 3339, or milliseconds since 1970", example = "2025-06-01T00:00:00Z", pattern = "^[0-9]{1,13}$"), ("order" = Option<MessageOrder>, Query, description = "Which comes first: `oldest` if nothing is said, or `newest`. A cursor is one of the order that gave it", example = "newest"), Paged, Seen),
+    responses((status = 200, description = "A page, the oldest first, or the newest", body = ListPage<Message>)))]
 pub(super) async fn list(
     State(state): State<Arc<HttpState>>,
     path: TopicPath,

@@ -45,6 +45,9 @@ pub struct Phone {
     pub label: Option<String>,
     /// The number as it was written.
     pub number: String,
+    /// The number as it is dialled from anywhere (E.164: a plus sign and up to 15 digits, without an extension), as the
+    /// node that wrote it read it; null if it did not.
+    pub e164: Option<String>,
 }
 
 /// An e-mail address of a contact.
@@ -139,6 +142,7 @@ impl From<Element> for Phone {
             id: element.id,
             label: element.label,
             number: element.content,
+            e164: element.e164,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use grapevine_crdt::{Entity, FieldCell, LwwMap};
 
 use super::{
-    contact::{ABSORBED_PREFIX, Contact, REQUEST, SOURCE},
+    contact::{ABSORBED_PREFIX, Contact, Phone, REQUEST, SOURCE},
     contact_draft::ContactDraft,
     contact_edit::{WriteStamp, diff, keep, wanted},
     contact_element::ElementDraft,
@@ -39,7 +39,7 @@ pub fn absorb(
     let (Some(current), Some(absorbed)) = both else {
         return Ok(Vec::new());
     };
-    let mut wanted = wanted(entity, &joined(current, absorbed)?);
+    let mut wanted = wanted(entity, &joined(current, absorbed)?, stamp.region);
     let held: BTreeSet<String> = KeptProperty::shown(entity)
         .into_iter()
         .map(|(_, kept)| kept.property)
@@ -82,15 +82,19 @@ fn absorbed_by(entity: &Entity) -> impl Iterator<Item = &str> {
 }
 
 fn joined(current: Contact, other: Contact) -> Result<ContactDraft, InvalidContact> {
-    let same_number = |number: &str| PhoneDigits::of(number).same.unwrap_or_else(|| fold(number));
+    let same_number = |phone: &Phone| {
+        let number = phone.e164.as_ref().unwrap_or(&phone.number);
+        PhoneDigits::of(number).same.unwrap_or_else(|| fold(number))
+    };
     let mut phones: Vec<ElementDraft> = Vec::new();
     let mut known = BTreeSet::new();
     for (is_held, phone) in flagged(current.phones, other.phones) {
-        if known.insert(same_number(&phone.number)) || is_held {
+        if known.insert(same_number(&phone)) || is_held {
             phones.push(ElementDraft {
                 id: is_held.then_some(phone.id),
                 label: phone.label,
                 content: phone.number,
+                e164: phone.e164,
             });
         }
     }
@@ -102,6 +106,7 @@ fn joined(current: Contact, other: Contact) -> Result<ContactDraft, InvalidConta
                 id: is_held.then_some(email.id),
                 label: email.label,
                 content: email.address,
+                e164: None,
             });
         }
     }

@@ -25,6 +25,7 @@ fn stamp(replica: u8, seq: u64) -> WriteStamp<'static> {
         dot: Dot::new(ReplicaId::from_bytes([replica; 16]), Seq::new(seq)),
         time: Timestamp::from_unix_ms(1_000 + seq),
         collected: None,
+        region: None,
     }
 }
 

@@ -240,7 +240,8 @@ pub(super) fn element(item: &Value, kind: Kind, at: &str) -> Result<ElementDraft
         .as_object()
         .ok_or_else(|| InvalidContact::new(at, "is an object"))?;
     let known = ["id", "label", kind.content()];
-    if let Some(field) = object.keys().find(|field| !known.contains(&field.as_str())) {
+    let is_known = |field: &str| known.contains(&field) || kind.read_only().contains(&field);
+    if let Some(field) = object.keys().find(|field| !is_known(field)) {
         return Err(InvalidContact::new(
             inside(at, field),
             "is not a field here",
@@ -259,6 +260,7 @@ pub(super) fn element(item: &Value, kind: Kind, at: &str) -> Result<ElementDraft
         label: read("label", &check_label)?,
         content: read(kind.content(), &|text| check_content(kind, text))?
             .ok_or_else(|| InvalidContact::new(inside(at, kind.content()), "is needed"))?,
+        e164: None,
     })
 }
 

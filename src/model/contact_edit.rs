@@ -17,6 +17,7 @@ use super::{
     contact_draft::ContactDraft,
     contact_element::{Element, Kind, place},
     contact_kept::KEPT_PREFIX,
+    phone_reading::Region,
 };
 
 /// Names and values of attributes.
@@ -32,6 +33,8 @@ pub struct WriteStamp<'a> {
     /// What was collected of the partition, if the contact may have existed before: then what was collected
     /// of it must not come back with the write. `None` under an id that was never used.
     pub collected: Option<&'a VersionVector>,
+    /// Where phones are read as they are written there.
+    pub region: Option<Region>,
 }
 
 /// What an edit did.
@@ -65,7 +68,7 @@ pub fn put(
     draft: &ContactDraft,
     stamp: WriteStamp<'_>,
 ) -> (Vec<FieldCell>, Change) {
-    let mut wanted = wanted(entity, draft);
+    let mut wanted = wanted(entity, draft, stamp.region);
     if entity.is_visible() {
         keep(entity, &mut wanted, &[KEPT_PREFIX, SOURCE, REQUEST]);
     }
@@ -90,7 +93,7 @@ pub fn create(
     if !entity.is_empty() {
         return Creation::Deleted;
     }
-    let mut wanted = wanted(entity, draft);
+    let mut wanted = wanted(entity, draft, stamp.region);
     wanted.insert(REQUEST.to_owned(), request_hash.to_vec());
     Creation::Made(diff(entity, wanted, stamp).0)
 }
@@ -115,8 +118,8 @@ pub fn after(id: &str, entity: &Entity, cells: &[FieldCell]) -> Option<Contact> 
     Contact::read(id, &entity)
 }
 
-/// The attributes that make `entity` read as `draft`.
-pub(super) fn wanted(entity: &Entity, draft: &ContactDraft) -> Attributes {
+/// The attributes that make `entity` read as `draft`, if that is written in `region`.
+pub(super) fn wanted(entity: &Entity, draft: &ContactDraft, region: Option<Region>) -> Attributes {
     let mut wanted = Attributes::new();
     for field in SCALARS {
         if let Some(text) = draft.scalar(field) {
@@ -124,7 +127,7 @@ pub(super) fn wanted(entity: &Entity, draft: &ContactDraft) -> Attributes {
         }
     }
     for (kind, drafts) in [(Kind::Phone, &draft.phones), (Kind::Email, &draft.emails)] {
-        let placed = place(&Element::shown(entity, kind), drafts, kind);
+        let placed = place(&Element::shown(entity, kind), drafts, kind, region);
         wanted.extend(placed.into_iter().map(|element| element.encode(kind)));
     }
     for group in &draft.groups {

@@ -9,9 +9,12 @@ use std::collections::BTreeSet;
 use grapevine_crdt::{Entity, LwwMap};
 use serde::{Deserialize, Serialize};
 
+use super::phone_reading::{Region, e164};
 use crate::codec;
 
 const FORMAT: u8 = 1;
+/// With the reading of a phone: written only if there is one.
+const FORMAT_WITH_READING: u8 = 2;
 /// How far apart neighbours are put, so that others find room between them.
 const SPACING: i64 = 1 << 20;
 const ID_BYTES: usize = 6;
@@ -51,6 +54,23 @@ impl Kind {
             Self::Email => "address",
         }
     }
+
+    /// The fields of an element that are shown but not written: accepted, so that what was read can be sent back, and
+    /// ignored.
+    pub(super) const fn read_only(self) -> &'static [&'static str] {
+        match self {
+            Self::Phone => &["e164"],
+            Self::Email => &[],
+        }
+    }
+
+    /// What `content` reads as where an element is written, if it is of a kind that is read.
+    fn reading(self, content: &str, region: Option<Region>) -> Option<String> {
+        match self {
+            Self::Phone => e164(content, region),
+            Self::Email => None,
+        }
+    }
 }
 
 /// A phone or an e-mail.
@@ -60,6 +80,8 @@ pub(super) struct Element {
     pub(super) order: i64,
     pub(super) label: Option<String>,
     pub(super) content: String,
+    /// The number after E.164, as whoever wrote it read it.
+    pub(super) e164: Option<String>,
 }
 
 /// An element as it is wanted; without an id it takes that of its like, or a new one.
@@ -71,6 +93,8 @@ pub struct ElementDraft {
     pub label: Option<String>,
     /// The number or the address.
     pub content: String,
+    /// What the number reads as, if it was read before; else whoever writes it does.
+    pub e164: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,6 +102,12 @@ struct Stored {
     order: i64,
     label: Option<String>,
     content: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredWithReading {
+    stored: Stored,
+    e164: String,
 }
 
 impl Element {
@@ -99,25 +129,68 @@ impl Element {
             label: self.label,
             content: self.content,
         };
-        let bytes = codec::encode_versioned(FORMAT, &stored)
-            .expect("an element is far smaller than the limit of the codec");
+        let bytes = match self.e164 {
+            None => codec::encode_versioned(FORMAT, &stored),
+            Some(e164) => {
+                codec::encode_versioned(FORMAT_WITH_READING, &StoredWithReading { stored, e164 })
+            }
+        };
+        let bytes = bytes.expect("an element is far smaller than the limit of the codec");
         (name, bytes)
     }
 
     pub(super) fn decode(id: &str, bytes: &[u8]) -> Option<Self> {
-        let stored: Stored = codec::decode_versioned(FORMAT, bytes).ok()?;
+        let (stored, e164) = if bytes.first() == Some(&FORMAT_WITH_READING) {
+            let read: StoredWithReading =
+                codec::decode_versioned(FORMAT_WITH_READING, bytes).ok()?;
+            (read.stored, Some(read.e164))
+        } else {
+            let stored: Stored = codec::decode_versioned(FORMAT, bytes).ok()?;
+            (stored, None)
+        };
         Some(Self {
             id: id.to_owned(),
             order: stored.order,
             label: stored.label,
             content: stored.content,
+            e164,
         })
+    }
+
+    /// The element of this `id` as `draft` wants it, written in `region` over `held`. Law: a number that stays keeps
+    /// its reading, whoever writes it again.
+    pub(super) fn drafted(
+        (id, order): (String, i64),
+        draft: &ElementDraft,
+        held: &[Self],
+        (kind, region): (Kind, Option<Region>),
+    ) -> Self {
+        let same = |element: &&Self| element.id == id && element.content == draft.content;
+        let e164 = match held.iter().find(same) {
+            Some(element) => element.e164.clone(),
+            None => draft
+                .e164
+                .clone()
+                .or_else(|| kind.reading(&draft.content, region)),
+        };
+        Self {
+            id,
+            order,
+            label: draft.label.clone(),
+            content: draft.content.clone(),
+            e164,
+        }
     }
 }
 
-/// Gives each draft an id and a place. Law: what is returned reads as `drafts` in their order; elements of
-/// `held` that are wanted unchanged and in their old order are returned unchanged.
-pub(super) fn place(held: &[Element], drafts: &[ElementDraft], kind: Kind) -> Vec<Element> {
+/// Gives each draft an id, a place and a reading in `region`. Law: what is returned reads as `drafts` in their order;
+/// elements of `held` that are wanted unchanged and in their old order are returned unchanged.
+pub(super) fn place(
+    held: &[Element],
+    drafts: &[ElementDraft],
+    kind: Kind,
+    region: Option<Region>,
+) -> Vec<Element> {
     let ids = identify(held, drafts, kind);
     let old_order = |id: &str| {
         held.iter()
@@ -138,12 +211,7 @@ pub(super) fn place(held: &[Element], drafts: &[ElementDraft], kind: Kind) -> Ve
         let order = kept[index]
             .filter(|order| before.is_none_or(|before| *order > before))
             .unwrap_or_else(|| between(before, after));
-        placed.push(Element {
-            id,
-            order,
-            label: draft.label.clone(),
-            content: draft.content.clone(),
-        });
+        placed.push(Element::drafted((id, order), draft, held, (kind, region)));
     }
     placed
 }
@@ -221,8 +289,8 @@ mod tests {
     fn draft(id: Option<&str>, content: &str) -> ElementDraft {
         ElementDraft {
             id: id.map(str::to_owned),
-            label: None,
             content: content.to_owned(),
+            ..ElementDraft::default()
         }
     }
 
@@ -237,35 +305,56 @@ mod tests {
 
     #[test]
     fn an_insertion_in_front_leaves_the_others_untouched() {
-        let first = place(&[], &[draft(None, "1"), draft(None, "2")], Kind::Phone);
+        let first = place(
+            &[],
+            &[draft(None, "1"), draft(None, "2")],
+            Kind::Phone,
+            None,
+        );
         let wanted = [draft(None, "0"), draft(None, "1"), draft(None, "2")];
-        let second = place(&first, &wanted, Kind::Phone);
+        let second = place(&first, &wanted, Kind::Phone, None);
         assert_eq!(second[1..], first[..]);
         assert_eq!(contents(&second), ["0", "1", "2"]);
     }
 
     #[test]
     fn a_reversal_reads_reversed() {
-        let first = place(&[], &["1", "2", "3"].map(|c| draft(None, c)), Kind::Phone);
+        let first = place(
+            &[],
+            &["1", "2", "3"].map(|c| draft(None, c)),
+            Kind::Phone,
+            None,
+        );
         let second = place(
             &first,
             &["3", "2", "1"].map(|c| draft(None, c)),
             Kind::Phone,
+            None,
         );
         assert_eq!(contents(&second), ["3", "2", "1"]);
     }
 
     #[test]
     fn the_same_number_twice_gets_two_ids() {
-        let placed = place(&[], &[draft(None, "1"), draft(None, "1")], Kind::Phone);
+        let placed = place(
+            &[],
+            &[draft(None, "1"), draft(None, "1")],
+            Kind::Phone,
+            None,
+        );
         assert_ne!(placed[0].id, placed[1].id);
     }
 
     #[test]
     fn a_new_element_never_takes_the_id_of_one_that_holds_something_else() {
-        let first = place(&[], &[draft(None, "1")], Kind::Phone);
-        let edited = place(&first, &[draft(Some(&first[0].id), "2")], Kind::Phone);
-        let both = place(&edited, &[draft(None, "2"), draft(None, "1")], Kind::Phone);
+        let first = place(&[], &[draft(None, "1")], Kind::Phone, None);
+        let edited = place(&first, &[draft(Some(&first[0].id), "2")], Kind::Phone, None);
+        let both = place(
+            &edited,
+            &[draft(None, "2"), draft(None, "1")],
+            Kind::Phone,
+            None,
+        );
         assert_eq!(both[0].id, first[0].id);
         assert_ne!(both[1].id, first[0].id);
     }
@@ -277,6 +366,7 @@ mod tests {
             order,
             label: None,
             content: id.to_owned(),
+            e164: None,
         });
         let wanted = [
             draft(Some("a"), "a"),
@@ -284,8 +374,69 @@ mod tests {
             draft(Some("b"), "b"),
         ];
         assert_eq!(
-            contents(&place(&held, &wanted, Kind::Email)),
+            contents(&place(&held, &wanted, Kind::Email, None)),
             ["a", "x", "b"]
         );
+    }
+
+    fn in_region(code: &str) -> Option<Region> {
+        Some(Region::named(code).expect("a region"))
+    }
+
+    #[test]
+    fn a_number_that_stays_keeps_its_reading_in_another_region() {
+        let wanted = [draft(None, "01 23 45 67 89")];
+        let first = place(&[], &wanted, Kind::Phone, in_region("FR"));
+        assert_eq!(first[0].e164.as_deref(), Some("+33123456789"));
+        for region in [None, in_region("FR"), in_region("US")] {
+            assert_eq!(place(&first, &wanted, Kind::Phone, region), first);
+        }
+        let id = first[0].id.as_str();
+        let edited = [draft(Some(id), "020 7946 0000")];
+        let second = place(&first, &edited, Kind::Phone, in_region("GB"));
+        assert_eq!(second[0].e164.as_deref(), Some("+442079460000"));
+        let unread = place(&second, &[draft(Some(id), "020")], Kind::Phone, None);
+        assert_eq!(unread[0].e164, None);
+        let later = place(
+            &unread,
+            &[draft(Some(id), "020")],
+            Kind::Phone,
+            in_region("GB"),
+        );
+        assert_eq!(later, unread);
+    }
+
+    #[test]
+    fn what_has_no_reading_is_stored_as_before_there_were_any() {
+        let element = |e164: Option<&str>| Element {
+            id: "a".to_owned(),
+            order: 1,
+            label: None,
+            content: "02".to_owned(),
+            e164: e164.map(str::to_owned),
+        };
+        let (name, bytes) = element(None).encode(Kind::Phone);
+        assert_eq!(
+            (name.as_str(), &bytes[..]),
+            ("phones/a", &b"\x01\x02\0\x0202"[..])
+        );
+        let (_, read) = element(Some("+1")).encode(Kind::Phone);
+        assert_eq!(read, b"\x02\x02\0\x0202\x02+1");
+        for (bytes, expected) in [(bytes, element(None)), (read, element(Some("+1")))] {
+            assert_eq!(Element::decode("a", &bytes), Some(expected));
+            assert_eq!(Element::decode("a", &bytes[..bytes.len() - 1]), None);
+        }
+        assert_eq!(Element::decode("a", b"\x03\x02\0\x0202"), None);
+    }
+
+    #[test]
+    fn an_address_is_not_read_as_a_number() {
+        let placed = place(
+            &[],
+            &[draft(None, "+33123456789")],
+            Kind::Email,
+            in_region("FR"),
+        );
+        assert_eq!(placed[0].e164, None);
     }
 }

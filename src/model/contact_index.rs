@@ -172,10 +172,10 @@ impl ContactTerms {
                 organization = fold(&String::from_utf8_lossy(bytes));
             } else if let Some(group) = attribute.strip_prefix(GROUP_PREFIX) {
                 groups.push(group);
-            } else if let Some(number) = content(attribute, bytes, Kind::Phone) {
-                phones.push(number);
-            } else if let Some(address) = content(attribute, bytes, Kind::Email) {
-                emails.push(address);
+            } else if let Some(phone) = element(attribute, bytes, Kind::Phone) {
+                phones.push(phone);
+            } else if let Some(email) = element(attribute, bytes, Kind::Email) {
+                emails.push(email.content);
             }
         }
         phones.truncate(MAX_INDEXED_ELEMENTS);
@@ -191,15 +191,16 @@ impl ContactTerms {
             terms.add_words(&name);
         }
         terms.add_words(&organization);
-        for number in phones {
-            let digits = PhoneDigits::of(&number);
+        for phone in phones {
+            let digits = PhoneDigits::of(&phone.content);
+            let read = phone.e164.as_deref().map(PhoneDigits::of);
+            let read = read.unwrap_or_default();
+            let same = read.same.or(digits.same);
             terms
                 .phones
-                .extend(digits.same.filter(|same| same.len() <= MAX_PART_BYTES));
-            digits
-                .readings
-                .iter()
-                .for_each(|reading| terms.add_word(reading));
+                .extend(same.filter(|same| same.len() <= MAX_PART_BYTES));
+            let readings = digits.readings.iter().chain(&read.readings);
+            readings.for_each(|reading| terms.add_word(reading));
         }
         for address in emails {
             let address = fold(&address);
@@ -282,9 +283,8 @@ pub(super) fn term(word: &str) -> &str {
     )
 }
 
-fn content(attribute: &str, bytes: &[u8], kind: Kind) -> Option<String> {
-    let id = attribute.strip_prefix(kind.prefix())?;
-    Element::decode(id, bytes).map(|element| element.content)
+fn element(attribute: &str, bytes: &[u8], kind: Kind) -> Option<Element> {
+    Element::decode(attribute.strip_prefix(kind.prefix())?, bytes)
 }
 
 /// The rows of the contact `id`: none if it is hidden.
@@ -309,6 +309,7 @@ mod tests {
             dot: Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(1)),
             time: Timestamp::from_unix_ms(1),
             collected: None,
+            region: None,
         };
         let mut entity = Entity::default();
         for cell in contact_edit::put(&entity, &draft, stamp).0 {

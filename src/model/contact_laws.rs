@@ -4,7 +4,7 @@ use grapevine_crdt::{Dot, Entity, FieldCell, FieldKey, ReplicaId, Seq, Timestamp
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::{Value, json};
 
-use super::{Change, Contact, ContactDraft, WriteStamp, contact_edit};
+use super::{Change, Contact, ContactDraft, Region, WriteStamp, contact_edit};
 
 const ID: &str = "ada";
 
@@ -13,6 +13,7 @@ fn stamp(replica: u8, seq: u64) -> WriteStamp<'static> {
         dot: Dot::new(ReplicaId::from_bytes([replica; 16]), Seq::new(seq)),
         time: Timestamp::from_unix_ms(1_000 + seq),
         collected: None,
+        region: None,
     }
 }
 
@@ -266,4 +267,45 @@ fn an_edit_of_one_field_after_a_revival_beats_a_later_edit_of_another() {
         (&contact["name"], &contact["title"]),
         (&json!("new"), &json!("mine"))
     );
+}
+
+#[test]
+fn nodes_of_two_regions_do_not_read_the_same_number_in_two_ways() {
+    let region = |code: &str| Region::named(code);
+    let french = WriteStamp {
+        region: region("FR"),
+        ..stamp(1, 1)
+    };
+    let mut here = Entity::default();
+    let number = json!({"name": "Ada", "phones": [{"number": "01 23 45 67 89"}]});
+    put(&mut here, &number, french);
+    let mut there = here.clone();
+    for (entity, code, replica) in [(&mut here, "FR", 1), (&mut there, "US", 2)] {
+        let edited = WriteStamp {
+            region: region(code),
+            ..stamp(replica, 2)
+        };
+        let current = Contact::read(ID, entity).expect("it is visible");
+        let patch = json!({ "note": code });
+        let patched = ContactDraft::patched(&current, &patch).expect("a patch");
+        let (cells, _) = contact_edit::put(entity, &patched, edited);
+        assert_eq!(cells.len(), 1, "only the note is written on {code}");
+        merge(entity, &cells);
+    }
+    let (all_here, all_there) = (here.clone(), there.clone());
+    here.merge(all_there);
+    there.merge(all_here);
+    assert_eq!(read(&here), read(&there));
+    assert_eq!(read(&here)["phones"][0]["e164"], "+33123456789");
+    let same_time_there = WriteStamp {
+        region: region("US"),
+        ..stamp(2, 1)
+    };
+    let (mut apart, mut other) = (Entity::default(), Entity::default());
+    put(&mut apart, &number, french);
+    put(&mut other, &number, same_time_there);
+    let held = apart.clone();
+    apart.merge(other.clone());
+    other.merge(held);
+    assert_eq!(read(&apart), read(&other));
 }

@@ -40,6 +40,7 @@ mod outline;
 mod pages;
 mod partition;
 mod phone_digits;
+mod phone_reading;
 mod rejoin;
 mod replication;
 mod session_token;
@@ -98,6 +99,7 @@ pub use outline::{HashedVector, InvalidOutline, MAX_LIKELY, MAX_RANGES, Outline,
 pub use pages::{CellName, EntityState, ListingPage, StatePage};
 pub(crate) use partition::short_hash;
 pub use partition::{PartitionState, root_term, vector_term};
+pub use phone_reading::Region;
 pub use rejoin::{Issue, Rejoin};
 pub use replication::{
     Claim, CommitRecord, Cursor, DeltaPage, EntityCells, Invalid, Op, Outcome, PartitionSummary,

@@ -13,6 +13,7 @@ use super::{
     contact_rules::{InvalidContact, MAX_ELEMENTS},
     instant::rfc3339,
     offline_edit::{Fate, LostTo},
+    phone_reading::Region,
 };
 
 /// What a patch does to one attribute.
@@ -64,12 +65,12 @@ impl ContactPatch {
         Ok(Self(changes))
     }
 
-    /// What becomes of it by the write `dot`; an element that is not there goes to `place`.
+    /// What becomes of it by the write `dot` in `region`; an element that is not there goes to `place`.
     pub(super) fn decide(
         &self,
         outside: &OutsideEdit<'_>,
         place: i64,
-        dot: Dot,
+        (dot, region): (Dot, Option<Region>),
     ) -> (Vec<FieldCell>, Fate) {
         let entity = outside.entity;
         if entity.is_empty() || (!entity.is_visible() && outside.knew_of_removal()) {
@@ -80,7 +81,9 @@ impl ContactPatch {
             let place = place.saturating_add_unsigned(index as u64);
             let value = match change {
                 Change::Set(bytes) => CellValue::Bytes(bytes.clone()),
-                Change::Place(kind, draft) => CellValue::Bytes(placed(entity, *kind, draft, place)),
+                Change::Place(kind, draft) => {
+                    CellValue::Bytes(placed(entity, (*kind, region), draft, place))
+                }
                 Change::Delete => CellValue::Tombstone,
             };
             any_set |= value != CellValue::Tombstone;
@@ -177,17 +180,19 @@ pub(super) fn remove(outside: &OutsideEdit<'_>, dot: Dot) -> (Vec<FieldCell>, Fa
 }
 
 /// The attribute of an element; one that is there keeps its place.
-fn placed(entity: &Entity, kind: Kind, draft: &ElementDraft, place: i64) -> Vec<u8> {
+fn placed(
+    entity: &Entity,
+    (kind, region): (Kind, Option<Region>),
+    draft: &ElementDraft,
+    place: i64,
+) -> Vec<u8> {
     let id = draft.id.clone().unwrap_or_default();
     let held = Element::shown(entity, kind);
     let order = held.iter().find(|element| element.id == id);
-    let element = Element {
-        order: order.map_or(place, |element| element.order),
-        id,
-        label: draft.label.clone(),
-        content: draft.content.clone(),
-    };
-    element.encode(kind).1
+    let order = order.map_or(place, |element| element.order);
+    Element::drafted((id, order), draft, &held, (kind, region))
+        .encode(kind)
+        .1
 }
 
 fn elements(

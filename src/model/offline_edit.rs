@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
-    Collection, ContactDraft, Counter, Creation, Direction, EntityId, Floor, WriteStamp,
+    Collection, ContactDraft, Counter, Creation, Direction, EntityId, Floor, Region, WriteStamp,
     contact_edit, contact_key,
     instant::{read_instant, rfc3339},
     kv::{self, DEFAULT_CONTENT_TYPE, KeyValue},
@@ -99,6 +99,8 @@ pub struct Meeting<'a> {
     pub seen: &'a VersionVector,
     /// When it was made, by the clock of this replica: see [`OfflineEdit::made_at`].
     pub wanted: Timestamp,
+    /// Where phones are read as they are written there.
+    pub region: Option<Region>,
 }
 
 impl OfflineEdit {
@@ -130,7 +132,7 @@ impl OfflineEdit {
             latest: meeting.time,
             mark: self.mark(),
         };
-        self.decide(&outside, &meeting.floor.vector, meeting.dot)
+        self.decide(&outside, meeting)
     }
 
     /// Reads an edit; says what is wrong with it if it is none.
@@ -188,15 +190,9 @@ impl OfflineEdit {
         RequestKey::from_bytes(bytes)
     }
 
-    /// What becomes of it by the write `dot`, and the cells of that write.
-    ///
-    /// `collected` is the floor of the partition: what was collected under the same key must not come back.
-    fn decide(
-        &self,
-        outside: &OutsideEdit<'_>,
-        collected: &VersionVector,
-        dot: Dot,
-    ) -> (Vec<FieldCell>, Fate) {
+    /// What becomes of it by the write of the `meeting`, and the cells of that write.
+    fn decide(&self, outside: &OutsideEdit<'_>, meeting: Meeting<'_>) -> (Vec<FieldCell>, Fate) {
+        let (dot, region) = (meeting.dot, meeting.region);
         match &self.action {
             Action::Create(draft, hash) => {
                 let name = FieldKey::Attribute("name".to_owned());
@@ -204,7 +200,9 @@ impl OfflineEdit {
                 let stamp = WriteStamp {
                     dot,
                     time,
-                    collected: Some(collected),
+                    // What was collected under the same key must not come back.
+                    collected: Some(&meeting.floor.vector),
+                    region,
                 };
                 match contact_edit::create(outside.entity, draft, hash, stamp) {
                     Creation::Made(cells) => (cells, Fate::Applied(Vec::new())),
@@ -219,7 +217,7 @@ impl OfflineEdit {
             Action::Patch(patch) => {
                 let trace = FieldKey::Attribute(self.trace());
                 traced(outside, trace, dot, || {
-                    patch.decide(outside, self.at_ms, dot)
+                    patch.decide(outside, self.at_ms, (dot, region))
                 })
             }
             Action::Remove => offline_contact::remove(outside, dot),

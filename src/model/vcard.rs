@@ -349,9 +349,9 @@ impl Reading {
         }
         let (label, says_all) = label(property, &self.labels);
         elements.push(ElementDraft {
-            id: None,
             label,
             content: bare.to_owned(),
+            ..ElementDraft::default()
         });
         let escapes = self.version == "2.1" && line.contains('\\');
         Some(Taken {

@@ -70,7 +70,7 @@ pub fn import(
         Some(current) => joined(&current, &card.draft)?,
         None => card.draft.clone(),
     };
-    let mut wanted = wanted(entity, &draft);
+    let mut wanted = wanted(entity, &draft, stamp.region);
     for (index, kept) in card.kept.iter().enumerate() {
         let before = card.kept[..index].iter();
         let repetition = before.filter(|other| other.line == kept.line).count();
@@ -91,11 +91,13 @@ fn joined(current: &Contact, card: &ContactDraft) -> Result<ContactDraft, Invali
         id: Some(phone.id.clone()),
         label: phone.label.clone(),
         content: phone.number.clone(),
+        e164: phone.e164.clone(),
     });
     let emails = current.emails.iter().map(|email| ElementDraft {
         id: Some(email.id.clone()),
         label: email.label.clone(),
         content: email.address.clone(),
+        e164: None,
     });
     let draft = ContactDraft {
         name: card.name.clone(),

@@ -18,6 +18,7 @@ fn stamp() -> WriteStamp<'static> {
         dot: Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(1)),
         time: Timestamp::from_unix_ms(1),
         collected: None,
+        region: None,
     }
 }
 
@@ -136,6 +137,7 @@ fn what_was_edited_since_is_exported_and_not_what_the_card_said() {
         dot: Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(2)),
         time: Timestamp::from_unix_ms(2),
         collected: None,
+        region: None,
     };
     for cell in contact_edit::put(&entity, &draft, stamp).0 {
         entity.merge_cell(cell);

@@ -46,6 +46,7 @@ pub(super) async fn serve(parts: Parts) {
     let mut state = HttpState::new(store, cluster, HttpLimits::from(&config))
         .with_clock(clock)
         .auditing(config.audit_log)
+        .reading_phones_in(config.default_region)
         .allowing(config.cors_origins)
         .trusting(config.trusted_proxies)
         .spooling_in(config.data);

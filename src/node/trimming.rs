@@ -299,6 +299,7 @@ pub(super) mod tests {
             dot: Dot::new(replica(number), Seq::new(1)),
             time: Timestamp::from_unix_ms(SystemClock.unix_ms() - u64::from(number)),
             collected: None,
+            region: None,
         };
         contact_edit::put(&grapevine_crdt::Entity::default(), &draft, stamp).0
     }
@@ -345,6 +346,7 @@ pub(super) mod tests {
                 dot: edit.dot,
                 time: edit.time,
                 collected: None,
+                region: None,
             };
             let cells = contact_edit::put(edit.entity, &draft, stamp).0;
             Ok::<_, std::convert::Infallible>((cells, ()))

@@ -20,6 +20,7 @@ use super::{
     blocks::{REPLICAS_NAME, Replicas},
     layout,
     overlay::Generation,
+    rows::Order,
 };
 use crate::{
     codec,
@@ -588,11 +589,15 @@ impl DataView {
     pub(super) fn range(
         &self,
         table: Table,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        order: Order,
     ) -> Result<StoredRange<'_>, StoreError> {
-        ReadableTable::range::<&[u8]>(self.table(table), (from, to))
-            .map(|rows| StoredRange { rows, view: self })
+        ReadableTable::range::<&[u8]>(self.table(table), bounds)
+            .map(|rows| StoredRange {
+                rows,
+                order,
+                view: self,
+            })
             .map_err(|error| self.failed(error))
     }
 
@@ -603,15 +608,16 @@ impl DataView {
     }
 }
 
-/// Rows of `data.redb` in order.
+/// Rows of `data.redb` in their order, or the last first.
 pub(super) struct StoredRange<'a> {
     rows: redb::Range<'a, &'static [u8], &'static [u8]>,
+    order: Order,
     view: &'a DataView,
 }
 
 impl<'a> StoredRange<'a> {
     pub(super) fn next(&mut self) -> Result<Option<StoredRow<'a>>, StoreError> {
-        let row = self.rows.next().transpose();
+        let row = self.order.next_of(&mut self.rows).transpose();
         let row = row.map_err(|error| self.view.failed(error))?;
         Ok(row.map(|(key, value)| StoredRow { key, value }))
     }

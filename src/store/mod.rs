@@ -72,7 +72,7 @@ pub use snapshot::Snapshot;
 pub use state::State;
 pub use stats::{StoreHistograms, StoreStats};
 pub use whole::{compare_listing, read_entities, read_listing, read_state};
-pub use within::{HeldRow, Range, list_groups, list_within};
+pub use within::{HeldRow, Range, list_groups, list_within, list_within_back};
 
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{RowChange, StoreError, Table, options::BatchLimits};
+use super::{RowChange, StoreError, Table, options::BatchLimits, rows::Order};
 use crate::model::PARTITIONS;
 
 /// What a row costs beside its key and its value: the entry of the map.
@@ -109,21 +109,22 @@ impl Generation {
         }
     }
 
-    /// The rows between the bounds in order, deleted ones too, read up to `group`; nothing is read before it
+    /// The rows between the bounds in `order`, deleted ones too, read up to `group`; nothing is read before it
     /// is asked for.
-    pub(super) fn range<'a>(
-        &'a self,
+    pub(super) fn range(
+        &self,
         table: Table,
-        from: Bound<&[u8]>,
-        to: Bound<&'a [u8]>,
+        (from, to): (Bound<&[u8]>, Bound<&[u8]>),
+        order: Order,
         group: u64,
-    ) -> RangeScan<'a> {
+    ) -> RangeScan<'_> {
         RangeScan {
             generation: self,
             table,
             group,
+            order,
             from: from.map(Bytes::copy_from_slice),
-            to,
+            to: to.map(Bytes::copy_from_slice),
             page_rows: 1,
             page: VecDeque::new(),
             ended: false,
@@ -200,40 +201,42 @@ pub(super) struct RangeScan<'a> {
     generation: &'a Generation,
     table: Table,
     group: u64,
+    order: Order,
     from: Bound<Bytes>,
-    to: Bound<&'a [u8]>,
+    to: Bound<Bytes>,
     page_rows: usize,
     page: VecDeque<Fresh>,
     ended: bool,
 }
 
 impl RangeScan<'_> {
-    /// Takes the next page: rows of the shard that `from` points at, or of the first after it that has any.
+    /// Takes the next page: rows of the shard at which what is left begins, or of the next that has any.
     fn turn(&mut self) {
-        let (first, last) = (shard_at(&self.from), last_shard(self.to));
-        for number in first..=last {
+        let (first, last) = (first_shard(&self.from), last_shard(&self.to));
+        for step in 0..=last.saturating_sub(first) {
+            let number = match self.order {
+                Order::Rising => first + step,
+                Order::Falling => last - step,
+            };
             let shard = self.generation.shard(self.table, number);
             let rows = shard.read().expect(NOT_POISONED);
-            let from = match &self.from {
-                Bound::Included(key) => Bound::Included(key.as_ref()),
-                Bound::Excluded(key) => Bound::Excluded(key.as_ref()),
-                Bound::Unbounded => Bound::Unbounded,
-            };
-            for (key, versions) in rows.range::<[u8], _>((from, self.to)) {
+            let bounds = (self.from.as_ref(), self.to.as_ref());
+            let mut left = rows.range::<Bytes, _>(bounds);
+            while self.page.len() < self.page_rows
+                && let Some((key, versions)) = self.order.next_of(&mut left)
+            {
                 if let Some(version) = versions.at(self.group) {
                     self.page.push_back((key.clone(), version.value.clone()));
-                    if self.page.len() == self.page_rows {
-                        break;
-                    }
                 }
             }
             if !self.page.is_empty() {
                 break;
             }
         }
-        match self.page.back() {
-            Some((key, _)) => self.from = Bound::Excluded(key.clone()),
-            None => self.ended = true,
+        match (self.page.back(), self.order) {
+            (Some((key, _)), Order::Rising) => self.from = Bound::Excluded(key.clone()),
+            (Some((key, _)), Order::Falling) => self.to = Bound::Excluded(key.clone()),
+            (None, Order::Rising | Order::Falling) => self.ended = true,
         }
         self.page_rows = (self.page_rows * 2).min(MAX_SCAN_PAGE_ROWS);
     }
@@ -250,14 +253,14 @@ impl Iterator for RangeScan<'_> {
     }
 }
 
-fn shard_at(bound: &Bound<Bytes>) -> usize {
+fn first_shard(bound: &Bound<Bytes>) -> usize {
     match bound {
         Bound::Included(key) | Bound::Excluded(key) => shard_of(key),
         Bound::Unbounded => 0,
     }
 }
 
-fn last_shard(bound: Bound<&[u8]>) -> usize {
+fn last_shard(bound: &Bound<Bytes>) -> usize {
     match bound {
         Bound::Included(key) | Bound::Excluded(key) => shard_of(key),
         Bound::Unbounded => PARTITIONS - 1,

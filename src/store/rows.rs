@@ -1,6 +1,7 @@
 //! Rows: sorted bytes in a few tables. Everything above sees rows only, wherever they live.
 
 use std::{
+    cmp::Ordering,
     collections::BTreeMap,
     ops::{Bound, ControlFlow},
 };
@@ -75,6 +76,33 @@ pub type RowChange = ((Table, Bytes), Option<Bytes>);
 
 /// Called with the key and the value of a row; breaks to end the scan.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+/// In which order rows are walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// That of their keys.
+    Rising,
+    /// The last first.
+    Falling,
+}
+
+impl Order {
+    /// How `left` stands to `right` on such a walk.
+    pub(super) fn of<T: Ord + ?Sized>(self, left: &T, right: &T) -> Ordering {
+        match self {
+            Self::Rising => left.cmp(right),
+            Self::Falling => right.cmp(left),
+        }
+    }
+
+    /// The next of `rows`, which are in rising order.
+    pub(super) fn next_of<I: DoubleEndedIterator>(self, rows: &mut I) -> Option<I::Item> {
+        match self {
+            Self::Rising => rows.next(),
+            Self::Falling => rows.next_back(),
+        }
+    }
+}
 
 /// A consistent view of all rows.
 pub trait Rows {

@@ -20,6 +20,7 @@ use super::{
     overlay::{Fresh, Generation, Word},
     publication::Frozen,
     read_delta, read_entity, read_history, read_sound_delta,
+    rows::Order,
 };
 use crate::model::{Collection, ContactVersion, Cursor, DeltaPage, EntityId, PartitionId};
 
@@ -116,6 +117,81 @@ impl Snapshot {
         read_sound_delta(self, partition, state, base, cursor, budget, damaged)
     }
 
+    /// As [`Rows::scan`], but the last first.
+    pub(super) fn scan_back(
+        &self,
+        table: Table,
+        from: &[u8],
+        exclusive: bool,
+        to: &[u8],
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        self.walk(table, (from, exclusive, to), Order::Falling, visit)
+    }
+
+    /// The rows with `from <= key` (`from < key` if `exclusive`) and `key < to` in `order`, until `visit` breaks.
+    fn walk(
+        &self,
+        table: Table,
+        (from, exclusive, to): (&[u8], bool, &[u8]),
+        order: Order,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        if !to.is_empty() && from >= to {
+            return Ok(());
+        }
+        let lower = if exclusive {
+            Bound::Excluded(from)
+        } else {
+            Bound::Included(from)
+        };
+        let upper = if to.is_empty() {
+            Bound::Unbounded
+        } else {
+            Bound::Excluded(to)
+        };
+        let bounds = (lower, upper);
+        let active = self.active.range(table, bounds, order, self.group);
+        let frozen = self
+            .frozen
+            .iter()
+            .flat_map(|frozen| frozen.rows.range(table, bounds, order, self.group));
+        let mut fresh = Layered {
+            order,
+            over: active.peekable(),
+            under: frozen.peekable(),
+        };
+        let mut stored = self.data.range(table, bounds, order)?;
+        let mut above = fresh.next();
+        let mut below = stored.next()?;
+        loop {
+            let below_first = match (&above, &below) {
+                (None, None) => return Ok(()),
+                (None, Some(_)) => true,
+                (Some(_), None) => false,
+                (Some((key, _)), Some(row)) => order.of(row.key(), key.as_ref()).is_lt(),
+            };
+            if below_first {
+                if let Some(row) = &below
+                    && visit(row.key(), row.value()).is_break()
+                {
+                    return Ok(());
+                }
+                below = stored.next()?;
+            } else if let Some((key, value)) = above {
+                if below.as_ref().is_some_and(|row| row.key() == key.as_ref()) {
+                    below = stored.next()?;
+                }
+                if let Some(value) = value
+                    && visit(&key, &value).is_break()
+                {
+                    return Ok(());
+                }
+                above = fresh.next();
+            }
+        }
+    }
+
     /// The newest word of the overlay on a row.
     fn fresh(&self, table: Table, key: &[u8]) -> Word {
         match (self.active.get(table, key, self.group), &self.frozen) {
@@ -142,63 +218,14 @@ impl Rows for Snapshot {
         to: &[u8],
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
-        if !to.is_empty() && from >= to {
-            return Ok(());
-        }
-        let lower = if exclusive {
-            Bound::Excluded(from)
-        } else {
-            Bound::Included(from)
-        };
-        let upper = if to.is_empty() {
-            Bound::Unbounded
-        } else {
-            Bound::Excluded(to)
-        };
-        let active = self.active.range(table, lower, upper, self.group);
-        let frozen = self
-            .frozen
-            .iter()
-            .flat_map(|frozen| frozen.rows.range(table, lower, upper, self.group));
-        let mut fresh = Layered {
-            over: active.peekable(),
-            under: frozen.peekable(),
-        };
-        let mut stored = self.data.range(table, lower, upper)?;
-        let mut above = fresh.next();
-        let mut below = stored.next()?;
-        loop {
-            let below_first = match (&above, &below) {
-                (None, None) => return Ok(()),
-                (None, Some(_)) => true,
-                (Some(_), None) => false,
-                (Some((key, _)), Some(row)) => row.key() < key.as_ref(),
-            };
-            if below_first {
-                if let Some(row) = &below
-                    && visit(row.key(), row.value()).is_break()
-                {
-                    return Ok(());
-                }
-                below = stored.next()?;
-            } else if let Some((key, value)) = above {
-                if below.as_ref().is_some_and(|row| row.key() == key.as_ref()) {
-                    below = stored.next()?;
-                }
-                if let Some(value) = value
-                    && visit(&key, &value).is_break()
-                {
-                    return Ok(());
-                }
-                above = fresh.next();
-            }
-        }
+        self.walk(table, (from, exclusive, to), Order::Rising, visit)
     }
 }
 
-/// Two ordered sequences of rows as one: of equal keys the row of `over` is taken. Takes no row before it is
+/// Two sequences of rows in the same order as one: of equal keys the row of `over` is taken. Takes no row before it is
 /// asked for.
 struct Layered<A: Iterator<Item = Fresh>, B: Iterator<Item = Fresh>> {
+    order: Order,
     over: Peekable<A>,
     under: Peekable<B>,
 }
@@ -206,7 +233,7 @@ struct Layered<A: Iterator<Item = Fresh>, B: Iterator<Item = Fresh>> {
 impl<A: Iterator<Item = Fresh>, B: Iterator<Item = Fresh>> Layered<A, B> {
     fn next(&mut self) -> Option<Fresh> {
         let order = match (self.over.peek(), self.under.peek()) {
-            (Some((over, _)), Some((under, _))) => over.cmp(under),
+            (Some((over, _)), Some((under, _))) => self.order.of(over, under),
             (Some(_), None) => Ordering::Less,
             (None, Some(_) | None) => Ordering::Greater,
         };

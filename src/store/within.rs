@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BinaryHeap, ops::ControlFlow};
 
 use grapevine_crdt::Entity;
 
-use super::{Rows, StoreError, Table, layout};
+use super::{Rows, Snapshot, StoreError, Table, Visit, layout};
 use crate::model::{Collection, EntityId, PartitionId};
 
 /// What parts the name of a group from the rest of a key.
@@ -49,15 +49,38 @@ pub struct Range<'a> {
 pub fn list_within<R: Rows + ?Sized>(
     rows: &R,
     range: &Range<'_>,
-    visit: &mut dyn FnMut(EntityId, HeldRow<'_>) -> ControlFlow<()>,
+    visit: &mut VisitHeld<'_>,
+) -> Result<(), StoreError> {
+    visiting(range, visit, |from, to, visit| {
+        rows.scan(Table::Entities, from, range.exclusive, to, visit)
+    })
+}
+
+/// As [`list_within`], but the last first.
+pub fn list_within_back(
+    snapshot: &Snapshot,
+    range: &Range<'_>,
+    visit: &mut VisitHeld<'_>,
+) -> Result<(), StoreError> {
+    visiting(range, visit, |from, to, visit| {
+        snapshot.scan_back(Table::Entities, from, range.exclusive, to, visit)
+    })
+}
+
+/// Called with an entity and its row; breaks to end the list.
+type VisitHeld<'a> = dyn FnMut(EntityId, HeldRow<'_>) -> ControlFlow<()> + 'a;
+
+/// Has `scan` visit the rows between two keys, as entities.
+fn visiting(
+    range: &Range<'_>,
+    visit: &mut VisitHeld<'_>,
+    scan: impl FnOnce(&[u8], &[u8], &mut Visit<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let from = layout::collection_key(range.partition, range.collection, range.from);
     let to = layout::collection_key(range.partition, range.collection, range.to);
     let mut failed = None;
-    rows.scan(
-        Table::Entities,
+    scan(
         &from,
-        range.exclusive,
         &to,
         &mut |key, row| match layout::parse_entity_key(key) {
             Ok(id) => visit(id, HeldRow(row)),

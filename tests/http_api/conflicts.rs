@@ -23,6 +23,7 @@ fn edit(held: &Entity, number: u8, contact: &Value) -> Vec<FieldCell> {
         dot: Dot::new(replica(number), Seq::new(1)),
         time: Timestamp::from_unix_ms(NOW_MS + u64::from(number)),
         collected: None,
+        region: None,
     };
     let draft = ContactDraft::from_json(None, contact).expect("a valid contact");
     contact_edit::put(held, &draft, stamp).0

@@ -51,7 +51,7 @@ async fn one_element_is_made_read_changed_and_removed_and_the_others_are_not() {
     let phones = ada(&server).await["phones"].clone();
     assert_eq!(
         phones[0],
-        json!({"id": "home", "label": "home", "number": "1"})
+        json!({"id": "home", "label": "home", "number": "1", "e164": null})
     );
     assert_eq!(phones[1], put);
     let items = expect(server.get(list).await, 200).await;

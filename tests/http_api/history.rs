@@ -21,6 +21,7 @@ fn edit_elsewhere(seen: &Entity, at_ms: u64, contact: &Value) -> Vec<FieldCell> 
         dot: Dot::new(ReplicaId::from_bytes([7; 16]), Seq::new(1)),
         time: Timestamp::from_unix_ms(at_ms),
         collected: None,
+        region: None,
     };
     let draft = ContactDraft::from_json(None, contact).expect("a valid contact");
     contact_edit::put(seen, &draft, stamp).0

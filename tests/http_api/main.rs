@@ -20,6 +20,7 @@ mod import;
 mod kv;
 mod lists;
 mod live;
+mod phones;
 mod problems;
 mod sessions;
 mod support;

@@ -14,7 +14,7 @@ use grapevine::{
     clock::{SystemClock, WallClock},
     cluster::{ClusterView, ForgetError, Health, MemberStatus, NodeStatus},
     http::{HttpLimits, HttpState, serve},
-    model::Root,
+    model::{Region, Root},
     store::{Store, StoreOptions},
 };
 use grapevine_crdt::ReplicaId;
@@ -74,6 +74,20 @@ impl TestServer {
         tune: impl FnOnce(&mut StoreOptions),
         limit: impl FnOnce(&mut HttpLimits),
     ) -> Self {
+        Self::start_set(tune, limit, |state| state).await
+    }
+
+    /// With phones read as in `region`.
+    pub(crate) async fn start_in(region: &str) -> Self {
+        let region = Some(Region::named(region).expect("a region"));
+        Self::start_set(|_| {}, |_| {}, |state| state.reading_phones_in(region)).await
+    }
+
+    async fn start_set(
+        tune: impl FnOnce(&mut StoreOptions),
+        limit: impl FnOnce(&mut HttpLimits),
+        set: impl FnOnce(HttpState) -> HttpState,
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let mut options = StoreOptions::new(directory.path());
         tune(&mut options);
@@ -91,6 +105,7 @@ impl TestServer {
         let state = HttpState::new(store.clone(), cluster.clone(), limits)
             .with_clock(clock.clone())
             .allowing(vec!["https://a.example".to_owned()]);
+        let state = set(state);
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(serve(listener, state, async {
             let _dropped = stopped.await;

@@ -51,6 +51,54 @@ async fn messages_are_listed_in_the_order_in_which_they_were_posted() {
 }
 
 #[tokio::test]
+async fn the_newest_first_leaves_none_out_and_tells_none_twice() {
+    let server = TestServer::start().await;
+    post(&server, "new", "another topic").await;
+    post(&server, "news0", "another topic").await;
+    let mut posted = Vec::new();
+    for number in 0..25 {
+        posted.push(post(&server, "news", &number.to_string()).await);
+    }
+    let gone = posted[20]["id"].as_str().expect("an id");
+    let gone = server
+        .delete(&format!("/v1/topics/news/messages/{gone}"))
+        .await;
+    assert_eq!(gone.status(), NO_CONTENT);
+    let left = (0..25).rev().filter(|number| *number != 20);
+    let all: Vec<String> = left.map(|number| number.to_string()).collect();
+    let path = "/v1/topics/news/messages?order=newest";
+    assert_eq!(bodies(&server, path).await, all);
+    let (mut at, mut paged) = (format!("{path}&limit=7"), Vec::new());
+    loop {
+        let page = expect(server.get(&at).await, 200).await;
+        let items = page["items"].as_array().expect("items").iter();
+        paged.extend(items.map(|item| item["body"].as_str().expect("a text").to_owned()));
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        // What comes meanwhile is in front of the place.
+        post(&server, "news", "later").await;
+        at = format!("{path}&limit=7&cursor={next}");
+        for foreign in [
+            format!("/v1/topics/news/messages?cursor={next}"),
+            format!("/v1/topics/new/messages?order=newest&cursor={next}"),
+        ] {
+            expect_problem(server.get(&foreign).await, 400, Some("cursor")).await;
+        }
+    }
+    assert_eq!(paged, all);
+    let since = posted[23]["at"].as_str().expect("a time");
+    let since = bodies(&server, &format!("{path}&since={since}")).await;
+    assert_eq!(since[..2], ["later", "later"]);
+    assert!(since.contains(&"23".to_owned()), "{since:?}");
+    let oldest = bodies(&server, "/v1/topics/news/messages?order=oldest&limit=2").await;
+    assert_eq!(oldest, ["0", "1"]);
+    let bad = server.get("/v1/topics/news/messages?order=random").await;
+    expect_problem(bad, 400, Some("order")).await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_list_begins_at_a_time() {
     let server = TestServer::start().await;
     post(&server, "news", "early").await;

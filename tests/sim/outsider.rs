@@ -87,6 +87,7 @@ impl Bringing {
             self.wanted
         };
         let (cells, fate) = self.edit.bring(Meeting {
+            region: None,
             entity: edit.entity,
             floor: edit.floor,
             dot: edit.dot,

@@ -326,9 +326,9 @@ impl Row {
         let checked = check_content(element.kind, content);
         match checked.and_then(|()| label.map_or(Ok(()), check_label)) {
             Ok(()) => list.push(ElementDraft {
-                id: None,
                 label: label.map(str::to_owned),
                 content: content.to_owned(),
+                ..ElementDraft::default()
             }),
             Err(problem) => self.reject(&element.column, problem),
         }

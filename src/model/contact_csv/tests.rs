@@ -39,6 +39,7 @@ fn stamp() -> WriteStamp<'static> {
         dot: Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(1)),
         time: Timestamp::from_unix_ms(1),
         collected: None,
+        region: None,
     }
 }
 

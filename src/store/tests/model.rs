@@ -142,10 +142,19 @@ async fn run(steps: Vec<Step>, batch_rows: usize) {
                 to,
             } => {
                 let (from, to) = (from.bytes(), to.map(Bound::bytes).unwrap_or_default());
-                assert_eq!(
-                    range(&*store.snapshot(), table, &from, exclusive, &to),
-                    range(&model.rows, table, &from, exclusive, &to)
-                );
+                let mut wanted = range(&model.rows, table, &from, exclusive, &to);
+                let snapshot = store.snapshot();
+                assert_eq!(range(&*snapshot, table, &from, exclusive, &to), wanted);
+                wanted.reverse();
+                let mut back = Vec::new();
+                let mut visit = |key: &[u8], value: &[u8]| {
+                    back.push((table, key.to_vec(), value.to_vec()));
+                    std::ops::ControlFlow::Continue(())
+                };
+                snapshot
+                    .scan_back(table, &from, exclusive, &to, &mut visit)
+                    .expect("the rows are read");
+                assert_eq!(back, wanted, "the last first");
             }
             Step::List {
                 prefix,
