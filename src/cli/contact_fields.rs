@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::kv;
-use crate::client::{Client, Condition, Contact, ContactDraft, Email, Phone, ProblemKind};
+use crate::client::{Client, Condition, Contact, ContactDraft, Email, Phone, ProblemKind, Url};
 
 /// How often an edit is made anew on what somebody else wrote in the meantime.
 const MAX_EDIT_ATTEMPTS: usize = 5;
@@ -36,6 +36,9 @@ struct Texts {
     /// Adds an e-mail address
     #[arg(long = "email", value_name = "[LABEL=]ADDRESS")]
     emails: Vec<String>,
+    /// Adds a web address
+    #[arg(long = "url", value_name = "[LABEL=]URL")]
+    urls: Vec<String>,
     /// Adds a group
     #[arg(long = "group", value_name = "NAME")]
     groups: Vec<String>,
@@ -71,6 +74,9 @@ pub(super) struct Edit {
     /// Removes an e-mail address
     #[arg(long, value_name = "ADDRESS|ID")]
     remove_email: Vec<String>,
+    /// Removes a web address
+    #[arg(long, value_name = "URL|ID")]
+    remove_url: Vec<String>,
     /// Removes a group
     #[arg(long, value_name = "NAME")]
     remove_group: Vec<String>,
@@ -133,6 +139,13 @@ impl Edit {
                 .retain(|email| email.address != *gone && email.id.as_ref() != Some(gone));
             missing(before == wanted.emails.len(), "e-mail address", gone)?;
         }
+        for gone in &self.remove_url {
+            let before = wanted.urls.len();
+            wanted
+                .urls
+                .retain(|it| it.url != *gone && it.id.as_ref() != Some(gone));
+            missing(before == wanted.urls.len(), "web address", gone)?;
+        }
         for gone in &self.remove_group {
             let before = wanted.groups.len();
             wanted.groups.retain(|group| group != gone);
@@ -172,6 +185,14 @@ impl Texts {
                 address,
             });
         }
+        for url in &self.urls {
+            let (label, url) = labelled(url);
+            draft.urls.push(Url {
+                id: None,
+                label,
+                url,
+            });
+        }
         for group in &self.groups {
             if !draft.groups.contains(group) {
                 draft.groups.push(group.clone());
@@ -180,10 +201,10 @@ impl Texts {
     }
 }
 
-/// `LABEL=TEXT`, or only the text. What has an `@` before the sign is an address that has the sign in it.
+/// `LABEL=TEXT`, or only the text. What has an `@` or `://` before the sign is an address that has the sign in it.
 fn labelled(text: &str) -> (Option<String>, String) {
     match text.split_once('=') {
-        Some((label, rest)) if !label.contains('@') => {
+        Some((label, rest)) if !label.contains('@') && !label.contains("://") => {
             let label = (!label.is_empty()).then(|| label.to_owned());
             (label, rest.to_owned())
         }
@@ -238,6 +259,9 @@ mod tests {
         assert_eq!(labelled("work=+44 1"), of(Some("work"), "+44 1"));
         assert_eq!(labelled("+44 1"), of(None, "+44 1"));
         assert_eq!(labelled("a@b.example?x=1"), of(None, "a@b.example?x=1"));
+        let url = "https://a.example/?q=1";
+        assert_eq!(labelled(url), of(None, url));
+        assert_eq!(labelled(&format!("blog={url}")), of(Some("blog"), url));
         assert_eq!(labelled("=a=b@c.example"), of(None, "a=b@c.example"));
     }
 }

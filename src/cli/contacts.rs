@@ -298,6 +298,9 @@ pub(super) fn described(contact: &Contact) -> String {
     for email in &fields.emails {
         rows.push(("e-mail", labelled(&email.address, email.label.as_deref())));
     }
+    for url in &fields.urls {
+        rows.push(("url", labelled(&url.url, url.label.as_deref())));
+    }
     for (name, value) in [
         ("organization", &fields.organization),
         ("title", &fields.title),

@@ -29,6 +29,19 @@ pub struct Email {
     pub address: String,
 }
 
+/// A web address of a contact.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Url {
+    /// Unique in the contact; the node gives one if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What it is for.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// The address as it is written.
+    pub url: String,
+}
+
 /// What can be written of a contact. Only the name is needed; `docs/api.md` tells the bounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactDraft {
@@ -40,6 +53,9 @@ pub struct ContactDraft {
     /// E-mail addresses.
     #[serde(default)]
     pub emails: Vec<Email>,
+    /// Web addresses.
+    #[serde(default)]
+    pub urls: Vec<Url>,
     /// Where the person works.
     #[serde(default)]
     pub organization: Option<String>,
@@ -92,7 +108,7 @@ pub struct Conflict {
     pub contact: String,
     /// Which field of it.
     pub field: String,
-    /// The id of the phone or e-mail, or the name of the group.
+    /// The id of the phone, e-mail or web address, or the name of the group.
     pub element: Option<String>,
     /// What lost.
     pub value: serde_json::Value,

@@ -41,6 +41,24 @@ pub(super) struct EmailBody {
     address: String,
 }
 
+/// A web address as it is written.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UrlBody {
+    /// The server's if it is not given.
+    #[schema(max_length = 64, pattern = "^[a-zA-Z0-9_.-]*$")]
+    id: Option<String>,
+    /// What it is for.
+    #[schema(max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    label: Option<String>,
+    #[schema(
+        min_length = 1,
+        max_length = 2048,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
+    url: String,
+}
+
 /// What changes of a phone: null clears a label.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -71,6 +89,22 @@ pub(super) struct EmailPatch {
         pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*$"
     )]
     address: Option<String>,
+}
+
+/// What changes of a web address: null clears a label.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UrlPatch {
+    /// What it is for.
+    #[schema(max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    label: Option<String>,
+    #[schema(
+        min_length = 1,
+        max_length = 2048,
+        nullable = false,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
+    url: Option<String>,
 }
 
 /// A contact as it is written. What is shown and cannot be written is taken and ignored, so that what was read can be
@@ -112,6 +146,8 @@ pub(super) struct ContactBody {
     phones: Option<Vec<PhoneBody>>,
     #[schema(max_items = 100)]
     emails: Option<Vec<EmailBody>>,
+    #[schema(max_items = 100)]
+    urls: Option<Vec<UrlBody>>,
     /// The names of groups, of 1 to 128 characters each.
     #[schema(max_items = 100)]
     groups: Option<Vec<String>>,
@@ -158,6 +194,8 @@ pub(super) struct ContactPatch {
     phones: Option<Vec<PhoneBody>>,
     #[schema(max_items = 100)]
     emails: Option<Vec<EmailBody>>,
+    #[schema(max_items = 100)]
+    urls: Option<Vec<UrlBody>>,
     #[schema(max_items = 100)]
     groups: Option<Vec<String>>,
 }

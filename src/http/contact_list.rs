@@ -35,11 +35,12 @@ const MAX_PLACE_BYTES: usize = 4_096;
 const KNOWN: [&str; 5] = ["q", "group", "fields", "limit", "cursor"];
 
 /// The fields of a contact, as they are shown.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "id",
     "name",
     "phones",
     "emails",
+    "urls",
     "organization",
     "title",
     "birthday",

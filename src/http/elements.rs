@@ -1,4 +1,4 @@
-//! `/v1/contacts/{id}/phones` and `/v1/contacts/{id}/emails`: one by one, so that whoever changes one need not send the
+//! `/v1/contacts/{id}/phones`, and `/emails` and `/urls` there: one by one, so that whoever changes one need not send the
 //! others.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::{
     HttpState,
     body::{empty, json as json_answer, json_bytes, require_json, to_json},
     conditions::{Conditions, ETag},
-    contact_body::{EmailBody, EmailPatch, PhoneBody, PhonePatch},
+    contact_body::{EmailBody, EmailPatch, PhoneBody, PhonePatch, UrlBody, UrlPatch},
     contacts::{absent, contact_id, read_id, show, stamp},
     describe::{Conditional, ContactPath, ElementPlace, Once, Page, Seen},
     idempotency,
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     model::{
         Collection, Contact, ContactDraft, ElementDraft, ElementKind, Email, EntityId,
-        InvalidContact, Phone, check_element_id, contact_edit, patched_element, read_element,
+        InvalidContact, Phone, Url, check_element_id, contact_edit, patched_element, read_element,
         shown_element, shown_elements, with_element, without_element,
     },
     store::Edit,
@@ -146,6 +146,16 @@ pub(super) mod emails {
         {"label": "work", "address": "ada@example.org"}, {"label": "home"},
         list: "/v1/contacts/{id}/emails", "listEmails", "addEmail",
         one: "/v1/contacts/{id}/emails/{element}", "getEmail", "putEmail", "patchEmail", "deleteEmail"
+    );
+}
+
+/// Web addresses.
+pub(super) mod urls {
+    routes_of!(
+        ElementKind::Url, UrlBody, UrlPatch, Url,
+        {"label": "blog", "url": "ada.example.org/notes"}, {"label": "home"},
+        list: "/v1/contacts/{id}/urls", "listUrls", "addUrl",
+        one: "/v1/contacts/{id}/urls/{element}", "getUrl", "putUrl", "patchUrl", "deleteUrl"
     );
 }
 

@@ -2,8 +2,8 @@
 //! holds the same cells shows the same bytes.
 //!
 //! Fields are [`FieldKey::Attribute`]s: the scalars under their own names, one attribute per phone
-//! (`phones/<id>`), e-mail (`emails/<id>`) and group (`groups/<name>`), and one per property of an imported
-//! card that has no field here (`vcard/<id>`). Bookkeeping is attributes too: `created`, `touched` (when an
+//! (`phones/<id>`), e-mail (`emails/<id>`), web address (`urls/<id>`) and group (`groups/<name>`), and one per property of
+//! an imported card that has no field here (`vcard/<id>`). Bookkeeping is attributes too: `created`, `touched` (when an
 //! edit only deleted), `source` (which card was imported last), `request` (which request made it) and `absorbed/<id>`.
 //!
 //! It must not know how contacts are stored, sent or asked for.
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::{
     contact_conflict::conflicts,
-    contact_element::{Element, Kind},
+    contact_element::{Element, ElementDraft, Kind},
     contact_kept::KeptProperty,
     instant::rfc3339,
 };
@@ -58,6 +58,17 @@ pub struct Email {
     pub address: String,
 }
 
+/// A web address of a contact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Url {
+    /// Unique in the contact, for as long as the address is there.
+    pub id: String,
+    /// What it is for.
+    pub label: Option<String>,
+    /// The address as it was written.
+    pub url: String,
+}
+
 /// A contact that is visible. Serialized it is the JSON that users get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Contact {
@@ -69,6 +80,8 @@ pub struct Contact {
     pub phones: Vec<Phone>,
     /// In the order in which they were put.
     pub emails: Vec<Email>,
+    /// In the order in which they were put.
+    pub urls: Vec<Url>,
     /// Where the person works.
     pub organization: Option<String>,
     /// As what.
@@ -107,14 +120,13 @@ impl Contact {
         };
         let updated = updated(entity);
         let created = map.get(CREATED).and_then(decode_time).unwrap_or(updated);
-        let phones = Element::shown(entity, Kind::Phone);
-        let emails = Element::shown(entity, Kind::Email);
         let [name, organization, title, birthday, address, note] = SCALARS.map(text);
         Some(Self {
             id: id.to_owned(),
             name: name.unwrap_or_default(),
-            phones: phones.into_iter().map(Phone::from).collect(),
-            emails: emails.into_iter().map(Email::from).collect(),
+            phones: elements(entity, Kind::Phone),
+            emails: elements(entity, Kind::Email),
+            urls: elements(entity, Kind::Url),
             organization,
             title,
             birthday,
@@ -131,6 +143,39 @@ impl Contact {
                 .collect(),
         })
     }
+
+    /// What would put a list as it is.
+    #[must_use]
+    pub(super) fn elements(&self, kind: Kind) -> Vec<ElementDraft> {
+        let draft = |id: &String, label: &Option<String>, content: &String| ElementDraft {
+            id: Some(id.clone()),
+            label: label.clone(),
+            content: content.clone(),
+        };
+        match kind {
+            Kind::Phone => {
+                let phones = self.phones.iter();
+                phones
+                    .map(|it| draft(&it.id, &it.label, &it.number))
+                    .collect()
+            }
+            Kind::Email => {
+                let emails = self.emails.iter();
+                emails
+                    .map(|it| draft(&it.id, &it.label, &it.address))
+                    .collect()
+            }
+            Kind::Url => {
+                let urls = self.urls.iter();
+                urls.map(|it| draft(&it.id, &it.label, &it.url)).collect()
+            }
+        }
+    }
+}
+
+fn elements<T: From<Element>>(entity: &Entity, kind: Kind) -> Vec<T> {
+    let elements = Element::shown(entity, kind).into_iter();
+    elements.map(T::from).collect()
 }
 
 impl From<Element> for Phone {
@@ -149,6 +194,16 @@ impl From<Element> for Email {
             id: element.id,
             label: element.label,
             address: element.content,
+        }
+    }
+}
+
+impl From<Element> for Url {
+    fn from(element: Element) -> Self {
+        Self {
+            id: element.id,
+            label: element.label,
+            url: element.content,
         }
     }
 }

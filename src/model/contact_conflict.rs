@@ -43,7 +43,7 @@ pub struct Conflict {
     pub place: Place,
     /// The field of the contact, such as `note` or `phones`.
     pub field: String,
-    /// Which element of the field, if it has elements: the id of a phone or an e-mail, the name of a group.
+    /// Which element of the field, if it has elements: the id of a phone, an e-mail or a web address, the name of a group.
     pub element: Option<String>,
     /// What lost.
     pub lost: Version,
@@ -170,13 +170,11 @@ pub(super) fn split(attribute: &str) -> (&str, Option<&str>) {
 /// must not be passed over.
 pub(super) fn shown_value(attribute: &str, bytes: &[u8]) -> Json {
     let text = || Json::String(String::from_utf8_lossy(bytes).into_owned());
-    for kind in [Kind::Phone, Kind::Email] {
-        if let Some(id) = attribute.strip_prefix(kind.prefix()) {
-            return Element::decode(id, bytes).map_or_else(
-                text,
-                |element| json!({ "label": element.label, kind.content(): element.content }),
-            );
-        }
+    if let Some((kind, id)) = Kind::of_attribute(attribute) {
+        return Element::decode(id, bytes).map_or_else(
+            text,
+            |element| json!({ "label": element.label, kind.content(): element.content }),
+        );
     }
     if let Some(group) = attribute.strip_prefix(GROUP_PREFIX) {
         return Json::String(group.to_owned());

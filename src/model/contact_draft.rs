@@ -9,7 +9,7 @@ use super::{
     contact_element::{ElementDraft, Kind},
     contact_rules::{
         InvalidContact, MAX_ELEMENT_ID_CHARS, MAX_ELEMENTS, MAX_EMAIL_CHARS, MAX_GROUP_CHARS,
-        MAX_LABEL_CHARS, MAX_NUMBER_CHARS, TextRule, check_birthday, scalar_rule,
+        MAX_LABEL_CHARS, MAX_NUMBER_CHARS, MAX_URL_CHARS, TextRule, check_birthday, scalar_rule,
     },
 };
 
@@ -35,6 +35,8 @@ pub struct ContactDraft {
     pub phones: Vec<ElementDraft>,
     /// The addresses, in order.
     pub emails: Vec<ElementDraft>,
+    /// The web addresses, in order.
+    pub urls: Vec<ElementDraft>,
     /// The names of the groups.
     pub groups: BTreeSet<String>,
 }
@@ -49,6 +51,7 @@ impl ContactDraft {
         let mut draft = Self {
             phones: elements(object, Kind::Phone)?,
             emails: elements(object, Kind::Email)?,
+            urls: elements(object, Kind::Url)?,
             groups: groups(object)?,
             ..Self::default()
         };
@@ -96,6 +99,24 @@ impl ContactDraft {
         }
     }
 
+    /// A list of elements.
+    #[must_use]
+    pub(super) const fn elements(&self, kind: Kind) -> &Vec<ElementDraft> {
+        match kind {
+            Kind::Phone => &self.phones,
+            Kind::Email => &self.emails,
+            Kind::Url => &self.urls,
+        }
+    }
+
+    pub(super) const fn elements_mut(&mut self, kind: Kind) -> &mut Vec<ElementDraft> {
+        match kind {
+            Kind::Phone => &mut self.phones,
+            Kind::Email => &mut self.emails,
+            Kind::Url => &mut self.urls,
+        }
+    }
+
     pub(super) fn set_scalar(&mut self, field: &str, text: Option<String>) {
         match field {
             "name" => self.name = text.unwrap_or_default(),
@@ -122,6 +143,7 @@ pub(super) fn check_content(kind: Kind, text: &str) -> Result<(), String> {
     let max_chars = match kind {
         Kind::Phone => MAX_NUMBER_CHARS,
         Kind::Email => MAX_EMAIL_CHARS,
+        Kind::Url => MAX_URL_CHARS,
     };
     if text.trim().is_empty() {
         return Err("is not blank".to_owned());
@@ -164,7 +186,8 @@ fn check_fields(object: &Map<String, Value>, id: Option<&str>) -> Result<(), Inv
     for (field, value) in object {
         let known = SCALARS.contains(&field.as_str())
             || READ_ONLY.contains(&field.as_str())
-            || ["phones", "emails", "groups"].contains(&field.as_str());
+            || field == "groups"
+            || Kind::ALL.iter().any(|kind| kind.list() == field);
         if field == "id" {
             let given = value
                 .as_str()

@@ -123,8 +123,8 @@ pub(super) fn wanted(entity: &Entity, draft: &ContactDraft) -> Attributes {
             wanted.insert(field.to_owned(), text.as_bytes().to_vec());
         }
     }
-    for (kind, drafts) in [(Kind::Phone, &draft.phones), (Kind::Email, &draft.emails)] {
-        let placed = place(&Element::shown(entity, kind), drafts, kind);
+    for kind in Kind::ALL {
+        let placed = place(&Element::shown(entity, kind), draft.elements(kind), kind);
         wanted.extend(placed.into_iter().map(|element| element.encode(kind)));
     }
     for group in &draft.groups {

@@ -1,4 +1,4 @@
-//! Phones and e-mails: each is a field of its own, so that two people who add two numbers offline both keep
+//! Phones, e-mails and web addresses: each is a field of its own, so that two people who add two numbers offline both keep
 //! theirs.
 //!
 //! The id of a new element follows from what it holds, so the same card imported on two nodes makes the same
@@ -23,14 +23,27 @@ pub enum Kind {
     Phone,
     /// E-mail addresses.
     Email,
+    /// Web addresses.
+    Url,
 }
 
 impl Kind {
+    /// All of them, in the order in which their lists are shown.
+    pub const ALL: [Self; 3] = [Self::Phone, Self::Email, Self::Url];
+
+    /// The kind of the attribute `name`, and the id in it; `None` if it is no element.
+    pub(super) fn of_attribute(name: &str) -> Option<(Self, &str)> {
+        Self::ALL
+            .into_iter()
+            .find_map(|kind| Some((kind, name.strip_prefix(kind.prefix())?)))
+    }
+
     /// What the names of its attributes start with.
     pub(super) const fn prefix(self) -> &'static str {
         match self {
             Self::Phone => "phones/",
             Self::Email => "emails/",
+            Self::Url => "urls/",
         }
     }
 
@@ -40,6 +53,7 @@ impl Kind {
         match self {
             Self::Phone => "phones",
             Self::Email => "emails",
+            Self::Url => "urls",
         }
     }
 
@@ -49,11 +63,12 @@ impl Kind {
         match self {
             Self::Phone => "number",
             Self::Email => "address",
+            Self::Url => "url",
         }
     }
 }
 
-/// A phone or an e-mail.
+/// A phone, an e-mail or a web address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Element {
     pub(super) id: String,
@@ -69,7 +84,7 @@ pub struct ElementDraft {
     pub id: Option<String>,
     /// What it is for.
     pub label: Option<String>,
-    /// The number or the address.
+    /// The number, the e-mail address or the web address.
     pub content: String,
 }
 

@@ -1,4 +1,4 @@
-//! The phones and the e-mails of a contact, one by one.
+//! The phones, the e-mails and the web addresses of a contact, one by one.
 
 use serde_json::{Map, Value, json};
 
@@ -23,6 +23,7 @@ pub fn shown_elements(contact: &Contact, kind: Kind) -> Vec<Value> {
     let shown = match kind {
         Kind::Phone => json!(contact.phones),
         Kind::Email => json!(contact.emails),
+        Kind::Url => json!(contact.urls),
     };
     match shown {
         Value::Array(elements) => elements,

@@ -44,7 +44,7 @@ fn shown(contact: &Value) -> Value {
     for field in ["name", "organization", "title", "note", "groups"] {
         shown[field] = contact[field].clone();
     }
-    for (list, content) in [("phones", "number"), ("emails", "address")] {
+    for (list, content) in [("phones", "number"), ("emails", "address"), ("urls", "url")] {
         let items = contact[list].as_array().cloned().unwrap_or_default();
         let bare = |item: Value| json!({"label": item["label"], "content": item[content]});
         shown[list] = items.into_iter().map(bare).collect();
@@ -71,14 +71,21 @@ fn contact() -> impl Strategy<Value = Value> {
         option::of(text()),
     );
     let groups = prop::collection::btree_set(text(), 0..4);
-    (scalars, items("number"), items("address"), groups).prop_map(
-        |((name, organization, title, note), phones, emails, groups)| {
-            json!({
-                "name": name, "organization": organization, "title": title, "note": note,
-                "phones": phones, "emails": emails, "groups": groups,
-            })
-        },
+    (
+        scalars,
+        items("number"),
+        items("address"),
+        items("url"),
+        groups,
     )
+        .prop_map(
+            |((name, organization, title, note), phones, emails, urls, groups)| {
+                json!({
+                    "name": name, "organization": organization, "title": title, "note": note,
+                    "phones": phones, "emails": emails, "urls": urls, "groups": groups,
+                })
+            },
+        )
 }
 
 proptest! {

@@ -59,7 +59,7 @@ mod vcard_version;
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
 pub use bearer::{Bearer, SECRET_BYTES};
 pub use changes_token::{ChangesToken, MAX_CHANGES_TOKEN_BYTES, Pass, Resume};
-pub use contact::{Contact, Email, Phone};
+pub use contact::{Contact, Email, Phone, Url};
 pub use contact_absorb::{MAX_ABSORBED, absorb, has_absorbed};
 pub use contact_conflict::{Conflict, Settlement, Version};
 pub use contact_draft::{ContactDraft, check_element_id};
@@ -77,7 +77,7 @@ pub use contact_query::{ContactQuery, InvalidQuery, MAX_QUERY_BYTES, MAX_QUERY_W
 pub use contact_rules::{
     InvalidContact, MAX_ADDRESS_CHARS, MAX_CONTACT_ID_CHARS, MAX_ELEMENT_ID_CHARS, MAX_ELEMENTS,
     MAX_EMAIL_CHARS, MAX_GROUP_CHARS, MAX_LABEL_CHARS, MAX_LINE_CHARS, MAX_NAME_CHARS,
-    MAX_NOTE_CHARS, MAX_NUMBER_CHARS, contact_key,
+    MAX_NOTE_CHARS, MAX_NUMBER_CHARS, MAX_URL_CHARS, contact_key,
 };
 pub use contact_trim::{MAX_CONFLICT_AGE_MS, MAX_CONFLICTS_PER_FIELD, trim};
 pub use counter::{Counter, Direction, Tally};

@@ -28,7 +28,7 @@ enum Change {
 pub(super) struct ContactPatch(Vec<(String, Change)>);
 
 impl ContactPatch {
-    /// Reads scalars (a text, or `null` to delete), and objects of phones and e-mails by id and of groups by
+    /// Reads scalars (a text, or `null` to delete), and objects of phones, e-mails and web addresses by id and of groups by
     /// name (`null` or `false` to delete).
     pub(super) fn read(json: &Value) -> Result<Self, InvalidContact> {
         let object = json
@@ -39,6 +39,7 @@ impl ContactPatch {
             match field.as_str() {
                 "phones" => elements(Kind::Phone, value, &mut changes)?,
                 "emails" => elements(Kind::Email, value, &mut changes)?,
+                "urls" => elements(Kind::Url, value, &mut changes)?,
                 "groups" => groups(value, &mut changes)?,
                 name if SCALARS.contains(&name) => {
                     let change = match scalar(object, name)? {
@@ -255,13 +256,11 @@ fn shown_value(attribute: &str, bytes: Option<&[u8]>) -> Value {
     let Some(bytes) = bytes else {
         return Value::Null;
     };
-    for kind in [Kind::Phone, Kind::Email] {
-        if let Some(id) = attribute.strip_prefix(kind.prefix()) {
-            return Element::decode(id, bytes).map_or(
-                Value::Null,
-                |element| json!({ "label": element.label, kind.content(): element.content }),
-            );
-        }
+    if let Some((kind, id)) = Kind::of_attribute(attribute) {
+        return Element::decode(id, bytes).map_or(
+            Value::Null,
+            |element| json!({ "label": element.label, kind.content(): element.content }),
+        );
     }
     if attribute.starts_with(GROUP_PREFIX) {
         return Value::Bool(true);

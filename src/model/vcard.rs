@@ -259,6 +259,9 @@ impl Reading {
             VCardProperty::Adr if self.address == Some(index) => self.address(property),
             VCardProperty::Tel => self.element(Kind::Phone, "tel:", line, property),
             VCardProperty::Email => self.element(Kind::Email, "mailto:", line, property),
+            // What is data is no text.
+            VCardProperty::Url if property.is_binary() => None,
+            VCardProperty::Url => self.element(Kind::Url, "", line, property),
             VCardProperty::Categories => self.groups(line, property),
             VCardProperty::Uid if self.uid.is_none() => {
                 let uid = property.first()?;
@@ -340,10 +343,7 @@ impl Reading {
             Some(start) if start.eq_ignore_ascii_case(scheme) => &text[scheme.len()..],
             Some(_) | None => text.as_str(),
         };
-        let elements = match kind {
-            Kind::Phone => &mut self.draft.phones,
-            Kind::Email => &mut self.draft.emails,
-        };
+        let elements = self.draft.elements_mut(kind);
         if elements.len() == MAX_ELEMENTS || check_content(kind, bare).is_err() {
             return None;
         }

@@ -11,16 +11,13 @@ use grapevine_crdt::Entity;
 use super::{
     contact::{Contact, SCALARS},
     contact_draft::ContactDraft,
-    contact_element::Kind,
+    contact_element::{ElementDraft, Kind},
     contact_kept::KeptProperty,
     vcard::{OWN_ID, basic_day, kept_labels, label_of_types, reread, uid_and_id},
-    vcard_convert::line_in,
+    vcard_convert::{data, line_in},
     vcard_text::{escaped, push_line},
     vcard_version::CardVersion,
 };
-
-/// The lists of elements, in the order in which they are written.
-const KINDS: [Kind; 2] = [Kind::Phone, Kind::Email];
 
 /// The contact `id` that `entity` shows as a card of `version`; `None` if it is hidden.
 #[must_use]
@@ -52,15 +49,9 @@ enum Says {
     Nothing,
 }
 
-/// A phone or an e-mail as it is written.
-struct Item {
-    label: Option<String>,
-    content: String,
-}
-
 struct List {
     kind: Kind,
-    items: Vec<Item>,
+    items: Vec<ElementDraft>,
     /// The kept line of each, if it has one.
     lines: Vec<Option<usize>>,
     /// How many are written.
@@ -89,7 +80,7 @@ impl<'a> Export<'a> {
             kept,
             version,
             says: Vec::with_capacity(kept.len()),
-            lists: KINDS.map(|kind| List::of(contact, kind)).into(),
+            lists: Kind::ALL.map(|kind| List::of(contact, kind)).into(),
             said: BTreeSet::new(),
             said_groups: BTreeSet::new(),
             line_groups: kept.iter().filter_map(line_group).collect(),
@@ -247,8 +238,16 @@ impl<'a> Export<'a> {
         let name = match list.kind {
             Kind::Phone => "TEL",
             Kind::Email => "EMAIL",
+            Kind::Url => "URL",
         };
-        let value = escaped(&item.content);
+        let value = match list.kind {
+            Kind::Phone | Kind::Email => escaped(&item.content),
+            // There is one value, so nothing separates it from others; few readers expect escapes in it.
+            Kind::Url => item.content.replace('\\', "\\\\"),
+        };
+        // What says that it is data would be read as that.
+        let is_data = list.kind == Kind::Url && data(&item.content).is_some();
+        let name = if is_data { "URL;VALUE=text" } else { name };
         let Some(label) = item.label.clone() else {
             return self.line(&format!("{name}:{value}"));
         };
@@ -278,20 +277,7 @@ impl<'a> Export<'a> {
 
 impl List {
     fn of(contact: &Contact, kind: Kind) -> Self {
-        let items: Vec<Item> = match kind {
-            Kind::Phone => {
-                let phones = contact.phones.iter();
-                phones
-                    .map(|phone| Item::new(phone.label.as_ref(), &phone.number))
-                    .collect()
-            }
-            Kind::Email => {
-                let emails = contact.emails.iter();
-                emails
-                    .map(|email| Item::new(email.label.as_ref(), &email.address))
-                    .collect()
-            }
-        };
+        let items = contact.elements(kind);
         Self {
             kind,
             lines: vec![None; items.len()],
@@ -302,11 +288,7 @@ impl List {
 
     /// The first element that is what `draft` has one of, and has no line yet.
     fn find(&self, draft: &ContactDraft) -> Option<usize> {
-        let drafts = match self.kind {
-            Kind::Phone => &draft.phones,
-            Kind::Email => &draft.emails,
-        };
-        let wanted = drafts.first()?;
+        let wanted = draft.elements(self.kind).first()?;
         let is_it = |place: &usize| {
             let item = &self.items[*place];
             self.lines[*place].is_none()
@@ -318,15 +300,6 @@ impl List {
 
     fn has_lines_left(&self) -> bool {
         self.lines[self.written..].iter().any(Option::is_some)
-    }
-}
-
-impl Item {
-    fn new(label: Option<&String>, content: &str) -> Self {
-        Self {
-            label: label.cloned(),
-            content: content.to_owned(),
-        }
     }
 }
 

@@ -215,9 +215,10 @@ fn contact() -> impl Strategy<Value = Value> {
         (text(), optional(), optional(), address, note, birthday),
         elements(),
         elements(),
+        elements(),
         vec(text().prop_map(|text| single_spaces(&text)), 0..3),
     )
-        .prop_map(|(scalars, phones, emails, groups)| {
+        .prop_map(|(scalars, phones, emails, urls, groups)| {
             let (name, organization, title, address, note, birthday) = scalars;
             let phones: Vec<Value> = phones
                 .iter()
@@ -227,9 +228,13 @@ fn contact() -> impl Strategy<Value = Value> {
                 .iter()
                 .map(|(label, address)| json!({"label": label, "address": address}))
                 .collect();
+            let urls: Vec<Value> = urls
+                .iter()
+                .map(|(label, url)| json!({"label": label, "url": url}))
+                .collect();
             json!({
                 "name": name, "organization": organization, "title": title, "address": address, "note": note,
-                "birthday": birthday, "phones": phones, "emails": emails, "groups": groups,
+                "birthday": birthday, "phones": phones, "emails": emails, "urls": urls, "groups": groups,
             })
         })
 }
@@ -262,6 +267,9 @@ fn line() -> impl Strategy<Value = String> {
         "ADR;TYPE=work,pref",
         "ADR;HOME;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE",
         "URL",
+        "URL;TYPE=home",
+        "item1.URL",
+        "URL;VALUE=uri;PREF=1",
         "PHOTO;ENCODING=b;TYPE=PNG",
         "PHOTO;JPEG;BASE64",
         "CATEGORIES",
@@ -279,6 +287,7 @@ fn line() -> impl Strategy<Value = String> {
         "[a-z=;,\\\\\"é 0-9+-]{0,24}",
         Just("1815-12-10".to_owned()),
         Just("=C3=91=3B=0D=0Aa=5C".to_owned()),
+        Just("https://a.example/?b=1,2;c".to_owned()),
         Just("iVBORw0KGgo=".to_owned()),
         Just("data:image/png;base64,iVBORw0KGgo=".to_owned()),
         Just("a;b;c;d;e".to_owned()),

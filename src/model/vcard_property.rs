@@ -76,6 +76,11 @@ impl Property {
             .collect()
     }
 
+    /// Whether its value is data.
+    pub(super) fn is_binary(&self) -> bool {
+        matches!(self.entry.values.first(), Some(VCardValue::Binary(_)))
+    }
+
     /// Whether there is nothing in any of its values.
     pub(super) fn is_empty(&self) -> bool {
         self.components().iter().all(String::is_empty)

@@ -17,6 +17,7 @@ async fn a_contact_has_the_promised_shape_and_place() {
         "name": "Ada Lovelace",
         "phones": [{"label": "home", "number": "+44 20 1"}, {"number": "+44 20 2"}],
         "emails": [{"label": "work", "address": "ada@example.org"}],
+        "urls": [{"label": "blog", "url": "https://ada.example.org/"}],
         "organization": "Analytical Engines", "title": "Countess", "birthday": "1815-12-10",
         "address": "12 St James's Square\nLondon", "note": "é", "groups": ["poets", "maths", "maths"],
     });
@@ -35,6 +36,7 @@ async fn a_contact_has_the_promised_shape_and_place() {
         "name",
         "phones",
         "emails",
+        "urls",
         "organization",
         "title",
         "birthday",
@@ -50,6 +52,7 @@ async fn a_contact_has_the_promised_shape_and_place() {
     }
     assert_eq!(made["phones"][0]["number"], "+44 20 1");
     assert_eq!(made["phones"][1]["label"], Value::Null);
+    assert_eq!(made["urls"][0]["url"], "https://ada.example.org/");
     assert_eq!(made["groups"], json!(["maths", "poets"]));
     assert_eq!(made["revived"], false);
     assert_eq!(made["conflicts"], 0);
@@ -232,6 +235,14 @@ async fn bad_contacts_are_refused_and_their_field_is_named() {
         (
             json!({"name": "A", "emails": [{"address": "a", "label": "x".repeat(65)}]}),
             "emails[0].label",
+        ),
+        (
+            json!({"name": "A", "urls": [{"url": "x".repeat(2049)}]}),
+            "urls[0].url",
+        ),
+        (
+            json!({"name": "A", "urls": [{"address": "x"}]}),
+            "urls[0].address",
         ),
         (json!({"name": "A", "groups": [1]}), "groups[0]"),
         (

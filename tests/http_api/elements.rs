@@ -1,4 +1,4 @@
-//! Phones and e-mails one by one.
+//! Phones, e-mails and web addresses one by one.
 
 use serde_json::{Value, json};
 
@@ -73,6 +73,20 @@ async fn one_element_is_made_read_changed_and_removed_and_the_others_are_not() {
         made,
         json!({"id": "mine", "label": null, "address": "a@example.org"})
     );
+    let at = "/v1/contacts/ada/urls/blog";
+    let url = json!({"url": "https://a.example/"});
+    let made = expect(server.json("PUT", at, &url).await, 201).await;
+    let wanted = json!({"id": "blog", "label": null, "url": "https://a.example/"});
+    assert_eq!(made, wanted);
+    assert_eq!(ada(&server).await["urls"], json!([wanted]));
+    expect_problem(
+        server.json("PATCH", at, &json!({"url": ""})).await,
+        422,
+        Some("url"),
+    )
+    .await;
+    assert_eq!(server.delete(at).await.status(), 204);
+    assert_eq!(ada(&server).await["urls"], json!([]));
 }
 
 #[tokio::test]

@@ -132,13 +132,11 @@ async fn android_vcard_21_with_quoted_printable_and_charsets() {
     assert_eq!(cards[4]["emails"][1]["address"], "Ñ".repeat(14));
     assert_eq!(cards[4]["organization"], "Ñ".repeat(12));
     assert!(kept(&cards[4]).contains(&"PHOTO"));
-    assert_eq!(
-        kept(&cards[4])
-            .iter()
-            .filter(|name| **name == "URL")
-            .count(),
-        2
-    );
+    let urls: Vec<&Value> = (0..2)
+        .map(|place| &cards[4]["urls"][place]["url"])
+        .collect();
+    assert_eq!(urls, ["www.company.com", "http://www.company.com"]);
+    assert!(!kept(&cards[4]).contains(&"URL"), "a field says all of it");
     assert_eq!(cards[5]["organization"], "Ñ".repeat(44));
     assert_eq!(
         kept(&cards[5])
@@ -163,6 +161,7 @@ async fn evolution_vcard_30_with_folding_and_a_uuid() {
     );
     assert_eq!(card["emails"][0]["address"], "john.doe@ibm.com");
     assert_eq!(card["emails"][0]["label"], "work");
+    assert_eq!(card["urls"][0]["url"], "http://www.ibm.com");
     assert_eq!(
         card["address"],
         "ASB-123, 15 Crescent moon drive, Albaney, New York, 12345, United States of America"
@@ -317,11 +316,15 @@ async fn the_examples_of_the_rfcs() {
         "GEO",
         "KEY",
         "TZ",
-        "URL",
         "TEL",
     ] {
         assert!(kept(card).contains(&name), "{name}");
     }
+    let url = &card["urls"][0];
+    assert_eq!(
+        (&url["label"], &url["url"]),
+        (&json!("home"), &json!("http://nomis80.org"))
+    );
     let plain = &contacts("gmail-list.vcf").await;
     assert_eq!(plain[2]["name"], "Doug White");
 }

@@ -34,7 +34,7 @@ pub struct ColumnMap(BTreeMap<String, Option<Column>>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a map is Column=field;Column=field, with the fields id, name, prefix, given, middle, family, suffix, organization, \
-     title, birthday, address, note, groups, phone, phone:label, email, email:label, or - for none; not {0:?}"
+     title, birthday, address, note, groups, phone, phone:label, email, email:label, url, url:label, or - for none; not {0:?}"
 )]
 pub struct InvalidMap(String);
 
@@ -54,6 +54,7 @@ impl ColumnMap {
                 ("-", None) => None,
                 ("phone", label) => Some(Column::Element(Kind::Phone, slot, label)),
                 ("email", label) => Some(Column::Element(Kind::Email, slot, label)),
+                ("url", label) => Some(Column::Element(Kind::Url, slot, label)),
                 (field, None) => Some(own(field).ok_or_else(wrong)?),
                 (_, Some(_)) => return Err(wrong()),
             };
@@ -143,6 +144,8 @@ fn recognised(key: &str) -> Option<Column> {
         "car phone" => return element(Kind::Phone, "car"),
         "email" | "e-mail" | "e-mail address" | "email address" | "e-mail 2 address"
         | "e-mail 3 address" => return element(Kind::Email, ""),
+        "web page" | "website" | "business web page" | "url" => return element(Kind::Url, ""),
+        "personal web page" => return element(Kind::Url, "home"),
         _ => return own(key).or_else(|| numbered(key)).or_else(|| address(key)),
     })
 }
@@ -168,6 +171,7 @@ fn numbered(key: &str) -> Option<Column> {
     let kind = match list {
         "phone" => Kind::Phone,
         "e-mail" | "email" => Kind::Email,
+        "website" => Kind::Url,
         _ => return None,
     };
     match what {

@@ -3,9 +3,9 @@
 use csv::{Terminator, WriterBuilder};
 use grapevine_crdt::Entity;
 
-use super::super::contact::Contact;
+use super::super::{contact::Contact, contact_element::Kind};
 
-/// How many phones and how many e-mails have columns of their own; the last has all that are beyond.
+/// How many phones, e-mails and web addresses each have columns of their own; the last has all that are beyond.
 const ELEMENTS: usize = 5;
 
 /// What is put between several values of one cell, as Google does.
@@ -27,7 +27,7 @@ const SCALARS: [&str; 8] = [
 #[must_use]
 pub fn csv_header() -> Vec<u8> {
     let mut names: Vec<String> = SCALARS.map(str::to_owned).into();
-    for list in ["Phone", "E-mail"] {
+    for list in ["Phone", "E-mail", "Website"] {
         for number in 1..=ELEMENTS {
             names.push(format!("{list} {number} - Label"));
             names.push(format!("{list} {number} - Value"));
@@ -41,6 +41,7 @@ pub fn csv_header() -> Vec<u8> {
 pub fn export_row(id: &str, entity: &Entity) -> Option<Vec<u8>> {
     let contact = Contact::read(id, entity)?;
     let or_empty = |text: Option<String>| text.unwrap_or_default();
+    let elements = Kind::ALL.map(|kind| contact.elements(kind));
     let mut cells = vec![
         contact.id,
         contact.name,
@@ -57,16 +58,11 @@ pub fn export_row(id: &str, entity: &Entity) -> Option<Vec<u8>> {
                 ""
             },
     ];
-    let phones = contact.phones.into_iter();
-    push_elements(
-        &mut cells,
-        phones.map(|it| (or_empty(it.label), it.number)).collect(),
-    );
-    let emails = contact.emails.into_iter();
-    push_elements(
-        &mut cells,
-        emails.map(|it| (or_empty(it.label), it.address)).collect(),
-    );
+    for elements in elements {
+        let texts = elements.into_iter();
+        let texts = texts.map(|it| (or_empty(it.label), it.content));
+        push_elements(&mut cells, texts.collect());
+    }
     Some(line(&cells))
 }
 

@@ -144,9 +144,13 @@ impl<'a> RowReader<'a> {
 
 fn names_somebody(column: &Column) -> bool {
     match column {
-        Column::NamePart(_) | Column::Element(..) => true,
+        Column::NamePart(_) | Column::Element(Kind::Phone | Kind::Email, ..) => true,
         Column::Scalar(field) => ["name", "organization"].contains(field),
-        Column::Id | Column::Address(..) | Column::Groups | Column::Label(..) => false,
+        Column::Id
+        | Column::Address(..)
+        | Column::Groups
+        | Column::Element(Kind::Url, ..)
+        | Column::Label(..) => false,
     }
 }
 
@@ -312,10 +316,7 @@ impl Row {
     }
 
     fn put_element(&mut self, element: &Element, label: &str, content: &str) {
-        let list = match element.kind {
-            Kind::Phone => &mut self.draft.phones,
-            Kind::Email => &mut self.draft.emails,
-        };
+        let list = self.draft.elements_mut(element.kind);
         if list.len() == MAX_ELEMENTS {
             return self.reject(
                 &element.column,

@@ -100,8 +100,8 @@ fn rows_of_another_width_and_of_nobody_are_told_by_their_lines() {
 fn the_columns_of_google_are_known() {
     let card = one(
         "First Name,Middle Name,Last Name,Labels,E-mail 1 - Label,E-mail 1 - Value,Phone 1 - Label,Phone 1 - Value,\
-         Address 1 - Formatted,Address 1 - Street,Organization Name,Birthday\n\
-         Ada,,Lovelace,* myContacts ::: Friends,* Home,ada@example.org,Mobile,1 ::: 2,\"St James's\nLondon\",x,Engines,1815-12-10\n",
+         Address 1 - Formatted,Address 1 - Street,Organization Name,Birthday,Website 1 - Type,Website 1 - Value\n\
+         Ada,,Lovelace,* myContacts ::: Friends,* Home,ada@example.org,Mobile,1 ::: 2,\"St James's\nLondon\",x,Engines,1815-12-10,Blog,https://a.example/\n",
     );
     assert_eq!(card.draft.name, "Ada Lovelace");
     let groups: Vec<&String> = card.draft.groups.iter().collect();
@@ -114,6 +114,11 @@ fn the_columns_of_google_are_known() {
         .map(|it| it.content.as_str())
         .collect();
     assert_eq!(numbers, ["1", "2"]);
+    let url = &card.draft.urls[0];
+    assert_eq!(
+        (url.label.as_deref(), url.content.as_str()),
+        (Some("Blog"), "https://a.example/")
+    );
     assert_eq!(card.draft.address.as_deref(), Some("St James's\nLondon"));
     assert_eq!(card.draft.birthday.as_deref(), Some("1815-12-10"));
     assert_eq!(card.rejected, []);
@@ -123,9 +128,9 @@ fn the_columns_of_google_are_known() {
 fn the_columns_of_outlook_are_known_and_what_cannot_be_taken_is_told() {
     let card = one(
         "Title;First Name;Last Name;Suffix;Company;Job Title;Business Street;Business City;Home City;Business Phone;\
-         Home Fax;E-mail Address;Birthday;Categories;Anniversary\n\
+         Home Fax;E-mail Address;Birthday;Categories;Anniversary;Web Page\n\
          Mr.;Michael;Angstadt;Jr.;TheCompany;Manager;222 Broadway;New York;Albany;(111) 555-1111;2;m@example.org;\
-         3/10/1922;Friends;0/0/00\n",
+         3/10/1922;Friends;0/0/00;http://m.example\n",
     );
     assert_eq!(card.draft.name, "Mr. Michael Angstadt Jr.");
     assert_eq!(card.draft.title.as_deref(), Some("Manager"));
@@ -135,6 +140,7 @@ fn the_columns_of_outlook_are_known_and_what_cannot_be_taken_is_told() {
     );
     assert_eq!(card.draft.phones[0].label.as_deref(), Some("work"));
     assert_eq!(card.draft.phones[1].label.as_deref(), Some("home fax"));
+    assert_eq!(card.draft.urls[0].content, "http://m.example");
     let told: Vec<&str> = card
         .rejected
         .iter()
@@ -186,6 +192,7 @@ proptest! {
         scalars in vec(prop::option::of(text()), 4),
         phones in vec((prop::option::of(text()), text()), 0..8),
         emails in vec((prop::option::of(text()), text()), 0..3),
+        urls in vec((prop::option::of(text()), text()), 0..7),
         groups in vec(text(), 0..3),
     ) {
         let elements = |list: &[(Option<String>, String)], content: &str| -> Vec<Value> {
@@ -193,7 +200,8 @@ proptest! {
         };
         let contact = json!({
             "name": name, "organization": scalars[0], "title": scalars[1], "address": scalars[2], "note": scalars[3],
-            "phones": elements(&phones, "number"), "emails": elements(&emails, "address"), "groups": groups,
+            "phones": elements(&phones, "number"), "emails": elements(&emails, "address"),
+            "urls": elements(&urls, "url"), "groups": groups,
         });
         let draft = ContactDraft::from_json(None, &contact).expect("a contact");
         let mut entity = Entity::default();
