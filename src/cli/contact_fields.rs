@@ -7,7 +7,9 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::kv;
-use crate::client::{Client, Condition, Contact, ContactDraft, Email, Phone, ProblemKind, Url};
+use crate::client::{
+    Client, Condition, Contact, ContactDraft, Email, NameParts, Phone, ProblemKind, Url,
+};
 
 /// How often an edit is made anew on what somebody else wrote in the meantime.
 const MAX_EDIT_ATTEMPTS: usize = 5;
@@ -44,10 +46,30 @@ struct Texts {
     groups: Vec<String>,
 }
 
+/// The parts of a name.
+#[derive(Debug, Args)]
+struct Parts {
+    /// The family's name
+    #[arg(long)]
+    family: Option<String>,
+    /// The given name
+    #[arg(long)]
+    given: Option<String>,
+    /// Further given names
+    #[arg(long)]
+    additional: Option<String>,
+    /// What stands before the name
+    #[arg(long)]
+    prefix: Option<String>,
+    /// What stands behind the name
+    #[arg(long)]
+    suffix: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Add {
-    /// What the person is called
-    #[arg(required_unless_present = "from", conflicts_with = "from")]
+    /// What the person is called; without it, what --given, --family and the like say
+    #[arg(required_unless_present_any = ["from", "family", "given", "additional", "prefix", "suffix"], conflicts_with = "from")]
     name: Option<String>,
     /// The id, if it is not the node's to choose; it must not be there
     #[arg(long)]
@@ -55,6 +77,8 @@ pub(super) struct Add {
     /// A file with the contact in JSON, in place of flags; `-` is standard input
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+    #[command(flatten)]
+    parts: Parts,
     #[command(flatten)]
     texts: Texts,
 }
@@ -66,6 +90,8 @@ pub(super) struct Edit {
     /// What the person is called
     #[arg(long)]
     name: Option<String>,
+    #[command(flatten)]
+    parts: Parts,
     #[command(flatten)]
     texts: Texts,
     /// Removes a phone
@@ -95,6 +121,7 @@ impl Add {
         if let Some(name) = self.name {
             draft.name = name;
         }
+        self.parts.put_into(&mut draft);
         self.texts.put_into(&mut draft);
         let contacts = client.contacts();
         Ok(match self.id {
@@ -151,8 +178,28 @@ impl Edit {
             wanted.groups.retain(|group| group != gone);
             missing(before == wanted.groups.len(), "group", gone)?;
         }
+        self.parts.put_into(&mut wanted);
         self.texts.put_into(&mut wanted);
         changes(current, &wanted)
+    }
+}
+
+impl Parts {
+    /// An empty text takes a part away.
+    fn put_into(&self, draft: &mut ContactDraft) {
+        let mut parts = draft.name_parts.take().unwrap_or_default();
+        for (given, field) in [
+            (&self.family, &mut parts.family),
+            (&self.given, &mut parts.given),
+            (&self.additional, &mut parts.additional),
+            (&self.prefix, &mut parts.prefix),
+            (&self.suffix, &mut parts.suffix),
+        ] {
+            if let Some(text) = given {
+                *field = Some(text.clone()).filter(|text| !text.is_empty());
+            }
+        }
+        draft.name_parts = (parts != NameParts::default()).then_some(parts);
     }
 }
 

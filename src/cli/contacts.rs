@@ -292,6 +292,17 @@ pub(super) fn described(contact: &Contact) -> String {
         Some(label) => format!("{} ({})", shown(text), shown(label)),
         None => shown(text),
     };
+    if let Some(parts) = &fields.name_parts {
+        for (part, text) in [
+            ("prefix", &parts.prefix),
+            ("given name", &parts.given),
+            ("additional", &parts.additional),
+            ("family name", &parts.family),
+            ("suffix", &parts.suffix),
+        ] {
+            rows.extend(text.as_deref().map(|text| (part, shown(text))));
+        }
+    }
     for phone in &fields.phones {
         rows.push(("phone", labelled(&phone.number, phone.label.as_deref())));
     }

@@ -42,11 +42,35 @@ pub struct Url {
     pub url: String,
 }
 
-/// What can be written of a contact. Only the name is needed; `docs/api.md` tells the bounds.
+/// A name in its parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameParts {
+    /// Of the family.
+    #[serde(default)]
+    pub family: Option<String>,
+    /// Of the person.
+    #[serde(default)]
+    pub given: Option<String>,
+    /// Of the person too, such as a middle name.
+    #[serde(default)]
+    pub additional: Option<String>,
+    /// What stands before the name.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// What stands behind it.
+    #[serde(default)]
+    pub suffix: Option<String>,
+}
+
+/// What can be written of a contact. Only the name is needed, or parts of it; `docs/api.md` tells the bounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactDraft {
-    /// What the person is called.
+    /// What the person is called; if it is empty, what the parts of the name say.
+    #[serde(default)]
     pub name: String,
+    /// The name in its parts.
+    #[serde(default)]
+    pub name_parts: Option<NameParts>,
     /// Numbers.
     #[serde(default)]
     pub phones: Vec<Phone>,

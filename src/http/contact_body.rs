@@ -107,6 +107,37 @@ pub(super) struct UrlPatch {
     url: Option<String>,
 }
 
+/// A name in its parts, as it is written: all of them, and those that are missing are none.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NamePartsBody {
+    #[schema(
+        max_length = 256,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    family: Option<String>,
+    #[schema(
+        max_length = 256,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    given: Option<String>,
+    #[schema(
+        max_length = 256,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    additional: Option<String>,
+    #[schema(
+        max_length = 256,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    prefix: Option<String>,
+    #[schema(
+        max_length = 256,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    suffix: Option<String>,
+}
+
 /// A contact as it is written. What is shown and cannot be written is taken and ignored, so that what was read can be
 /// sent back; an `id` must be that of the path.
 #[derive(ToSchema)]
@@ -114,13 +145,16 @@ pub(super) struct UrlPatch {
 pub(super) struct ContactBody {
     #[schema(read_only, nullable = false)]
     id: Option<String>,
-    /// What the person is called; not blank.
+    /// What the person is called; not blank. Only where `name_parts` says it, it may be missing, and is put together from
+    /// them.
     #[schema(
         min_length = 1,
         max_length = 256,
-        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*$"
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*$",
+        nullable = false
     )]
-    name: String,
+    name: Option<String>,
+    name_parts: Option<NamePartsBody>,
     /// Where the person works.
     #[schema(max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
     organization: Option<String>,
@@ -174,6 +208,8 @@ pub(super) struct ContactPatch {
         nullable = false
     )]
     name: Option<String>,
+    /// What is there replaces, `null` deletes, what is missing stays; together they are one value.
+    name_parts: Option<NamePartsBody>,
     #[schema(max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
     organization: Option<String>,
     #[schema(max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]

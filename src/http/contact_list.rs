@@ -35,9 +35,10 @@ const MAX_PLACE_BYTES: usize = 4_096;
 const KNOWN: [&str; 5] = ["q", "group", "fields", "limit", "cursor"];
 
 /// The fields of a contact, as they are shown.
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 17] = [
     "id",
     "name",
+    "name_parts",
     "phones",
     "emails",
     "urls",

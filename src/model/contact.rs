@@ -1,7 +1,7 @@
 //! A contact as it is shown: read from the cells of its entity, and from nothing else, so that every node that
 //! holds the same cells shows the same bytes.
 //!
-//! Fields are [`FieldKey::Attribute`]s: the scalars under their own names, one attribute per phone
+//! Fields are [`FieldKey::Attribute`]s: the scalars and the parts of the name under their own names, one attribute per phone
 //! (`phones/<id>`), e-mail (`emails/<id>`), web address (`urls/<id>`) and group (`groups/<name>`), and one per property of
 //! an imported card that has no field here (`vcard/<id>`). Bookkeeping is attributes too: `created`, `touched` (when an
 //! edit only deleted), `source` (which card was imported last), `request` (which request made it) and `absorbed/<id>`.
@@ -19,6 +19,7 @@ use super::{
     contact_element::{Element, ElementDraft, Kind},
     contact_kept::KeptProperty,
     instant::rfc3339,
+    name_parts::NameParts,
 };
 
 /// The scalar fields, in the order in which they are shown.
@@ -76,6 +77,8 @@ pub struct Contact {
     pub id: String,
     /// What the person is called.
     pub name: String,
+    /// The name in its parts, if they are known.
+    pub name_parts: Option<NameParts>,
     /// In the order in which they were put.
     pub phones: Vec<Phone>,
     /// In the order in which they were put.
@@ -124,6 +127,7 @@ impl Contact {
         Some(Self {
             id: id.to_owned(),
             name: name.unwrap_or_default(),
+            name_parts: map.get(NameParts::FIELD).and_then(NameParts::decode),
             phones: elements(entity, Kind::Phone),
             emails: elements(entity, Kind::Email),
             urls: elements(entity, Kind::Url),

@@ -90,6 +90,7 @@ fn joined(current: Contact, other: Contact) -> Result<ContactDraft, InvalidConta
         .collect();
     let mut draft = ContactDraft {
         name: String::new(),
+        name_parts: current.name_parts.clone().or(other.name_parts.clone()),
         organization: current.organization.clone().or(other.organization.clone()),
         title: current.title.clone().or(other.title.clone()),
         birthday: current.birthday.clone().or(other.birthday.clone()),

@@ -18,6 +18,7 @@ use super::{
     contact::{GROUP_PREFIX, TOUCHED, is_bookkeeping},
     contact_element::{Element, Kind},
     contact_kept::{KEPT_PREFIX, KeptProperty},
+    name_parts::NameParts,
     short_hash,
 };
 
@@ -175,6 +176,9 @@ pub(super) fn shown_value(attribute: &str, bytes: &[u8]) -> Json {
             text,
             |element| json!({ "label": element.label, kind.content(): element.content }),
         );
+    }
+    if attribute == NameParts::FIELD {
+        return NameParts::decode(bytes).map_or_else(text, |parts| json!(parts));
     }
     if let Some(group) = attribute.strip_prefix(GROUP_PREFIX) {
         return Json::String(group.to_owned());

@@ -11,6 +11,7 @@ use super::{
         InvalidContact, MAX_ELEMENT_ID_CHARS, MAX_ELEMENTS, MAX_EMAIL_CHARS, MAX_GROUP_CHARS,
         MAX_LABEL_CHARS, MAX_NUMBER_CHARS, MAX_URL_CHARS, TextRule, check_birthday, scalar_rule,
     },
+    name_parts::NameParts,
 };
 
 /// Fields that are shown but not written: accepted, so that what was read can be sent back, and ignored.
@@ -21,6 +22,8 @@ const READ_ONLY: [&str; 5] = ["created_at", "updated_at", "revived", "conflicts"
 pub struct ContactDraft {
     /// What the person is called; not blank.
     pub name: String,
+    /// The name in its parts.
+    pub name_parts: Option<NameParts>,
     /// Where the person works.
     pub organization: Option<String>,
     /// As what.
@@ -42,13 +45,15 @@ pub struct ContactDraft {
 }
 
 impl ContactDraft {
-    /// Reads the whole contact `id` from JSON. An empty text counts as none; `null` too.
+    /// Reads the whole contact `id` from JSON. An empty text counts as none; `null` too. Without a name it is called what
+    /// the parts of its name say.
     pub fn from_json(id: Option<&str>, json: &Value) -> Result<Self, InvalidContact> {
         let object = json
             .as_object()
             .ok_or_else(|| InvalidContact::new("body", "is a JSON object"))?;
         check_fields(object, id)?;
         let mut draft = Self {
+            name_parts: NameParts::read(object.get(NameParts::FIELD))?,
             phones: elements(object, Kind::Phone)?,
             emails: elements(object, Kind::Email)?,
             urls: elements(object, Kind::Url)?,
@@ -57,6 +62,9 @@ impl ContactDraft {
         };
         for field in SCALARS {
             draft.set_scalar(field, scalar(object, field)?);
+        }
+        if let (true, Some(parts)) = (draft.name.is_empty(), &draft.name_parts) {
+            draft.name = parts.composed();
         }
         if draft.name.trim().is_empty() {
             let detail = if draft.name.is_empty() {
@@ -186,7 +194,7 @@ fn check_fields(object: &Map<String, Value>, id: Option<&str>) -> Result<(), Inv
     for (field, value) in object {
         let known = SCALARS.contains(&field.as_str())
             || READ_ONLY.contains(&field.as_str())
-            || field == "groups"
+            || ["groups", NameParts::FIELD].contains(&field.as_str())
             || Kind::ALL.iter().any(|kind| kind.list() == field);
         if field == "id" {
             let given = value
@@ -209,7 +217,10 @@ fn check_fields(object: &Map<String, Value>, id: Option<&str>) -> Result<(), Inv
 }
 
 /// The text of a field; `None` if it is missing, null or empty.
-fn text<'a>(value: Option<&'a Value>, field: &str) -> Result<Option<&'a str>, InvalidContact> {
+pub(super) fn text<'a>(
+    value: Option<&'a Value>,
+    field: &str,
+) -> Result<Option<&'a str>, InvalidContact> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),

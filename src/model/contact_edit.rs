@@ -17,6 +17,7 @@ use super::{
     contact_draft::ContactDraft,
     contact_element::{Element, Kind, place},
     contact_kept::KEPT_PREFIX,
+    name_parts::NameParts,
 };
 
 /// Names and values of attributes.
@@ -122,6 +123,9 @@ pub(super) fn wanted(entity: &Entity, draft: &ContactDraft) -> Attributes {
         if let Some(text) = draft.scalar(field) {
             wanted.insert(field.to_owned(), text.as_bytes().to_vec());
         }
+    }
+    if let Some(parts) = &draft.name_parts {
+        wanted.insert(NameParts::FIELD.to_owned(), parts.encode());
     }
     for kind in Kind::ALL {
         let placed = place(&Element::shown(entity, kind), draft.elements(kind), kind);

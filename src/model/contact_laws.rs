@@ -41,7 +41,14 @@ fn read(entity: &Entity) -> Value {
 /// What was asked for, as it is shown: without the ids that are the server's.
 fn shown(contact: &Value) -> Value {
     let mut shown = json!({});
-    for field in ["name", "organization", "title", "note", "groups"] {
+    for field in [
+        "name",
+        "name_parts",
+        "organization",
+        "title",
+        "note",
+        "groups",
+    ] {
         shown[field] = contact[field].clone();
     }
     for (list, content) in [("phones", "number"), ("emails", "address"), ("urls", "url")] {
@@ -64,8 +71,12 @@ fn items(content: &'static str) -> impl Strategy<Value = Value> {
 }
 
 fn contact() -> impl Strategy<Value = Value> {
+    let parts = option::of((text(), option::of(text())).prop_map(|(family, given)| {
+        json!({"family": family, "given": given, "additional": null, "prefix": null, "suffix": null})
+    }));
     let scalars = (
         text(),
+        parts,
         option::of(text()),
         option::of(text()),
         option::of(text()),
@@ -79,9 +90,9 @@ fn contact() -> impl Strategy<Value = Value> {
         groups,
     )
         .prop_map(
-            |((name, organization, title, note), phones, emails, urls, groups)| {
+            |((name, parts, organization, title, note), phones, emails, urls, groups)| {
                 json!({
-                    "name": name, "organization": organization, "title": title, "note": note,
+                    "name": name, "name_parts": parts, "organization": organization, "title": title, "note": note,
                     "phones": phones, "emails": emails, "urls": urls, "groups": groups,
                 })
             },

@@ -34,6 +34,7 @@ mod index;
 mod instant;
 pub mod kv;
 mod message;
+mod name_parts;
 mod offline_contact;
 mod offline_edit;
 mod outline;
@@ -93,6 +94,7 @@ pub use message::{
     InvalidMessage, MAX_AUTHOR_BYTES, MAX_MESSAGE_BYTES, Message, MessageDraft, MessageId,
     PostedUnder,
 };
+pub use name_parts::NameParts;
 pub use offline_edit::{Fate, LostTo, Meeting, OfflineEdit, kv_json};
 pub use outline::{HashedVector, InvalidOutline, MAX_LIKELY, MAX_RANGES, Outline, Table};
 pub use pages::{CellName, EntityState, ListingPage, StatePage};

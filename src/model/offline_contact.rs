@@ -12,6 +12,7 @@ use super::{
     contact_element::{Element, ElementDraft, Kind},
     contact_rules::{InvalidContact, MAX_ELEMENTS},
     instant::rfc3339,
+    name_parts::NameParts,
     offline_edit::{Fate, LostTo},
 };
 
@@ -28,7 +29,7 @@ enum Change {
 pub(super) struct ContactPatch(Vec<(String, Change)>);
 
 impl ContactPatch {
-    /// Reads scalars (a text, or `null` to delete), and objects of phones, e-mails and web addresses by id and of groups by
+    /// Reads scalars (a text, or `null` to delete), the parts of the name (all of them, or `null`), and objects of phones, e-mails and web addresses by id and of groups by
     /// name (`null` or `false` to delete).
     pub(super) fn read(json: &Value) -> Result<Self, InvalidContact> {
         let object = json
@@ -41,6 +42,11 @@ impl ContactPatch {
                 "emails" => elements(Kind::Email, value, &mut changes)?,
                 "urls" => elements(Kind::Url, value, &mut changes)?,
                 "groups" => groups(value, &mut changes)?,
+                NameParts::FIELD => {
+                    let parts = NameParts::read(Some(value))?;
+                    let change = parts.map_or(Change::Delete, |it| Change::Set(it.encode()));
+                    changes.push((field.clone(), change));
+                }
                 name if SCALARS.contains(&name) => {
                     let change = match scalar(object, name)? {
                         Some(text) if name == NAME && text.trim().is_empty() => {
@@ -261,6 +267,9 @@ fn shown_value(attribute: &str, bytes: Option<&[u8]>) -> Value {
             Value::Null,
             |element| json!({ "label": element.label, kind.content(): element.content }),
         );
+    }
+    if attribute == NameParts::FIELD {
+        return json!(NameParts::decode(bytes));
     }
     if attribute.starts_with(GROUP_PREFIX) {
         return Value::Bool(true);

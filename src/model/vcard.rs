@@ -13,8 +13,10 @@ use super::{
     contact_element::{ElementDraft, Kind},
     contact_kept::{KeptProperty, MAX_KEPT_BYTES, MAX_KEPT_PROPERTIES, MAX_KEPT_PROPERTY_BYTES},
     contact_rules::{MAX_ELEMENTS, MAX_NAME_CHARS, contact_key},
+    name_parts::NameParts,
     vcard_lines::{Line, RawCard, RawCards, UnreadableFile},
     vcard_property::Property,
+    vcard_text::structured,
 };
 
 /// Types that say nothing about what a number or an address is for.
@@ -245,6 +247,7 @@ impl Reading {
                 field: "name",
                 whole: true,
             }),
+            VCardProperty::N if self.draft.name_parts.is_none() => self.name_parts(property),
             VCardProperty::Title => self.scalar("title", line, property),
             VCardProperty::Note => self.scalar("note", line, property),
             VCardProperty::Org => {
@@ -289,6 +292,25 @@ impl Reading {
             field: "name",
             whole: self.draft.name == text && self.says_all(line, property),
         })
+    }
+
+    fn name_parts(&mut self, property: &Property) -> Option<Taken> {
+        let parts = fit_parts(property, |_, text| NameParts::check(text))?;
+        let parts = NameParts::of(parts)?;
+        let whole = self.says_parts(property, &parts.parts());
+        self.draft.name_parts = Some(parts);
+        Some(Taken {
+            field: NameParts::FIELD,
+            whole,
+        })
+    }
+
+    /// Whether a line with these parts would be written as the property is.
+    fn says_parts(&self, property: &Property, parts: &[Option<&str>]) -> bool {
+        let written = structured(parts);
+        let said = property.value().trim_end_matches(';');
+        let escapes = self.version == "2.1" && said.contains('\\');
+        property.plain && !escapes && said == written.trim_end_matches(';')
     }
 
     fn scalar(&mut self, field: &'static str, line: &str, property: &Property) -> Option<Taken> {
@@ -570,6 +592,23 @@ fn address_text(property: &Property) -> String {
         .map(|part| part.trim_end_matches([',', ' ']))
         .filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join(", ")
+}
+
+/// The parts of a structured property; `None` if there are more, or if one does not pass `check`, which gets its place
+/// too.
+fn fit_parts<const PARTS: usize>(
+    property: &Property,
+    check: impl Fn(usize, &str) -> Result<(), String>,
+) -> Option<[Option<String>; PARTS]> {
+    let mut parts = [const { None }; PARTS];
+    for (place, text) in property.parts().into_iter().enumerate() {
+        if text.is_empty() {
+            continue;
+        }
+        check(place, &text).ok()?;
+        *parts.get_mut(place)? = Some(text);
+    }
+    Some(parts)
 }
 
 /// A name for a card without FN: from N, or else from whatever identifies it.

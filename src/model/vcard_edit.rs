@@ -89,6 +89,7 @@ fn joined(current: &Contact, card: &ContactDraft) -> Result<ContactDraft, Invali
     let or = |new: &Option<String>, old: &Option<String>| new.clone().or_else(|| old.clone());
     let mut draft = ContactDraft {
         name: card.name.clone(),
+        name_parts: card.name_parts.clone().or(current.name_parts.clone()),
         organization: or(&card.organization, &current.organization),
         title: or(&card.title, &current.title),
         birthday: or(&card.birthday, &current.birthday),

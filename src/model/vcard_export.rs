@@ -13,9 +13,10 @@ use super::{
     contact_draft::ContactDraft,
     contact_element::{ElementDraft, Kind},
     contact_kept::KeptProperty,
+    name_parts::NameParts,
     vcard::{OWN_ID, basic_day, kept_labels, label_of_types, reread, uid_and_id},
     vcard_convert::{data, line_in},
-    vcard_text::{escaped, push_line},
+    vcard_text::{escaped, push_line, structured},
     vcard_version::CardVersion,
 };
 
@@ -64,7 +65,7 @@ struct Export<'a> {
     version: CardVersion,
     says: Vec<Says>,
     lists: Vec<List>,
-    /// Scalars that a kept line says.
+    /// Scalars, and the parts of the name, that a kept line says.
     said: BTreeSet<&'static str>,
     /// Groups that a kept line says.
     said_groups: BTreeSet<String>,
@@ -109,6 +110,11 @@ impl<'a> Export<'a> {
             let is_said = draft.scalar(scalar) == current && self.said.insert(scalar);
             return if is_said { Says::Field } else { Says::Nothing };
         }
+        if field == NameParts::FIELD {
+            let is_said =
+                draft.name_parts == self.contact.name_parts && self.said.insert(NameParts::FIELD);
+            return if is_said { Says::Field } else { Says::Nothing };
+        }
         if field == "groups" {
             return self.says_groups(draft);
         }
@@ -145,11 +151,7 @@ impl<'a> Export<'a> {
                 self.scalar(field, text);
             }
         }
-        let has_name = self.kept.iter().any(|kept| kept.property == "N");
-        if self.version == CardVersion::V3 && !has_name {
-            // RFC 2426 demands it.
-            self.line("N:;;;;");
-        }
+        self.name_parts();
         let groups: Vec<String> = contact
             .groups
             .iter()
@@ -163,6 +165,21 @@ impl<'a> Export<'a> {
             if self.lists[list].lines.iter().all(Option::is_none) {
                 self.elements(list, usize::MAX);
             }
+        }
+    }
+
+    fn name_parts(&mut self) {
+        if self.said.contains(NameParts::FIELD) {
+            return;
+        }
+        if let Some(parts) = &self.contact.name_parts {
+            return self.line(&format!("N:{}", structured(&parts.parts())));
+        }
+        let mut lines = self.kept.iter().zip(&self.says);
+        let is_kept = lines.any(|(kept, says)| kept.property == "N" && *says != Says::Nothing);
+        if self.version == CardVersion::V3 && !is_kept {
+            // RFC 2426 demands it.
+            self.line("N:;;;;");
         }
     }
 

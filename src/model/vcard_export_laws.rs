@@ -156,6 +156,40 @@ fn what_was_edited_since_is_exported_and_not_what_the_card_said() {
 }
 
 #[test]
+fn the_parts_of_a_name_are_those_that_were_edited_and_not_those_of_the_card() {
+    let text = "BEGIN:VCARD\nVERSION:3.0\nUID:u\nFN:Ada\nN;SORT-AS=L:Lovelace;Ada;;;\nEND:VCARD";
+    let card = cards(text.as_bytes()).remove(0);
+    let entity = imported(&card);
+    check(&card.id, &entity);
+    let current = Contact::read(&card.id, &entity).expect("it is visible");
+    for (patch, line) in [
+        (
+            json!({"name_parts": {"given": "Augusta"}}),
+            "N:Lovelace;Augusta;;;",
+        ),
+        (json!({"name_parts": null}), "N:;;;;"),
+        (json!({"note": "x"}), "N;SORT-AS=L:Lovelace;Ada;;;"),
+    ] {
+        let draft = ContactDraft::patched(&current, &patch).expect("a patch");
+        let stamp = WriteStamp {
+            dot: Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(2)),
+            time: Timestamp::from_unix_ms(2),
+            collected: None,
+        };
+        let mut edited = entity.clone();
+        for cell in contact_edit::put(&entity, &draft, stamp).0 {
+            edited.merge_cell(cell);
+        }
+        check(&card.id, &edited);
+        let text = export_card(&card.id, &edited, CardVersion::V3).expect("it is visible");
+        let names = lines(&text)
+            .into_iter()
+            .filter(|line| line.starts_with('N') && !line.starts_with("NOTE"));
+        assert_eq!(names.collect::<Vec<_>>(), [line]);
+    }
+}
+
+#[test]
 fn a_contact_of_a_name_of_its_own_finds_itself_again() {
     let entity = made(&json!({"name": "Ada"}));
     check("ada", &entity);
@@ -203,6 +237,17 @@ fn number() -> impl Strategy<Value = String> {
     })
 }
 
+/// All parts, as they are shown, or none.
+fn name_parts() -> impl Strategy<Value = Option<Value>> {
+    let parts = vec(prop::option::of(text()), 5);
+    prop::option::of(parts.prop_filter_map("no part", |parts| {
+        let json = json!({
+            "family": parts[0], "given": parts[1], "additional": parts[2], "prefix": parts[3], "suffix": parts[4],
+        });
+        parts.iter().any(Option::is_some).then_some(json)
+    }))
+}
+
 fn contact() -> impl Strategy<Value = Value> {
     let elements = || vec((label(), number()), 0..4);
     let optional = || prop::option::of(text());
@@ -213,12 +258,13 @@ fn contact() -> impl Strategy<Value = Value> {
     let address = prop::option::of(text().prop_filter("", |text| !text.ends_with(',')));
     (
         (text(), optional(), optional(), address, note, birthday),
+        name_parts(),
         elements(),
         elements(),
         elements(),
         vec(text().prop_map(|text| single_spaces(&text)), 0..3),
     )
-        .prop_map(|(scalars, phones, emails, urls, groups)| {
+        .prop_map(|(scalars, parts, phones, emails, urls, groups)| {
             let (name, organization, title, address, note, birthday) = scalars;
             let phones: Vec<Value> = phones
                 .iter()
@@ -233,7 +279,7 @@ fn contact() -> impl Strategy<Value = Value> {
                 .map(|(label, url)| json!({"label": label, "url": url}))
                 .collect();
             json!({
-                "name": name, "organization": organization, "title": title, "address": address, "note": note,
+                "name": name, "name_parts": parts, "organization": organization, "title": title, "address": address, "note": note,
                 "birthday": birthday, "phones": phones, "emails": emails, "urls": urls, "groups": groups,
             })
         })
@@ -252,6 +298,8 @@ fn line() -> impl Strategy<Value = String> {
         "FN;LANGUAGE=en",
         "N",
         "N;SORT-AS=\"a,b\"",
+        "N;ENCODING=QUOTED-PRINTABLE;CHARSET=UTF-8",
+        "N;CHARSET=UTF-8",
         "TEL",
         "TEL;TYPE=home,pref",
         "TEL;PREF=1;TYPE=\"voice,work\"",
@@ -291,6 +339,8 @@ fn line() -> impl Strategy<Value = String> {
         Just("iVBORw0KGgo=".to_owned()),
         Just("data:image/png;base64,iVBORw0KGgo=".to_owned()),
         Just("a;b;c;d;e".to_owned()),
+        Just("a\\,  b;c,d;;\\n;e\\\\;f".to_owned()),
+        Just("Doe;John;Richter\\, James;Mr.;Sr.".to_owned()),
         Just(";;Street 1;Town;;1234;Land".to_owned()),
     ];
     (prop::sample::select(heads), value).prop_map(|(head, value)| {

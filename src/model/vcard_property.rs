@@ -10,7 +10,10 @@ use calcard::{
 };
 use encoding_rs::{Encoding, WINDOWS_1252};
 
-use super::vcard_lines::{Head, head};
+use super::{
+    vcard_lines::{Head, head},
+    vcard_text::{split_escaped, unescaped},
+};
 
 /// A charset of which calcard knows nothing.
 const RAW_CHARSET: &str = "X-RAW";
@@ -20,6 +23,8 @@ const RAW_CHARSET: &str = "X-RAW";
 pub(super) struct Property {
     entry: VCardEntry,
     head: Head,
+    /// What stands behind the colon, if its parts are to be told apart.
+    value: String,
     /// The head holds nothing but the name.
     pub(super) plain: bool,
     /// The head has quotes, within which calcard drops types it does not know.
@@ -31,6 +36,7 @@ impl Property {
     pub(super) fn read(line: &str, version: &str) -> Option<Self> {
         let head_text = core::str::from_utf8(head(line.as_bytes())?).ok()?;
         let value = &line[head_text.len() + 1..];
+        let raw = value;
         let head = Head::read(head_text.as_bytes());
         let line = if head.quoted_printable {
             let parameters = head_text.split(';').filter(|parameter| {
@@ -51,9 +57,12 @@ impl Property {
             return None;
         };
         let mut entries = card.entries.into_iter().skip(1);
+        let entry = entries.next()?;
+        let is_structured = matches!(entry.name, VCardProperty::N | VCardProperty::Adr);
         Some(Self {
-            entry: entries.next()?,
+            entry,
             head,
+            value: if is_structured { raw } else { "" }.to_owned(),
             plain: !head_text.contains([';', '.']),
             quoted: head_text.contains('"'),
         })
@@ -65,6 +74,26 @@ impl Property {
 
     pub(super) fn group(&self) -> Option<&str> {
         self.entry.group.as_deref()
+    }
+
+    /// What stands behind the colon of a structured property.
+    pub(super) fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// The parts of a structured property as trimmed texts; several values of one part have commas between them.
+    /// calcard takes spaces from such values.
+    pub(super) fn parts(&self) -> Vec<String> {
+        if self.head.quoted_printable {
+            return self.components();
+        }
+        split_escaped(&self.value, ';')
+            .map(|part| {
+                let values = split_escaped(part, ',').map(|value| unescaped(value.trim()));
+                let values: Vec<String> = values.collect();
+                values.join(", ").trim().to_owned()
+            })
+            .collect()
     }
 
     /// The values as trimmed texts, one for each component.

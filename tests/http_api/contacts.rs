@@ -15,6 +15,7 @@ async fn a_contact_has_the_promised_shape_and_place() {
     let server = TestServer::start().await;
     let wanted = json!({
         "name": "Ada Lovelace",
+        "name_parts": {"family": "Lovelace", "given": "Ada"},
         "phones": [{"label": "home", "number": "+44 20 1"}, {"number": "+44 20 2"}],
         "emails": [{"label": "work", "address": "ada@example.org"}],
         "urls": [{"label": "blog", "url": "https://ada.example.org/"}],
@@ -34,6 +35,7 @@ async fn a_contact_has_the_promised_shape_and_place() {
     for key in [
         "id",
         "name",
+        "name_parts",
         "phones",
         "emails",
         "urls",
@@ -237,6 +239,16 @@ async fn bad_contacts_are_refused_and_their_field_is_named() {
             "emails[0].label",
         ),
         (
+            json!({"name": "A", "name_parts": {"first": "x"}}),
+            "name_parts.first",
+        ),
+        (
+            json!({"name": "A", "name_parts": {"given": "x".repeat(257)}}),
+            "name_parts.given",
+        ),
+        (json!({"name": "A", "name_parts": []}), "name_parts"),
+        (json!({"name_parts": {}}), "name"),
+        (
             json!({"name": "A", "urls": [{"url": "x".repeat(2049)}]}),
             "urls[0].url",
         ),
@@ -370,4 +382,32 @@ async fn a_retried_post_makes_one_contact_on_any_node() {
         .header("idempotency-key", "");
     let empty = send(empty.json(&json!({"name": "Ada"}))).await;
     expect_problem(empty, 400, Some("Idempotency-Key")).await;
+}
+
+#[tokio::test]
+async fn a_name_in_parts_is_one_value_and_found_by_its_words() {
+    let server = TestServer::start().await;
+    let parts = json!({"prefix": "Lady", "given": "Ada", "family": "Lovelace"});
+    let made = make(&server, &json!({"name_parts": parts})).await;
+    assert_eq!(made["name"], "Lady Ada Lovelace");
+    let at = path(&made);
+    let patch = json!({"name": "Ada", "name_parts": {"prefix": null, "additional": "Augusta"}});
+    let patched = expect(server.json("PATCH", &at, &patch).await, 200).await;
+    assert_eq!(
+        (&patched["name"], &patched["name_parts"]),
+        (
+            &json!("Ada"),
+            &json!({"family": "Lovelace", "given": "Ada", "additional": "Augusta", "prefix": null, "suffix": null})
+        )
+    );
+    let found = expect(server.get("/v1/contacts?q=augus").await, 200).await;
+    assert_eq!(found["items"][0]["id"], made["id"]);
+    let gone = json!({"name_parts": null});
+    let patched = expect(server.json("PATCH", &at, &gone).await, 200).await;
+    assert_eq!(
+        (&patched["name"], &patched["name_parts"]),
+        (&json!("Ada"), &Value::Null)
+    );
+    let found = expect(server.get("/v1/contacts?q=augus").await, 200).await;
+    assert_eq!(found["items"], json!([]));
 }

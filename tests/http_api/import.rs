@@ -172,8 +172,11 @@ async fn evolution_vcard_30_with_folding_and_a_uuid() {
         "THIS SOFTWARE IS PROVIDED BY THE COPYRIGHT HOLDERS AND CONTRIBUTORS \"AS IS\" AND ANY"
     ));
     assert!(note.ends_with("THE POSSIBILITY OF SUCH DAMAGE."));
+    assert_eq!(
+        card["name_parts"],
+        json!({"family": "Doe", "given": "John", "additional": "Richter, James", "prefix": "Mr.", "suffix": "Sr."})
+    );
     for name in [
-        "N",
         "ORG",
         "UID",
         "X-AIM",
@@ -320,6 +323,7 @@ async fn the_examples_of_the_rfcs() {
     ] {
         assert!(kept(card).contains(&name), "{name}");
     }
+    assert_eq!(card["name_parts"]["suffix"], "ing. jr, M.Sc.");
     let url = &card["urls"][0];
     assert_eq!(
         (&url["label"], &url["url"]),

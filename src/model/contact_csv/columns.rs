@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::super::contact_element::Kind;
 
-/// Parts of a name, in the order in which they are said.
-pub(super) const NAME_PARTS: usize = 5;
 /// Parts of an address, in the order in which they are said.
 pub(super) const ADDRESS_PARTS: usize = 7;
+
+/// The place of what stands before a name.
+const PREFIX: usize = 3;
 
 /// What a column means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub(super) enum Column {
     Id,
     /// A scalar of a contact, the name among them.
     Scalar(&'static str),
-    /// A part of the name, by its place.
+    /// A part of the name, by its place in vCard's `N`.
     NamePart(usize),
     /// A part of the address of this name, by its place; `None` is the whole.
     Address(String, Option<usize>),
@@ -78,7 +79,7 @@ impl ColumnMap {
         keys.iter()
             .map(|key| match self.0.get(key) {
                 Some(said) => said.clone(),
-                None if is_outlook && key == "title" => Some(Column::NamePart(0)),
+                None if is_outlook && key == "title" => Some(Column::NamePart(PREFIX)),
                 None => recognised(key),
             })
             .collect()
@@ -100,10 +101,10 @@ fn own(field: &str) -> Option<Column> {
         "note" => Column::Scalar("note"),
         "address" => Column::Address("address".to_owned(), None),
         "groups" => Column::Groups,
-        "prefix" => Column::NamePart(0),
+        "family" => Column::NamePart(0),
         "given" => Column::NamePart(1),
         "middle" => Column::NamePart(2),
-        "family" => Column::NamePart(3),
+        "prefix" => Column::NamePart(PREFIX),
         "suffix" => Column::NamePart(4),
         _ => return None,
     })
@@ -121,10 +122,10 @@ fn recognised(key: &str) -> Option<Column> {
     Some(match key {
         "uid" => Column::Id,
         "full name" | "display name" | "formatted name" => Column::Scalar("name"),
-        "name prefix" => Column::NamePart(0),
+        "name prefix" => Column::NamePart(PREFIX),
         "first name" | "given name" => Column::NamePart(1),
         "middle name" | "additional name" => Column::NamePart(2),
-        "last name" | "family name" | "surname" => Column::NamePart(3),
+        "last name" | "family name" | "surname" => Column::NamePart(0),
         "name suffix" => Column::NamePart(4),
         "company" | "organization name" | "organization 1 - name" => Column::Scalar("organization"),
         "job title" | "organization title" | "organization 1 - title" => Column::Scalar("title"),

@@ -12,9 +12,14 @@ const ELEMENTS: usize = 5;
 const SEPARATOR: &str = " ::: ";
 
 /// The columns of every export, in the names that Google gives them.
-const SCALARS: [&str; 8] = [
+const SCALARS: [&str; 13] = [
     "Id",
     "Name",
+    "Last Name",
+    "First Name",
+    "Middle Name",
+    "Name Prefix",
+    "Name Suffix",
     "Organization Name",
     "Organization Title",
     "Birthday",
@@ -42,9 +47,15 @@ pub fn export_row(id: &str, entity: &Entity) -> Option<Vec<u8>> {
     let contact = Contact::read(id, entity)?;
     let or_empty = |text: Option<String>| text.unwrap_or_default();
     let elements = Kind::ALL.map(|kind| contact.elements(kind));
+    let parts = contact.name_parts.unwrap_or_default();
     let mut cells = vec![
         contact.id,
         contact.name,
+        or_empty(parts.family),
+        or_empty(parts.given),
+        or_empty(parts.additional),
+        or_empty(parts.prefix),
+        or_empty(parts.suffix),
         or_empty(contact.organization),
         or_empty(contact.title),
         or_empty(contact.birthday),

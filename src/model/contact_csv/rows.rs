@@ -14,10 +14,11 @@ use super::{
         contact_element::{ElementDraft, Kind},
         contact_rules::MAX_ELEMENTS,
         decoded::decoded,
+        name_parts::NameParts,
         vcard::{Card, RejectedCard, RejectedProperty, id_of_name},
     },
     check::{CsvShape, InvalidCsv, MAX_CSV_COLUMNS, invalid},
-    columns::{ADDRESS_PARTS, Column, ColumnMap, NAME_PARTS},
+    columns::{ADDRESS_PARTS, Column, ColumnMap},
 };
 
 /// What Google puts between several values of one cell, with a space on both sides.
@@ -176,7 +177,7 @@ struct Address {
 struct Row {
     draft: ContactDraft,
     id: Option<String>,
-    name_parts: [Option<String>; NAME_PARTS],
+    name_parts: [Option<String>; NameParts::PARTS.len()],
     /// The addresses by their names, in the order of the columns.
     addresses: Vec<Address>,
     elements: Vec<(String, Element)>,
@@ -191,7 +192,7 @@ impl Row {
         match column {
             Column::Id => self.id = Some(text.to_owned()),
             Column::Scalar(field) => self.scalar(name, field, text),
-            Column::NamePart(place) => self.name_parts[*place] = Some(text.to_owned()),
+            Column::NamePart(place) => self.name_part(name, *place, text),
             Column::Address(slot, part) => self.address(name, slot, *part, text),
             Column::Groups => self.groups(name, text),
             Column::Element(kind, slot, label) => {
@@ -247,6 +248,13 @@ impl Row {
         *held = Some(text.to_owned());
     }
 
+    fn name_part(&mut self, column: &str, place: usize, text: &str) {
+        match NameParts::check(text) {
+            Ok(()) => self.name_parts[place] = Some(text.to_owned()),
+            Err(problem) => self.reject(column, problem),
+        }
+    }
+
     fn groups(&mut self, column: &str, text: &str) {
         let separator = if text.contains(SEPARATOR) {
             SEPARATOR
@@ -272,6 +280,7 @@ impl Row {
     fn finish(mut self, line: u64, hash: [u8; 32]) -> Result<Card, RejectedCard> {
         self.put_elements();
         self.put_address();
+        self.draft.name_parts = NameParts::of(std::mem::take(&mut self.name_parts));
         if self.draft.name.is_empty() {
             let Some(name) = self.made_up_name() else {
                 return Err(RejectedCard {
@@ -350,15 +359,9 @@ impl Row {
     }
 
     fn made_up_name(&self) -> Option<String> {
-        let parts: Vec<&str> = self
-            .name_parts
-            .iter()
-            .flatten()
-            .map(String::as_str)
-            .collect();
-        let said = parts.join(" ");
+        let said = self.draft.name_parts.as_ref().map(NameParts::composed);
         let candidates = [
-            Some(said.as_str()),
+            said.as_deref(),
             self.draft.organization.as_deref(),
             self.draft
                 .emails

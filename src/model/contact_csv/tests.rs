@@ -104,6 +104,10 @@ fn the_columns_of_google_are_known() {
          Ada,,Lovelace,* myContacts ::: Friends,* Home,ada@example.org,Mobile,1 ::: 2,\"St James's\nLondon\",x,Engines,1815-12-10,Blog,https://a.example/\n",
     );
     assert_eq!(card.draft.name, "Ada Lovelace");
+    let parts = card.draft.name_parts.as_ref().expect("parts of the name");
+    assert_eq!(parts.family.as_deref(), Some("Lovelace"));
+    assert_eq!(parts.given.as_deref(), Some("Ada"));
+    assert_eq!(parts.additional, None);
     let groups: Vec<&String> = card.draft.groups.iter().collect();
     assert_eq!(groups, ["Friends", "myContacts"]);
     assert_eq!(card.draft.emails[0].label.as_deref(), Some("Home"));
@@ -133,6 +137,9 @@ fn the_columns_of_outlook_are_known_and_what_cannot_be_taken_is_told() {
          3/10/1922;Friends;0/0/00;http://m.example\n",
     );
     assert_eq!(card.draft.name, "Mr. Michael Angstadt Jr.");
+    let parts = card.draft.name_parts.as_ref().expect("parts of the name");
+    assert_eq!(parts.prefix.as_deref(), Some("Mr."));
+    assert_eq!(parts.suffix.as_deref(), Some("Jr."));
     assert_eq!(card.draft.title.as_deref(), Some("Manager"));
     assert_eq!(
         card.draft.address.as_deref(),
@@ -190,6 +197,7 @@ proptest! {
     fn a_contact_is_another_after_a_way_through_csv(
         name in text(),
         scalars in vec(prop::option::of(text()), 4),
+        parts in vec(prop::option::of(text()), 5),
         phones in vec((prop::option::of(text()), text()), 0..8),
         emails in vec((prop::option::of(text()), text()), 0..3),
         urls in vec((prop::option::of(text()), text()), 0..7),
@@ -199,7 +207,8 @@ proptest! {
             list.iter().map(|(label, text)| json!({"label": label, content: text})).collect()
         };
         let contact = json!({
-            "name": name, "organization": scalars[0], "title": scalars[1], "address": scalars[2], "note": scalars[3],
+            "name": name, "name_parts": {"family": parts[0], "given": parts[1], "additional": parts[2], "prefix": parts[3],
+            "suffix": parts[4]}, "organization": scalars[0], "title": scalars[1], "address": scalars[2], "note": scalars[3],
             "phones": elements(&phones, "number"), "emails": elements(&emails, "address"),
             "urls": elements(&urls, "url"), "groups": groups,
         });
