@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::kv;
 use crate::client::{
-    Client, Condition, Contact, ContactDraft, Email, NameParts, Phone, ProblemKind, Url,
+    Client, Condition, Contact, ContactDraft, Email, NameParts, Phone, PostalAddress, ProblemKind,
+    Url,
 };
 
 /// How often an edit is made anew on what somebody else wrote in the meantime.
@@ -26,7 +27,7 @@ struct Texts {
     /// YYYY-MM-DD, or --MM-DD without the year
     #[arg(long, allow_hyphen_values = true)]
     birthday: Option<String>,
-    /// A postal address
+    /// A postal address that is not taken apart
     #[arg(long)]
     address: Option<String>,
     /// Anything
@@ -41,6 +42,12 @@ struct Texts {
     /// Adds a web address
     #[arg(long = "url", value_name = "[LABEL=]URL")]
     urls: Vec<String>,
+    /// Adds a postal address; parts at the end may be left out, others be empty
+    #[arg(
+        long = "postal-address",
+        value_name = "[LABEL=]STREET;LOCALITY;REGION;POSTAL CODE;COUNTRY"
+    )]
+    addresses: Vec<String>,
     /// Adds a group
     #[arg(long = "group", value_name = "NAME")]
     groups: Vec<String>,
@@ -103,6 +110,9 @@ pub(super) struct Edit {
     /// Removes a web address
     #[arg(long, value_name = "URL|ID")]
     remove_url: Vec<String>,
+    /// Removes a postal address
+    #[arg(long, value_name = "ID")]
+    remove_postal_address: Vec<String>,
     /// Removes a group
     #[arg(long, value_name = "NAME")]
     remove_group: Vec<String>,
@@ -173,6 +183,11 @@ impl Edit {
                 .retain(|it| it.url != *gone && it.id.as_ref() != Some(gone));
             missing(before == wanted.urls.len(), "web address", gone)?;
         }
+        for gone in &self.remove_postal_address {
+            let before = wanted.addresses.len();
+            wanted.addresses.retain(|it| it.id.as_ref() != Some(gone));
+            missing(before == wanted.addresses.len(), "postal address", gone)?;
+        }
         for gone in &self.remove_group {
             let before = wanted.groups.len();
             wanted.groups.retain(|group| group != gone);
@@ -240,11 +255,33 @@ impl Texts {
                 url,
             });
         }
+        let addresses = self.addresses.iter();
+        draft
+            .addresses
+            .extend(addresses.map(|it| postal_address(it)));
         for group in &self.groups {
             if !draft.groups.contains(group) {
                 draft.groups.push(group.clone());
             }
         }
+    }
+}
+
+fn postal_address(text: &str) -> PostalAddress {
+    let (label, text) = labelled(text);
+    let mut parts = text.splitn(5, ';').map(|part| {
+        let part = part.trim();
+        (!part.is_empty()).then(|| part.to_owned())
+    });
+    let mut next = || parts.next().flatten();
+    PostalAddress {
+        label,
+        street: next(),
+        locality: next(),
+        region: next(),
+        postal_code: next(),
+        country: next(),
+        ..PostalAddress::default()
     }
 }
 
@@ -298,6 +335,17 @@ mod tests {
         };
         let patch = changes(&current, &wanted).expect("it is JSON");
         assert_eq!(patch, json!({ "title": null, "groups": ["friends"] }));
+    }
+
+    #[test]
+    fn a_postal_address_is_its_parts_in_order() {
+        let address = postal_address("home=12 Square; London;;SW1Y");
+        assert_eq!(address.label.as_deref(), Some("home"));
+        assert_eq!(address.street.as_deref(), Some("12 Square"));
+        assert_eq!(address.locality.as_deref(), Some("London"));
+        assert_eq!(address.region, None);
+        assert_eq!(address.postal_code.as_deref(), Some("SW1Y"));
+        assert_eq!(address.country, None);
     }
 
     #[test]

@@ -312,6 +312,20 @@ pub(super) fn described(contact: &Contact) -> String {
     for url in &fields.urls {
         rows.push(("url", labelled(&url.url, url.label.as_deref())));
     }
+    for address in &fields.addresses {
+        let parts = [
+            &address.po_box,
+            &address.extended,
+            &address.street,
+            &address.locality,
+            &address.region,
+            &address.postal_code,
+            &address.country,
+        ];
+        let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+        let text = parts.join(", ").replace(['\r', '\n'], " ");
+        rows.push(("postal address", labelled(&text, address.label.as_deref())));
+    }
     for (name, value) in [
         ("organization", &fields.organization),
         ("title", &fields.title),

@@ -42,6 +42,38 @@ pub struct Url {
     pub url: String,
 }
 
+/// A postal address of a contact; it has one of its parts at least.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostalAddress {
+    /// Unique in the contact; the node gives one if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What it is for.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// With the number of the house.
+    #[serde(default)]
+    pub street: Option<String>,
+    /// A town or a village.
+    #[serde(default)]
+    pub locality: Option<String>,
+    /// A state or a province.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// As it is written there.
+    #[serde(default)]
+    pub postal_code: Option<String>,
+    /// Its name.
+    #[serde(default)]
+    pub country: Option<String>,
+    /// A post office box.
+    #[serde(default)]
+    pub po_box: Option<String>,
+    /// An apartment, a floor.
+    #[serde(default)]
+    pub extended: Option<String>,
+}
+
 /// A name in its parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameParts {
@@ -80,6 +112,9 @@ pub struct ContactDraft {
     /// Web addresses.
     #[serde(default)]
     pub urls: Vec<Url>,
+    /// Postal addresses.
+    #[serde(default)]
+    pub addresses: Vec<PostalAddress>,
     /// Where the person works.
     #[serde(default)]
     pub organization: Option<String>,
@@ -89,7 +124,7 @@ pub struct ContactDraft {
     /// `YYYY-MM-DD`, or `--MM-DD` without the year.
     #[serde(default)]
     pub birthday: Option<String>,
-    /// A postal address, as one text.
+    /// A postal address that nobody took apart, as one text.
     #[serde(default)]
     pub address: Option<String>,
     /// Anything.
@@ -132,7 +167,7 @@ pub struct Conflict {
     pub contact: String,
     /// Which field of it.
     pub field: String,
-    /// The id of the phone, e-mail or web address, or the name of the group.
+    /// The id of the phone, e-mail or address, or the name of the group.
     pub element: Option<String>,
     /// What lost.
     pub value: serde_json::Value,

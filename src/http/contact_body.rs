@@ -59,6 +59,60 @@ pub(super) struct UrlBody {
     url: String,
 }
 
+/// A postal address as it is written; it has one of its parts at least.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AddressBody {
+    /// The server's if it is not given.
+    #[schema(max_length = 64, pattern = "^[a-zA-Z0-9_.-]*$")]
+    id: Option<String>,
+    /// What it is for.
+    #[schema(max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    label: Option<String>,
+    /// With the number of the house.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    street: Option<String>,
+    /// A town or a village.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    locality: Option<String>,
+    /// A state or a province.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    region: Option<String>,
+    /// As it is written there.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    postal_code: Option<String>,
+    /// Its name.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    country: Option<String>,
+    /// A post office box.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    po_box: Option<String>,
+    /// An apartment, a floor.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    extended: Option<String>,
+}
+
 /// What changes of a phone: null clears a label.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -105,6 +159,57 @@ pub(super) struct UrlPatch {
         pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*$"
     )]
     url: Option<String>,
+}
+
+/// What changes of a postal address: null clears a part, or the label.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AddressPatch {
+    /// What it is for.
+    #[schema(max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    label: Option<String>,
+    /// With the number of the house.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    street: Option<String>,
+    /// A town or a village.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    locality: Option<String>,
+    /// A state or a province.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    region: Option<String>,
+    /// As it is written there.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    postal_code: Option<String>,
+    /// Its name.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    country: Option<String>,
+    /// A post office box.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    po_box: Option<String>,
+    /// An apartment, a floor.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    extended: Option<String>,
 }
 
 /// A name in its parts, as it is written: all of them, and those that are missing are none.
@@ -164,7 +269,7 @@ pub(super) struct ContactBody {
     /// `YYYY-MM-DD`, or `--MM-DD` without the year.
     #[schema(pattern = "^([12][0-9]{3}|-)-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$")]
     birthday: Option<String>,
-    /// A postal address, as one text.
+    /// A postal address that nobody took apart, as one text.
     #[schema(
         max_length = 1024,
         pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$"
@@ -182,6 +287,8 @@ pub(super) struct ContactBody {
     emails: Option<Vec<EmailBody>>,
     #[schema(max_items = 100)]
     urls: Option<Vec<UrlBody>>,
+    #[schema(max_items = 100)]
+    addresses: Option<Vec<AddressBody>>,
     /// The names of groups, of 1 to 128 characters each.
     #[schema(max_items = 100)]
     groups: Option<Vec<String>>,
@@ -232,6 +339,8 @@ pub(super) struct ContactPatch {
     emails: Option<Vec<EmailBody>>,
     #[schema(max_items = 100)]
     urls: Option<Vec<UrlBody>>,
+    #[schema(max_items = 100)]
+    addresses: Option<Vec<AddressBody>>,
     #[schema(max_items = 100)]
     groups: Option<Vec<String>>,
 }

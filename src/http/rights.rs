@@ -114,6 +114,8 @@ const RIGHTS: &[Right] = &[
     data("/v1/contacts/{id}/emails/{element}", CONTACT),
     data("/v1/contacts/{id}/urls", CONTACT),
     data("/v1/contacts/{id}/urls/{element}", CONTACT),
+    data("/v1/contacts/{id}/addresses", CONTACT),
+    data("/v1/contacts/{id}/addresses/{element}", CONTACT),
     data("/v1/conflicts", CONTACTS),
     data(
         "/v1/contacts/{id}/absorb/{other}",

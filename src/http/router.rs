@@ -65,6 +65,16 @@ pub(super) fn routes() -> OpenApiRouter<Arc<HttpState>> {
             elements::urls::patch,
             elements::urls::delete
         ))
+        .routes(routes!(
+            elements::addresses::list,
+            elements::addresses::create
+        ))
+        .routes(routes!(
+            elements::addresses::read,
+            elements::addresses::put,
+            elements::addresses::patch,
+            elements::addresses::delete
+        ))
         .routes(routes!(contact_history::history))
         .routes(routes!(contact_history::undo))
         .routes(routes!(contact_history::restore))

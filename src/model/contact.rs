@@ -2,8 +2,9 @@
 //! holds the same cells shows the same bytes.
 //!
 //! Fields are [`FieldKey::Attribute`]s: the scalars and the parts of the name under their own names, one attribute per phone
-//! (`phones/<id>`), e-mail (`emails/<id>`), web address (`urls/<id>`) and group (`groups/<name>`), and one per property of
-//! an imported card that has no field here (`vcard/<id>`). Bookkeeping is attributes too: `created`, `touched` (when an
+//! (`phones/<id>`), e-mail (`emails/<id>`), web address (`urls/<id>`), postal address
+//! (`addresses/<id>`) and group (`groups/<name>`), and one per property of an imported card that has no field here
+//! (`vcard/<id>`). Bookkeeping is attributes too: `created`, `touched` (when an
 //! edit only deleted), `source` (which card was imported last), `request` (which request made it) and `absorbed/<id>`.
 //!
 //! It must not know how contacts are stored, sent or asked for.
@@ -15,6 +16,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
+    address_parts::AddressParts,
     contact_conflict::conflicts,
     contact_element::{Element, ElementDraft, Kind},
     contact_kept::KeptProperty,
@@ -70,6 +72,29 @@ pub struct Url {
     pub url: String,
 }
 
+/// A postal address of a contact; at least one part of it is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PostalAddress {
+    /// Unique in the contact, for as long as the address is there.
+    pub id: String,
+    /// What it is for.
+    pub label: Option<String>,
+    /// With the number of the house.
+    pub street: Option<String>,
+    /// A town or a village.
+    pub locality: Option<String>,
+    /// A state or a province.
+    pub region: Option<String>,
+    /// As it is written there.
+    pub postal_code: Option<String>,
+    /// Its name.
+    pub country: Option<String>,
+    /// A post office box.
+    pub po_box: Option<String>,
+    /// An apartment, a floor.
+    pub extended: Option<String>,
+}
+
 /// A contact that is visible. Serialized it is the JSON that users get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Contact {
@@ -85,13 +110,15 @@ pub struct Contact {
     pub emails: Vec<Email>,
     /// In the order in which they were put.
     pub urls: Vec<Url>,
+    /// In the order in which they were put.
+    pub addresses: Vec<PostalAddress>,
     /// Where the person works.
     pub organization: Option<String>,
     /// As what.
     pub title: Option<String>,
     /// `YYYY-MM-DD`, or `--MM-DD` without the year.
     pub birthday: Option<String>,
-    /// A postal address, as one text.
+    /// A postal address that nobody took apart, as one text.
     pub address: Option<String>,
     /// Anything.
     pub note: Option<String>,
@@ -131,6 +158,7 @@ impl Contact {
             phones: elements(entity, Kind::Phone),
             emails: elements(entity, Kind::Email),
             urls: elements(entity, Kind::Url),
+            addresses: elements(entity, Kind::Address),
             organization,
             title,
             birthday,
@@ -173,6 +201,12 @@ impl Contact {
                 let urls = self.urls.iter();
                 urls.map(|it| draft(&it.id, &it.label, &it.url)).collect()
             }
+            Kind::Address => {
+                let addresses = self.addresses.iter();
+                addresses
+                    .map(|it| draft(&it.id, &it.label, &it.content()))
+                    .collect()
+            }
         }
     }
 }
@@ -208,6 +242,49 @@ impl From<Element> for Url {
             id: element.id,
             label: element.label,
             url: element.content,
+        }
+    }
+}
+
+impl PostalAddress {
+    /// As the content of an element.
+    fn content(&self) -> String {
+        let parts = [
+            &self.po_box,
+            &self.extended,
+            &self.street,
+            &self.locality,
+            &self.region,
+            &self.postal_code,
+            &self.country,
+        ];
+        let parts = AddressParts::of(parts.map(Clone::clone));
+        parts.unwrap_or_default().content()
+    }
+}
+
+impl From<Element> for PostalAddress {
+    fn from(element: Element) -> Self {
+        let parts = AddressParts::of_content(&element.content);
+        let [
+            po_box,
+            extended,
+            street,
+            locality,
+            region,
+            postal_code,
+            country,
+        ] = parts.into_parts();
+        Self {
+            id: element.id,
+            label: element.label,
+            street,
+            locality,
+            region,
+            postal_code,
+            country,
+            po_box,
+            extended,
         }
     }
 }

@@ -27,7 +27,7 @@ const SINGLE: [&str; 9] = [
 ];
 
 /// The cells of the write `stamp` that brings into the contact that `entity` shows what `other` shows under the id
-/// `other_id`: values that it lacks; phones, e-mails and web addresses whose content it lacks; groups; and what an imported
+/// `other_id`: values that it lacks; phones, e-mails and addresses whose content it lacks; groups; and what an imported
 /// card left to be exported.
 pub fn absorb(
     entity: &Entity,
@@ -131,7 +131,7 @@ fn same(kind: Kind, content: &str) -> String {
         Kind::Phone => PhoneDigits::of(content)
             .same
             .unwrap_or_else(|| fold(content)),
-        Kind::Email => fold(content),
+        Kind::Email | Kind::Address => fold(content),
         // Of a path the case matters.
         Kind::Url => content.to_owned(),
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::{
+    address_parts::AddressParts,
     contact::{Contact, NAME, SCALARS},
     contact_element::{ElementDraft, Kind},
     contact_rules::{
@@ -40,6 +41,8 @@ pub struct ContactDraft {
     pub emails: Vec<ElementDraft>,
     /// The web addresses, in order.
     pub urls: Vec<ElementDraft>,
+    /// The postal addresses, in order.
+    pub addresses: Vec<ElementDraft>,
     /// The names of the groups.
     pub groups: BTreeSet<String>,
 }
@@ -57,6 +60,7 @@ impl ContactDraft {
             phones: elements(object, Kind::Phone)?,
             emails: elements(object, Kind::Email)?,
             urls: elements(object, Kind::Url)?,
+            addresses: elements(object, Kind::Address)?,
             groups: groups(object)?,
             ..Self::default()
         };
@@ -114,6 +118,7 @@ impl ContactDraft {
             Kind::Phone => &self.phones,
             Kind::Email => &self.emails,
             Kind::Url => &self.urls,
+            Kind::Address => &self.addresses,
         }
     }
 
@@ -122,6 +127,7 @@ impl ContactDraft {
             Kind::Phone => &mut self.phones,
             Kind::Email => &mut self.emails,
             Kind::Url => &mut self.urls,
+            Kind::Address => &mut self.addresses,
         }
     }
 
@@ -152,11 +158,21 @@ pub(super) fn check_content(kind: Kind, text: &str) -> Result<(), String> {
         Kind::Phone => MAX_NUMBER_CHARS,
         Kind::Email => MAX_EMAIL_CHARS,
         Kind::Url => MAX_URL_CHARS,
+        Kind::Address => return check_address(text),
     };
     if text.trim().is_empty() {
         return Err("is not blank".to_owned());
     }
     TextRule::line(max_chars).check(text)
+}
+
+fn check_address(content: &str) -> Result<(), String> {
+    let address = AddressParts::of_content(content);
+    let mut parts = address.parts().into_iter().flatten().peekable();
+    if parts.peek().is_none() {
+        return Err("has no part".to_owned());
+    }
+    parts.try_for_each(AddressParts::check)
 }
 
 pub(super) fn check_label(text: &str) -> Result<(), String> {
@@ -273,8 +289,8 @@ pub(super) fn element(item: &Value, kind: Kind, at: &str) -> Result<ElementDraft
     let object = item
         .as_object()
         .ok_or_else(|| InvalidContact::new(at, "is an object"))?;
-    let known = ["id", "label", kind.content()];
-    if let Some(field) = object.keys().find(|field| !known.contains(&field.as_str())) {
+    let known = |field: &str| ["id", "label"].contains(&field) || kind.fields().contains(&field);
+    if let Some(field) = object.keys().find(|field| !known(field)) {
         return Err(InvalidContact::new(
             inside(at, field),
             "is not a field here",
@@ -291,8 +307,14 @@ pub(super) fn element(item: &Value, kind: Kind, at: &str) -> Result<ElementDraft
     Ok(ElementDraft {
         id: read("id", &check_element_id)?,
         label: read("label", &check_label)?,
-        content: read(kind.content(), &|text| check_content(kind, text))?
-            .ok_or_else(|| InvalidContact::new(inside(at, kind.content()), "is needed"))?,
+        content: match kind {
+            Kind::Phone | Kind::Email | Kind::Url => {
+                let field = kind.fields()[0];
+                read(field, &|text| check_content(kind, text))?
+                    .ok_or_else(|| InvalidContact::new(inside(at, field), "is needed"))?
+            }
+            Kind::Address => AddressParts::read(object, |part| inside(at, part))?.content(),
+        },
     })
 }
 

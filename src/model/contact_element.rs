@@ -1,4 +1,4 @@
-//! Phones, e-mails and web addresses: each is a field of its own, so that two people who add two numbers offline both keep
+//! Phones, e-mails, web and postal addresses: each is a field of its own, so that two people who add two numbers offline both keep
 //! theirs.
 //!
 //! The id of a new element follows from what it holds, so the same card imported on two nodes makes the same
@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 
 use grapevine_crdt::{Entity, LwwMap};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
+use super::address_parts::AddressParts;
 use crate::codec;
 
 const FORMAT: u8 = 1;
@@ -25,11 +27,13 @@ pub enum Kind {
     Email,
     /// Web addresses.
     Url,
+    /// Postal addresses.
+    Address,
 }
 
 impl Kind {
     /// All of them, in the order in which their lists are shown.
-    pub const ALL: [Self; 3] = [Self::Phone, Self::Email, Self::Url];
+    pub const ALL: [Self; 4] = [Self::Phone, Self::Email, Self::Url, Self::Address];
 
     /// The kind of the attribute `name`, and the id in it; `None` if it is no element.
     pub(super) fn of_attribute(name: &str) -> Option<(Self, &str)> {
@@ -44,6 +48,7 @@ impl Kind {
             Self::Phone => "phones/",
             Self::Email => "emails/",
             Self::Url => "urls/",
+            Self::Address => "addresses/",
         }
     }
 
@@ -54,21 +59,40 @@ impl Kind {
             Self::Phone => "phones",
             Self::Email => "emails",
             Self::Url => "urls",
+            Self::Address => "addresses",
         }
     }
 
-    /// The field of an element that holds its content, as users see it.
+    /// The fields of an element that hold its content, as users see them.
     #[must_use]
-    pub const fn content(self) -> &'static str {
+    pub const fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Phone => "number",
-            Self::Email => "address",
-            Self::Url => "url",
+            Self::Phone => &["number"],
+            Self::Email => &["address"],
+            Self::Url => &["url"],
+            Self::Address => &AddressParts::PARTS,
         }
+    }
+
+    /// What an element with this label and content is, as users see it, but for its id.
+    pub(super) fn shown(self, label: Option<&str>, content: &str) -> Map<String, Value> {
+        let mut shown = Map::new();
+        shown.insert("label".to_owned(), json!(label));
+        match self {
+            Self::Phone | Self::Email | Self::Url => {
+                shown.insert(self.fields()[0].to_owned(), json!(content));
+            }
+            Self::Address => {
+                let parts = AddressParts::of_content(content);
+                let fields = AddressParts::PARTS.into_iter().zip(parts.into_parts());
+                shown.extend(fields.map(|(name, part)| (name.to_owned(), json!(part))));
+            }
+        }
+        shown
     }
 }
 
-/// A phone, an e-mail or a web address.
+/// A phone, an e-mail, a web or a postal address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Element {
     pub(super) id: String,
@@ -84,7 +108,7 @@ pub struct ElementDraft {
     pub id: Option<String>,
     /// What it is for.
     pub label: Option<String>,
-    /// The number, the e-mail address or the web address.
+    /// The number, the e-mail address, the web address, or the parts of the postal address as one text.
     pub content: String,
 }
 
@@ -93,6 +117,15 @@ struct Stored {
     order: i64,
     label: Option<String>,
     content: String,
+}
+
+impl ElementDraft {
+    /// Whether `shown`, in the shape that the contact shows, says the same.
+    #[must_use]
+    pub fn is_said_by(&self, kind: Kind, shown: &Value) -> bool {
+        let said = kind.shown(self.label.as_deref(), &self.content);
+        said.iter().all(|(field, value)| shown[field] == *value)
+    }
 }
 
 impl Element {

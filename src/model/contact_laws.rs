@@ -56,6 +56,9 @@ fn shown(contact: &Value) -> Value {
         let bare = |item: Value| json!({"label": item["label"], "content": item[content]});
         shown[list] = items.into_iter().map(bare).collect();
     }
+    let addresses = contact["addresses"].as_array().cloned().unwrap_or_default();
+    let bare = |item: Value| json!([item["label"], item["street"], item["country"]]);
+    shown["addresses"] = addresses.into_iter().map(bare).collect();
     shown
 }
 
@@ -82,18 +85,24 @@ fn contact() -> impl Strategy<Value = Value> {
         option::of(text()),
     );
     let groups = prop::collection::btree_set(text(), 0..4);
+    let addresses = (option::of(text()), text(), option::of(text())).prop_map(
+        |(label, street, country)| json!({"label": label, "street": street, "country": country}),
+    );
+    let addresses = vec(addresses, 0..4);
     (
         scalars,
         items("number"),
         items("address"),
         items("url"),
+        addresses,
         groups,
     )
         .prop_map(
-            |((name, parts, organization, title, note), phones, emails, urls, groups)| {
+            |((name, parts, organization, title, note), phones, emails, urls, addresses, groups)| {
                 json!({
                     "name": name, "name_parts": parts, "organization": organization, "title": title, "note": note,
-                    "phones": phones, "emails": emails, "urls": urls, "groups": groups,
+                    "phones": phones, "emails": emails, "urls": urls,
+                    "addresses": addresses, "groups": groups,
                 })
             },
         )

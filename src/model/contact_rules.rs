@@ -10,9 +10,11 @@ pub const MAX_NAME_CHARS: usize = 256;
 pub const MAX_LINE_CHARS: usize = 256;
 /// The most characters of an address.
 pub const MAX_ADDRESS_CHARS: usize = 1_024;
+/// The most characters of one part of a postal address.
+pub const MAX_ADDRESS_PART_CHARS: usize = 512;
 /// The most characters of a note.
 pub const MAX_NOTE_CHARS: usize = 65_536;
-/// The most phones, e-mails, web addresses and groups of a contact, each.
+/// The most phones, e-mails, web addresses, postal addresses and groups of a contact, each.
 pub const MAX_ELEMENTS: usize = 100;
 /// The most characters of a number.
 pub const MAX_NUMBER_CHARS: usize = 128;

@@ -29,7 +29,7 @@ enum Change {
 pub(super) struct ContactPatch(Vec<(String, Change)>);
 
 impl ContactPatch {
-    /// Reads scalars (a text, or `null` to delete), the parts of the name (all of them, or `null`), and objects of phones, e-mails and web addresses by id and of groups by
+    /// Reads scalars (a text, or `null` to delete), the parts of the name (all of them, or `null`), and objects of elements by id and of groups by
     /// name (`null` or `false` to delete).
     pub(super) fn read(json: &Value) -> Result<Self, InvalidContact> {
         let object = json
@@ -41,6 +41,7 @@ impl ContactPatch {
                 "phones" => elements(Kind::Phone, value, &mut changes)?,
                 "emails" => elements(Kind::Email, value, &mut changes)?,
                 "urls" => elements(Kind::Url, value, &mut changes)?,
+                "addresses" => elements(Kind::Address, value, &mut changes)?,
                 "groups" => groups(value, &mut changes)?,
                 NameParts::FIELD => {
                     let parts = NameParts::read(Some(value))?;
@@ -263,10 +264,9 @@ fn shown_value(attribute: &str, bytes: Option<&[u8]>) -> Value {
         return Value::Null;
     };
     if let Some((kind, id)) = Kind::of_attribute(attribute) {
-        return Element::decode(id, bytes).map_or(
-            Value::Null,
-            |element| json!({ "label": element.label, kind.content(): element.content }),
-        );
+        return Element::decode(id, bytes).map_or(Value::Null, |element| {
+            Value::Object(kind.shown(element.label.as_deref(), &element.content))
+        });
     }
     if attribute == NameParts::FIELD {
         return json!(NameParts::decode(bytes));

@@ -54,7 +54,7 @@ impl Source {
 /// Takes `card` in, with which the import is at `source`. A contact that was there before stays as it is, so
 /// importing a file again changes nothing, whatever was edited since.
 ///
-/// Else the scalars of the card replace those of the contact, its elements (phones, e-mails, web addresses) and groups join them, and
+/// Else the scalars of the card replace those of the contact, its elements (phones, e-mails, addresses) and groups join them, and
 /// what the card before had left to be kept is replaced: an import never deletes what people see.
 pub fn import(
     entity: &Entity,

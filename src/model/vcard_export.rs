@@ -9,12 +9,16 @@ use std::collections::BTreeSet;
 use grapevine_crdt::Entity;
 
 use super::{
+    address_parts::AddressParts,
     contact::{Contact, SCALARS},
     contact_draft::ContactDraft,
     contact_element::{ElementDraft, Kind},
     contact_kept::KeptProperty,
     name_parts::NameParts,
-    vcard::{OWN_ID, basic_day, kept_labels, label_of_types, reread, uid_and_id},
+    vcard::{
+        OWN_ID, WHOLE_ADDRESS, address_text, basic_day, kept_labels, label_of_types, reread,
+        uid_and_id,
+    },
     vcard_convert::{data, line_in},
     vcard_text::{escaped, push_line, structured},
     vcard_version::CardVersion,
@@ -107,7 +111,10 @@ impl<'a> Export<'a> {
         };
         if let Some(scalar) = SCALARS.into_iter().find(|scalar| scalar == field) {
             let current = scalar_of(self.contact, scalar);
-            let is_said = draft.scalar(scalar) == current && self.said.insert(scalar);
+            // Of an address one text was taken once, and not its parts.
+            let whole = (scalar == "address").then(|| address_text(kept)).flatten();
+            let says = [draft.scalar(scalar), whole.as_deref()].contains(&current);
+            let is_said = current.is_some() && says && self.said.insert(scalar);
             return if is_said { Says::Field } else { Says::Nothing };
         }
         if field == NameParts::FIELD {
@@ -210,7 +217,7 @@ impl<'a> Export<'a> {
                 format!("BDAY:{}", basic_day(text))
             }
             "birthday" => format!("BDAY:{text}"),
-            "address" => format!("ADR:;;{value};;;;"),
+            "address" => format!("{WHOLE_ADDRESS};;{value};;;;"),
             _ => format!("{}:{value}", field.to_ascii_uppercase()),
         };
         self.line(&line);
@@ -256,9 +263,11 @@ impl<'a> Export<'a> {
             Kind::Phone => "TEL",
             Kind::Email => "EMAIL",
             Kind::Url => "URL",
+            Kind::Address => "ADR",
         };
         let value = match list.kind {
             Kind::Phone | Kind::Email => escaped(&item.content),
+            Kind::Address => structured(&AddressParts::of_content(&item.content).parts()),
             // There is one value, so nothing separates it from others; few readers expect escapes in it.
             Kind::Url => item.content.replace('\\', "\\\\"),
         };

@@ -11,6 +11,7 @@ use calcard::{
 use encoding_rs::{Encoding, WINDOWS_1252};
 
 use super::{
+    vcard_convert::readable,
     vcard_lines::{Head, head},
     vcard_text::{split_escaped, unescaped},
 };
@@ -84,10 +85,13 @@ impl Property {
     /// The parts of a structured property as trimmed texts; several values of one part have commas between them.
     /// calcard takes spaces from such values.
     pub(super) fn parts(&self) -> Vec<String> {
-        if self.head.quoted_printable {
-            return self.components();
-        }
-        split_escaped(&self.value, ';')
+        // As an export writes it, for that must read the same.
+        let value = if self.head.quoted_printable {
+            readable(&self.value, self.head.charset.as_deref())
+        } else {
+            self.value.clone()
+        };
+        split_escaped(&value, ';')
             .map(|part| {
                 let values = split_escaped(part, ',').map(|value| unescaped(value.trim()));
                 let values: Vec<String> = values.collect();
@@ -110,9 +114,9 @@ impl Property {
         matches!(self.entry.values.first(), Some(VCardValue::Binary(_)))
     }
 
-    /// Whether there is nothing in any of its values.
+    /// Whether there is nothing in any of the parts of a structured property.
     pub(super) fn is_empty(&self) -> bool {
-        self.components().iter().all(String::is_empty)
+        self.parts().iter().all(String::is_empty)
     }
 
     /// The first value as a trimmed text, if there is anything in it.
@@ -145,16 +149,6 @@ impl Property {
             }
         }
         (types, all)
-    }
-
-    /// Whether it is said to be the preferred one of its kind.
-    pub(super) fn is_preferred(&self) -> bool {
-        let (types, _) = self.types();
-        let parameters = &self.entry.params;
-        types.iter().any(|word| word == "pref")
-            || parameters
-                .iter()
-                .any(|parameter| parameter.name == VCardParameterName::Pref)
     }
 
     /// What a value says, with `\n` at the end of each line.

@@ -19,6 +19,7 @@ async fn a_contact_has_the_promised_shape_and_place() {
         "phones": [{"label": "home", "number": "+44 20 1"}, {"number": "+44 20 2"}],
         "emails": [{"label": "work", "address": "ada@example.org"}],
         "urls": [{"label": "blog", "url": "https://ada.example.org/"}],
+        "addresses": [{"label": "home", "street": "12 St James's Square", "locality": "London"}],
         "organization": "Analytical Engines", "title": "Countess", "birthday": "1815-12-10",
         "address": "12 St James's Square\nLondon", "note": "é", "groups": ["poets", "maths", "maths"],
     });
@@ -39,6 +40,7 @@ async fn a_contact_has_the_promised_shape_and_place() {
         "phones",
         "emails",
         "urls",
+        "addresses",
         "organization",
         "title",
         "birthday",
@@ -55,6 +57,8 @@ async fn a_contact_has_the_promised_shape_and_place() {
     assert_eq!(made["phones"][0]["number"], "+44 20 1");
     assert_eq!(made["phones"][1]["label"], Value::Null);
     assert_eq!(made["urls"][0]["url"], "https://ada.example.org/");
+    assert_eq!(made["addresses"][0]["locality"], "London");
+    assert_eq!(made["addresses"][0]["country"], Value::Null);
     assert_eq!(made["groups"], json!(["maths", "poets"]));
     assert_eq!(made["revived"], false);
     assert_eq!(made["conflicts"], 0);
@@ -245,6 +249,18 @@ async fn bad_contacts_are_refused_and_their_field_is_named() {
         (
             json!({"name": "A", "name_parts": {"given": "x".repeat(257)}}),
             "name_parts.given",
+        ),
+        (
+            json!({"name": "A", "addresses": [{"label": "home"}]}),
+            "addresses[0].street",
+        ),
+        (
+            json!({"name": "A", "addresses": [{"street": "x"}, {"country": "x".repeat(513)}]}),
+            "addresses[1].country",
+        ),
+        (
+            json!({"name": "A", "addresses": [{"town": "x"}]}),
+            "addresses[0].town",
         ),
         (json!({"name": "A", "name_parts": []}), "name_parts"),
         (json!({"name_parts": {}}), "name"),

@@ -106,6 +106,8 @@ async fn what_is_exported_as_csv_comes_back_as_it_was() {
         "name": "Ada, Countess", "note": "two\nlines \"quoted\"", "groups": ["friends"], "address": "a, b",
         "phones": phones, "name_parts": {"given": "Ada", "suffix": "Countess"},
         "urls": [{"label": "blog", "url": "https://ada.example.org/"}],
+        "addresses": [{"street": "1"}, {"locality": "2", "label": "home"}, {"street": "3\nx", "country": "y"},
+            {"country": "4"}, {"po_box": "5", "label": "work"}],
     });
     let before = expect(server.json("PUT", "/v1/contacts/ada", &ada).await, 201).await;
     let response = server.get("/v1/contacts/export?format=csv").await;
@@ -124,6 +126,7 @@ async fn what_is_exported_as_csv_comes_back_as_it_was() {
         "address",
         "phones",
         "urls",
+        "addresses",
     ] {
         assert_eq!(after[field], before[field], "{field}");
     }

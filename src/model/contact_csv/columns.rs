@@ -4,9 +4,6 @@ use std::collections::BTreeMap;
 
 use super::super::contact_element::Kind;
 
-/// Parts of an address, in the order in which they are said.
-pub(super) const ADDRESS_PARTS: usize = 7;
-
 /// The place of what stands before a name.
 const PREFIX: usize = 3;
 
@@ -18,12 +15,12 @@ pub(super) enum Column {
     Scalar(&'static str),
     /// A part of the name, by its place in vCard's `N`.
     NamePart(usize),
-    /// A part of the address of this name, by its place; `None` is the whole.
+    /// A part of the address of this name, by its place in vCard's `ADR`; `None` is the whole.
     Address(String, Option<usize>),
     Groups,
     /// The content of an element of this name, and its label if the column says it.
     Element(Kind, String, Option<String>),
-    /// The label of the element of this name.
+    /// The label of the element, or of the address, of this name.
     Label(Kind, String),
 }
 
@@ -165,6 +162,7 @@ fn numbered(key: &str) -> Option<Column> {
             "region" => Some(4),
             "postal code" => Some(5),
             "country" => Some(6),
+            "label" | "type" => return Some(Column::Label(Kind::Address, slot.to_owned())),
             _ => return None,
         };
         return Some(Column::Address(slot.to_owned(), part));
