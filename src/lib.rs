@@ -1,7 +1,8 @@
 //! Grapevine: a gossip-based, eventually consistent CRDT store that stays writable when the network does not.
 //!
 //! The layers, each knowing only those before it (a test reads the sources and fails on an import that
-//! points up): [`grapevine_crdt`] < [`model`], [`codec`], [`config`], [`clock`], [`metrics`], [`secret`] < `sync::engine` <
+//! points up): [`grapevine_crdt`] < [`model`], [`codec`], [`config`], [`clock`], [`metrics`], [`secret`],
+//! [`traces`] < `sync::engine` <
 //! [`store`], `access`, `address_book`, `bundle`, `cluster`, `sync::transport`, [`logging`] < `sync::driver`, `http` < [`node`] <
 //! [`client`] < [`cli`]. The client stands beside all of it: it knows a node by its answers alone.
 
@@ -22,4 +23,5 @@ pub mod node;
 pub mod secret;
 pub mod store;
 pub mod sync;
+pub mod traces;
 mod warnings;

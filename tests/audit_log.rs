@@ -219,6 +219,23 @@ async fn who_changed_what_from_where_is_told() {
 }
 
 #[tokio::test]
+async fn whoever_asks_through_a_proxy_is_told_as_the_proxy_or_as_whom_it_likes() {
+    for (trusted, client) in [("10.0.0.0/8", "127.0.0.1:"), ("127.0.0.1", "192.0.2.1")] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let more = ["--audit-log", "writes", "--trusted-proxy", trusted];
+        let logged = Logged::start(directory.path(), &more);
+        let put = logged.http.put(format!("{}/v1/kv/a", logged.node.url()));
+        let put = put.header("x-forwarded-for", "203.0.113.9, 192.0.2.1");
+        put.body("x").send().await.expect("it answers");
+        let audited = audited(&logged.log(directory.path()));
+        let told = audited[0]["client"].as_str().expect("an address");
+        assert!(told.starts_with(client), "{audited:?}");
+        let proxy = audited[0]["proxy"].as_str();
+        assert_eq!(proxy.is_some(), client == "192.0.2.1", "{audited:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_audit_log_tells_what_it_is_asked_for() {
     for (what, expected) in [("off", 0), ("admin", 2)] {
         let directory = tempfile::tempdir().expect("a temporary directory");

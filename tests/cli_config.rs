@@ -4,7 +4,7 @@ mod support;
 
 use std::{ffi::OsString, fs, path::Path};
 
-use grapevine::config::{Allowed, ConfigError, Layers, NodeConfig, SETTINGS, Setting};
+use grapevine::config::{Allowed, ConfigError, Layers, MAX_PROXIES, NodeConfig, SETTINGS, Setting};
 use support::program::{complaint, grapevine, run};
 
 /// A way to get a setting wrong, and what the message must hold.
@@ -294,7 +294,7 @@ fn every_setting_can_be_given_in_every_layer() {
         let value = good_value(setting);
         let written = match setting.allowed {
             Allowed::Number(_) | Allowed::Switch(_) => value.clone(),
-            Allowed::Seeds | Allowed::Origins => format!("[\"{value}\"]"),
+            Allowed::Seeds | Allowed::Origins | Allowed::Networks => format!("[\"{value}\"]"),
             _ => format!("\"{value}\""),
         };
         let file = file(directory.path(), &format!("{} = {written}", setting.key));
@@ -375,6 +375,40 @@ fn web_pages_are_let_in_by_their_origins_alone() {
     }
 }
 
+#[test]
+fn a_network_that_is_none_or_is_everybody_is_trusted() {
+    let with = |proxies: &str| {
+        let mut layers = Layers::default();
+        for (key, value) in [("name", "a"), ("data", "d"), ("trusted_proxies", proxies)] {
+            layers.flag(setting(key), vec![value.to_owned()]);
+        }
+        layers.node()
+    };
+    let trusted = with("10.0.0.7, 10.1.0.0/16,fd00::/8").expect("all are networks");
+    let texts: Vec<String> = trusted
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(texts, ["10.0.0.7/32", "10.1.0.0/16", "fd00::/8"]);
+    for bad in [
+        "proxy.example",
+        "10.0.0.0/33",
+        "10.0.0.1:80",
+        "0.0.0.0/0",
+        "::/0",
+    ] {
+        let error = with(bad).expect_err("it is nobody, or everybody");
+        let error = error.to_string();
+        assert!(
+            error.contains("trusted_proxies") && error.contains(bad),
+            "{error}"
+        );
+    }
+    let many = vec!["10.0.0.7"; MAX_PROXIES + 1].join(",");
+    with(&many).expect_err("they are too many");
+}
+
 fn setting(key: &str) -> &'static Setting {
     Setting::find(key).expect("there is such a setting")
 }
@@ -387,6 +421,7 @@ fn good_value(setting: &Setting) -> String {
         Allowed::Switch(_) => "true".to_owned(),
         Allowed::Seeds => "db.example:7901".to_owned(),
         Allowed::Origins => "https://example.org".to_owned(),
+        Allowed::Networks => "10.0.0.0/8".to_owned(),
         Allowed::Number(number) => number.max.to_string(),
         Allowed::Word(words) => words[0].to_owned(),
         Allowed::Filter => "info,grapevine=debug".to_owned(),

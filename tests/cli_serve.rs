@@ -28,6 +28,17 @@ fn a_node_tells_where_it_serves_and_ends_well_on_sigterm() {
     }
 }
 
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn spans_are_waited_for_that_this_program_cannot_tell() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let mut start = Start::new("one", directory.path(), &[]);
+    start.prelude = Some("export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1".to_owned());
+    NodeProcess::start(start).terminate();
+    let log = fs::read_to_string(directory.path().join("one.log")).expect("it logged");
+    assert!(log.contains("without the feature `otlp`"), "{log}");
+}
+
 #[test]
 fn help_and_version_need_nothing() {
     for flag in ["--help", "--version"] {

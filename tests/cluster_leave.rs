@@ -10,6 +10,7 @@ use grapevine::{
     node::Node,
 };
 use nodes::{Site, all_equal, eventually, sees_alive};
+use serde_json::Value;
 
 fn client(node: &Node) -> Client {
     let url = format!("http://{}", node.http_addr());
@@ -20,6 +21,14 @@ fn client(node: &Node) -> Client {
     options
         .connect()
         .expect("a client needs nothing from outside")
+}
+
+/// The status of `/readyz`, and what it says.
+async fn readiness(node: &Node) -> (u16, Value) {
+    let told = reqwest::get(format!("http://{}/readyz", node.http_addr())).await;
+    let told = told.expect("it answers");
+    let status = told.status().as_u16();
+    (status, told.json().await.expect("JSON"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,6 +68,17 @@ async fn what_the_one_who_left_had_written_last_is_nowhere() {
         matches!(&refused, Err(ClientError::Problem(problem)) if problem.status == 503),
         "{refused:?}"
     );
+    let (status, told) = readiness(&bob).await;
+    assert_eq!(
+        (status, &told["checks"]["leaving"]["ok"]),
+        (503, &false.into()),
+        "{told}"
+    );
+    let detail = told["detail"].as_str();
+    assert!(
+        detail.is_some_and(|detail| detail.contains("leaving its cluster")),
+        "{told}"
+    );
     // Nobody names it any more, and nothing waits for it.
     eventually("the roster without it", || async {
         let members = ann.cluster().members().await;
@@ -89,6 +109,8 @@ async fn who_is_alone_leaves_and_takes_everything_along() {
     let ann = site.start("ann", &[]).await;
     let left = ann.cluster().leave(Duration::ZERO).await;
     assert_eq!(left, Err(LeaveError::Alone));
+    let (_, told) = readiness(&ann).await;
+    assert_eq!(told["checks"]["leaving"]["ok"], true, "{told}");
     client(&ann)
         .kv()
         .put("k", "text/plain", "v")

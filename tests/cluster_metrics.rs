@@ -140,6 +140,7 @@ async fn a_dashboard_or_an_alert_that_asks_for_what_no_node_tells() {
         ("grapevine_sync_rounds_total", 1.0),
         ("grapevine_gossip_received_messages_total", 1.0),
         ("grapevine_caught_up", 1.0),
+        (r#"grapevine_collection_cells_total{kind="values"}"#, 0.0),
         (r#"grapevine_build_info{version="0.1.0"}"#, 1.0),
     ] {
         let value = told.value(series);

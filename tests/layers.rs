@@ -12,7 +12,7 @@ use std::{
 /// keeps the roster in it. `clock` is the one that asks the operating system for the time of day.
 const LAYERS: [&[&str]; 9] = [
     &[
-        "model", "codec", "config", "clock", "metrics", "secret", "warnings",
+        "model", "codec", "config", "clock", "metrics", "secret", "traces", "warnings",
     ],
     &["sync::messages", "sync::engine"],
     &["store"],

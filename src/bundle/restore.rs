@@ -163,14 +163,14 @@ fn put_in_place(partial: &Path, directory: &Path) -> io::Result<()> {
 mod tests {
     use std::convert::Infallible;
 
-    use grapevine_crdt::LwwMap;
+    use grapevine_crdt::{LwwMap, Timestamp};
     use tokio::task::spawn_blocking;
 
     use super::*;
     use crate::{
         bundle::{back_up, export},
         clock::SystemClock,
-        model::{ChangesToken, Collection, EntityId, PartitionId},
+        model::{ChangesToken, Claim, Collection, EntityId, Op, Outcome, PartitionId},
         store::Edit,
     };
 
@@ -212,13 +212,33 @@ mod tests {
         spawn_blocking(restore).await.expect("it does not panic")
     }
 
-    /// A store with a few contacts, one of them removed, and its backup in `file`.
+    /// Forgets what is removed under `key`, as once everybody has heard of it.
+    async fn collect(store: &Store, key: &str) {
+        let partition = id(key).partition();
+        let stable = store.snapshot().state().partition(partition).vector.clone();
+        let op = Op {
+            partition,
+            entities: Vec::new(),
+            claim: Claim::Collect {
+                stable,
+                ids: vec![id(key)],
+            },
+        };
+        let outcome = store.enqueue(op, Timestamp::ZERO).await;
+        let outcome = outcome.expect("it is taken").await.expect("it is answered");
+        assert_eq!(outcome.expect("it is durable"), Outcome::Applied);
+    }
+
+    /// A store with a few contacts, one of them removed and one forgotten, and its backup in `file`.
     async fn backed_up(directory: &Path, file: &Path) -> Store {
         let store = opened(directory);
         for number in 0..300 {
             write(&store, &number.to_string()).await;
         }
         remove(&store, "7").await;
+        write(&store, "forgotten").await;
+        remove(&store, "forgotten").await;
+        collect(&store, "forgotten").await;
         let out = File::create(file).expect("it can be written");
         back_up(&store.snapshot(), header(), out).expect("it is written");
         store
@@ -235,6 +255,8 @@ mod tests {
         assert_eq!(told.contents.entities, 300);
         let copy = opened(&directory);
         let (ours, theirs) = (store.snapshot(), copy.snapshot());
+        let forgotten = theirs.state().partition(id("forgotten").partition());
+        assert!(!forgotten.floor.is_empty(), "{forgotten:?}");
         assert_eq!(theirs.state().root(), ours.state().root());
         for partition in PartitionId::all() {
             let state = |of: &crate::store::Snapshot| {

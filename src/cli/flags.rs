@@ -41,7 +41,10 @@ impl<const IDENTITY: bool> Args for SettingFlags<IDENTITY> {
             .value_parser(clap::value_parser!(PathBuf))
             .help("A TOML file of settings, each under its flag's name with `_` for `-` (seeds = [...] for --seed) [env: GRAPEVINE_CONFIG]");
         Self::settings().fold(command.arg(file), |command, setting| {
-            let repeated = matches!(setting.allowed, Allowed::Seeds | Allowed::Origins);
+            let repeated = matches!(
+                setting.allowed,
+                Allowed::Seeds | Allowed::Origins | Allowed::Networks
+            );
             let arg = Arg::new(setting.key)
                 .long(setting.flag)
                 .value_name(setting.value_name)
@@ -61,6 +64,7 @@ impl<const IDENTITY: bool> Args for SettingFlags<IDENTITY> {
                 | Allowed::Reachable
                 | Allowed::Seeds
                 | Allowed::Origins
+                | Allowed::Networks
                 | Allowed::Number(_)
                 | Allowed::Word(_)
                 | Allowed::Filter => arg,

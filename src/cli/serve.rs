@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{flags::SettingFlags, listen::Wanted, stop::Stop};
-use crate::{config::NodeConfig, logging::Logging, node::Node};
+use crate::{config::NodeConfig, logging::Logging, node::Node, traces::Traces};
 
 /// Runs one node of a cluster.
 ///
@@ -41,6 +41,7 @@ impl Serve {
         let mut stop = Stop::catch()?;
         look_at(&config)?;
         let name = config.name.clone();
+        let traces = Traces::start(&name).context("spans cannot be told")?;
         let node = Node::start(config)
             .await
             .with_context(|| format!("cannot start node {name}"))?;
@@ -52,7 +53,11 @@ impl Serve {
         })?;
         stop.requested().await?;
         tracing::info!("closing");
-        stop.close(node.shutdown()).await
+        let closing = async {
+            node.shutdown().await;
+            traces.close().await;
+        };
+        stop.close(closing).await
     }
 }
 

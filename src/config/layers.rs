@@ -5,9 +5,11 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io::{self, Read as _},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
+
+use ipnet::IpNet;
 
 use super::{
     Allowed, AuditLog, ConfigError, NodeConfig, Origin, SETTINGS, Scope, Setting,
@@ -147,6 +149,7 @@ impl Layers {
                 | Allowed::Reachable
                 | Allowed::Seeds
                 | Allowed::Origins
+                | Allowed::Networks
                 | Allowed::Word(_)
                 | Allowed::Filter => {}
             }
@@ -163,6 +166,9 @@ impl Layers {
         }
         if let Some(origins) = self.given.get("cors_origins") {
             config.cors_origins.clone_from(&origins.values);
+        }
+        if let Some(proxies) = self.given.get("trusted_proxies") {
+            config.trusted_proxies = self.networks("trusted_proxies", &proxies.values)?;
         }
         config.validate().map_err(|error| self.with_origin(error))?;
         Ok(config)
@@ -229,6 +235,16 @@ impl Layers {
         Ok(Some(address))
     }
 
+    /// Addresses, and networks of them.
+    fn networks(&self, key: &'static str, texts: &[String]) -> Result<Vec<IpNet>, ConfigError> {
+        let network = |text: &String| {
+            let address = text.parse::<IpAddr>().map(IpNet::from);
+            let network = address.or_else(|_| text.parse::<IpNet>());
+            network.map_err(|_| self.not_allowed(key, text))
+        };
+        texts.iter().map(network).collect()
+    }
+
     fn with_origin(&self, error: ConfigError) -> ConfigError {
         match error {
             ConfigError::NotAllowed {
@@ -251,7 +267,7 @@ impl Layers {
 
     fn put(&mut self, setting: &'static Setting, values: Vec<String>, origin: Origin) {
         let values = match setting.allowed {
-            Allowed::Seeds | Allowed::Origins => values
+            Allowed::Seeds | Allowed::Origins | Allowed::Networks => values
                 .iter()
                 .flat_map(|value| value.split(','))
                 .map(|seed| seed.trim().to_owned())
@@ -355,12 +371,19 @@ fn ours(name: &OsStr) -> Option<String> {
 fn texts(allowed: Allowed, value: &toml::Value) -> Option<Vec<String>> {
     match (allowed, value) {
         (Allowed::Number(_), toml::Value::Integer(number)) => Some(vec![number.to_string()]),
-        (Allowed::Seeds | Allowed::Origins, toml::Value::Array(texts)) => texts
+        (Allowed::Seeds | Allowed::Origins | Allowed::Networks, toml::Value::Array(texts)) => texts
             .iter()
             .map(|seed| seed.as_str().map(str::to_owned))
             .collect(),
         (Allowed::Switch(_), toml::Value::Boolean(switch)) => Some(vec![switch.to_string()]),
-        (Allowed::Number(_) | Allowed::Switch(_) | Allowed::Seeds | Allowed::Origins, _) => None,
+        (
+            Allowed::Number(_)
+            | Allowed::Switch(_)
+            | Allowed::Seeds
+            | Allowed::Origins
+            | Allowed::Networks,
+            _,
+        ) => None,
         (
             Allowed::Name
             | Allowed::Path
@@ -378,7 +401,7 @@ fn texts(allowed: Allowed, value: &toml::Value) -> Option<Vec<String>> {
 const fn toml_type(setting: &Setting) -> &'static str {
     match setting.allowed {
         Allowed::Number(_) => "a whole number",
-        Allowed::Seeds | Allowed::Origins => "a list of strings",
+        Allowed::Seeds | Allowed::Origins | Allowed::Networks => "a list of strings",
         Allowed::Switch(_) => "true or false without quotes",
         Allowed::Name
         | Allowed::Path

@@ -10,14 +10,14 @@
 //!
 //! It must not know what the settings are for: no socket is bound and no name resolved to check one.
 
+mod allowed;
 mod error;
 mod layers;
 mod node_config;
 mod setting;
 
+pub use allowed::{Allowed, MAX_NAME_CHARS, MAX_ORIGINS, MAX_PROXIES, MAX_SEEDS, Number, Switch};
 pub use error::{ConfigError, Origin};
 pub use layers::Layers;
 pub use node_config::{AuditLog, NodeConfig};
-pub use setting::{
-    Allowed, MAX_NAME_CHARS, MAX_ORIGINS, MAX_SEEDS, Number, SETTINGS, Scope, Setting, Switch,
-};
+pub use setting::{SETTINGS, Scope, Setting};

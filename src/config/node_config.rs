@@ -5,7 +5,11 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Allowed, ConfigError, MAX_NAME_CHARS, MAX_ORIGINS, MAX_SEEDS, Number, SETTINGS};
+use ipnet::IpNet;
+
+use super::{
+    Allowed, ConfigError, MAX_NAME_CHARS, MAX_ORIGINS, MAX_PROXIES, MAX_SEEDS, Number, SETTINGS,
+};
 use crate::{model::Retention, secret::Secrets};
 
 /// The most characters of the host of a seed: a DNS name has no more.
@@ -113,6 +117,8 @@ pub struct NodeConfig {
     /// Origins of web pages that may ask this node from a browser, such as `https://example.org`; `*` for all.
     /// Default none.
     pub cors_origins: Vec<String>,
+    /// The proxies whose `X-Forwarded-For` is believed. Default none.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl NodeConfig {
@@ -153,6 +159,7 @@ impl NodeConfig {
             insecure: false,
             audit_log: AuditLog::default(),
             cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
         };
         for (_, number) in numbers() {
             (number.set)(&mut config, number.default);
@@ -227,6 +234,13 @@ impl NodeConfig {
         if let Some(origin) = self.cors_origins.iter().find(|origin| !is_origin(origin)) {
             return Err(ConfigError::not_allowed("cors_origins", origin));
         }
+        if self.trusted_proxies.len() > MAX_PROXIES {
+            let count = format!("{} proxies", self.trusted_proxies.len());
+            return Err(ConfigError::not_allowed("trusted_proxies", count));
+        }
+        if let Some(all) = self.trusted_proxies.iter().find(|of| of.prefix_len() == 0) {
+            return Err(ConfigError::not_allowed("trusted_proxies", all.to_string()));
+        }
         for (key, number) in numbers() {
             let value = (number.get)(self);
             if !(number.min..=number.max).contains(&value) {
@@ -254,6 +268,7 @@ fn numbers() -> impl Iterator<Item = (&'static str, Number)> {
         | Allowed::Switch(_)
         | Allowed::Seeds
         | Allowed::Origins
+        | Allowed::Networks
         | Allowed::Word(_)
         | Allowed::Filter => None,
     })

@@ -1,13 +1,11 @@
 //! The audit log: who changed what, from where, as events under the target `audit`.
 //!
-//! What is told: the id of the token and its role (`open` without one), the address of the client, the method, the
-//! pattern of the path, the key in it, the status. Never a token, never a value.
-
-use std::net::SocketAddr;
+//! What is told: the id of the token and its role (`open` without one), the address of the client (and of the
+//! proxy, if one is trusted), the method, the pattern of the path, the key in it, the status. Never a token, never a value.
 
 use axum::http::{HeaderMap, Method, StatusCode, header::LOCATION};
 
-use super::request_id::RequestId;
+use super::{caller::Caller, request_id::RequestId};
 use crate::{
     access::Admitted,
     config::AuditLog,
@@ -18,7 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Entry {
     request_id: RequestId,
-    client: SocketAddr,
+    client: Caller,
     method: Method,
     route: &'static str,
     key: String,
@@ -29,7 +27,7 @@ impl Entry {
     /// A change by `method` of what `key` names on `route`.
     pub(super) fn new(
         request_id: &RequestId,
-        client: SocketAddr,
+        client: Caller,
         method: &Method,
         route: &'static str,
         key: String,
@@ -64,6 +62,7 @@ impl Entry {
             token,
             role,
             client = %self.client,
+            proxy = self.client.proxy().map(tracing::field::display),
             method = %self.method,
             route = self.route,
             key = self.key,

@@ -17,6 +17,7 @@ use matchit::Params;
 use super::{
     HttpState,
     audit::{Entry, is_told},
+    caller::{Caller, TrustedProxies},
     cors::Cors,
     problem::{Problem, ProblemKind},
     request_id::{RequestId, RequestIds},
@@ -47,6 +48,7 @@ pub(super) struct Gate {
     audit: AuditLog,
     rights: Rights,
     ids: RequestIds,
+    proxies: TrustedProxies,
 }
 
 impl Gate {
@@ -58,6 +60,7 @@ impl Gate {
             audit: state.audit,
             rights: Rights::new(),
             ids: RequestIds::default(),
+            proxies: state.proxies.clone(),
         }
     }
 
@@ -66,17 +69,17 @@ impl Gate {
         self.ids.of(request.headers())
     }
 
-    /// Whether a request from `client` may go on; and what is told of it once it is answered, if anything is.
+    /// Whether a request that came from `peer` may go on; and what is told of it once it is answered, if anything is.
     pub(super) fn pass<B>(
         &self,
         request: &mut Request<B>,
         id: &RequestId,
-        client: SocketAddr,
+        peer: SocketAddr,
     ) -> (Option<Entry>, Result<(), Problem>) {
         let passing = Passing {
             gate: self,
             id,
-            client,
+            client: self.proxies.caller(peer, request.headers()),
             method: request.method(),
             headers: request.headers(),
         };
@@ -97,7 +100,7 @@ impl Gate {
 struct Passing<'a> {
     gate: &'a Gate,
     id: &'a RequestId,
-    client: SocketAddr,
+    client: Caller,
     method: &'a Method,
     headers: &'a HeaderMap,
 }
@@ -226,7 +229,7 @@ fn shown_token(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 }
 
 /// What is answered to who is not let in, and whether the audit log tells it.
-fn refused(id: &RequestId, client: SocketAddr, refusal: Refusal) -> (Problem, bool) {
+fn refused(id: &RequestId, client: Caller, refusal: Refusal) -> (Problem, bool) {
     let unauthorized = |detail: &str, challenge| {
         let problem = Problem::new(ProblemKind::Unauthorized, detail);
         problem

@@ -21,6 +21,9 @@ use crate::{
 /// A key that is read to see that the store can be; nobody needs to have written it.
 const PROBE_KEY: &str = "readiness";
 
+/// Who leaves takes no writes, and what it still reads grows old.
+const LEAVES: &str = "this node is leaving its cluster, or has left it; it takes no writes";
+
 /// One thing that was looked at.
 struct Check {
     name: &'static str,
@@ -49,14 +52,18 @@ pub(super) async fn live(State(state): State<Arc<HttpState>>) -> Result<Response
 
 /// Whether requests can be sent here
 ///
-/// The store reads and writes, the node has caught up since its start, its clock is not off, and it is not about to stop.
+/// The store reads and writes, the node has caught up since its start, its clock is not off, it is not
+/// about to stop, and neither leaves its cluster nor has left it.
 #[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "getReadiness",
     responses((status = 200, description = "They can", body = StatusShown, example = json!({"status": "ready", "checks": {"clock": {"ok": true, "reason": null}}}))))]
 pub(super) async fn ready(State(state): State<Arc<HttpState>>) -> Result<Response, Problem> {
     let check = |name, fault| Check { name, fault };
-    let draining = state.draining.is_cancelled();
+    let told = |fault: bool, reason: &str| fault.then(|| reason.to_owned());
+    let stops = state.draining.is_cancelled();
+    let leaves = state.cluster.is_leaving();
     let checks = [
-        check("draining", draining.then(|| "this node stops".to_owned())),
+        check("draining", told(stops, "this node stops")),
+        check("leaving", told(leaves, LEAVES)),
         check("reads", unreadable(&state)?),
         check("writes", state.store.write_fault()),
         check("caught_up", state.cluster.catching_up()),

@@ -168,6 +168,16 @@ pub(super) struct Timing {
 }
 
 impl Timing {
+    /// Its method, if it is one that is known.
+    pub(super) fn method(&self) -> &'static str {
+        METHODS[self.method]
+    }
+
+    /// The pattern of its path.
+    pub(super) fn route(&self) -> &'static str {
+        self.meter.patterns.get(self.route).unwrap_or(&NO_ROUTE)
+    }
+
     /// It was answered.
     pub(super) fn end(self, status: StatusCode) {
         let slot = self.meter.slot(self.route, self.method);

@@ -13,6 +13,7 @@ mod audit;
 mod batch;
 mod body;
 mod bundle;
+mod caller;
 mod change;
 mod changes;
 mod cluster;

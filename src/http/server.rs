@@ -40,7 +40,7 @@ use super::{
     router,
     tls::Tls,
 };
-use crate::cluster::ClusterView;
+use crate::{cluster::ClusterView, traces::RequestSpan};
 
 /// The most connections at once; others wait in the listener's backlog.
 pub const MAX_CONNECTIONS: usize = 16_384;
@@ -238,9 +238,11 @@ async fn measured(
     let timing = answering
         .meter
         .begin(request.method(), request.uri().path());
-    let mut answered = answer(answering, request).await;
+    let span = RequestSpan::begin(timing.method(), timing.route(), request.headers());
+    let mut answered = span.scope(answer(answering, request)).await;
     if let Ok(response) = &mut answered {
         timing.end(response.status());
+        span.end(response.status().as_u16());
         if draining.is_cancelled() {
             let headers = response.headers_mut();
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

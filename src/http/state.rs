@@ -9,10 +9,12 @@ use std::{
 };
 
 use grapevine_crdt::HybridClock;
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    caller::TrustedProxies,
     cors::Cors,
     counters::MAX_WAITING_FOR_COUNTERS,
     feed::Feed,
@@ -120,6 +122,8 @@ pub struct HttpState {
     pub(super) guard: Arc<Guard>,
     /// Which changes the audit log tells.
     pub(super) audit: AuditLog,
+    /// Whose word on who asks is believed.
+    pub(super) proxies: TrustedProxies,
     /// How HTTP is carried over TLS, if it is.
     pub(super) tls: Option<Arc<Tls>>,
 }
@@ -132,6 +136,7 @@ impl HttpState {
         Self {
             guard: Arc::new(Guard::new(store.clone(), true)),
             audit: AuditLog::default(),
+            proxies: TrustedProxies::default(),
             tls: None,
             store,
             cluster,
@@ -177,6 +182,13 @@ impl HttpState {
     #[must_use]
     pub const fn auditing(mut self, audit: AuditLog) -> Self {
         self.audit = audit;
+        self
+    }
+
+    /// Believes proxies of `networks` what they say of who asks.
+    #[must_use]
+    pub fn trusting(mut self, networks: Vec<IpNet>) -> Self {
+        self.proxies = TrustedProxies::new(networks);
         self
     }
 

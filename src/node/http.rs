@@ -47,6 +47,7 @@ pub(super) async fn serve(parts: Parts) {
         .with_clock(clock)
         .auditing(config.audit_log)
         .allowing(config.cors_origins)
+        .trusting(config.trusted_proxies)
         .spooling_in(config.data);
     if !config.http.ip().is_loopback() && !config.insecure {
         state = state.closed();

@@ -80,6 +80,17 @@ fn of_store(store: &Store, out: &mut Exposition) {
         "How often the files were opened again after an error",
         stats.recoveries,
     );
+    let collected = stats.collected;
+    let kind = |kind: &str, number| (labels("kind", kind), number);
+    out.counts(
+        "grapevine_collection_cells",
+        "What was collected of what was deleted: tombstones of fields, removals of entities, values of removed ones",
+        [
+            kind("tombstones", collected.tombstones),
+            kind("removals", collected.removals),
+            kind("values", collected.values),
+        ],
+    );
     let histograms = store.histograms();
     out.histogram(
         "grapevine_store_commit_duration_seconds",

@@ -13,7 +13,7 @@ use super::{
     handle::WriteError,
     step::{Ended, Life, Step},
 };
-use crate::model::EntityId;
+use crate::{model::EntityId, traces::WriteSpans};
 
 /// A batch takes no further write once its steps and their rows have this many bytes.
 const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
@@ -24,6 +24,7 @@ pub struct BatchWriter<'a, 'w> {
     life: &'a mut Life,
     now: u64,
     begun_at: usize,
+    spans: &'a WriteSpans,
 }
 
 impl BatchWriter<'_, '_> {
@@ -38,7 +39,7 @@ impl BatchWriter<'_, '_> {
         if self.workspace.bytes() - self.begun_at >= MAX_BATCH_BYTES {
             return Err(StoreError::Overloaded.into());
         }
-        decide(self.workspace, self.life, self.now, id, edit)
+        decide(self.workspace, self.life, self.now, id, edit, self.spans)
     }
 }
 
@@ -49,6 +50,7 @@ pub(super) fn decide<T, E>(
     now: u64,
     id: &EntityId,
     edit: impl FnOnce(Edit<'_>) -> Result<(Vec<FieldCell>, T), E>,
+    spans: &WriteSpans,
 ) -> Result<T, WriteError<E>> {
     let mut answer = None;
     // An edit that panics has touched nothing but what it owns: the workspace is changed only with the
@@ -63,6 +65,9 @@ pub(super) fn decide<T, E>(
             Err(_panic) => Err(WriteError::Store(StoreError::Panicked)),
         }
     });
+    if let Ok(Ok(Some(dot))) = &result {
+        spans.wrote(id.partition(), *dot);
+    }
     match (result, answer) {
         (Ok(Ok(_dot)), Some(value)) => Ok(value),
         (Ok(Ok(_dot)), None) => Err(WriteError::Store(StoreError::Closed)),
@@ -76,14 +81,20 @@ pub(super) struct Batch<T, F> {
     make: Option<F>,
     made: Result<T, StoreError>,
     reply: oneshot::Sender<Result<T, StoreError>>,
+    spans: WriteSpans,
 }
 
 impl<T, F> Batch<T, F> {
-    pub(super) const fn new(make: F, reply: oneshot::Sender<Result<T, StoreError>>) -> Self {
+    pub(super) const fn new(
+        make: F,
+        reply: oneshot::Sender<Result<T, StoreError>>,
+        spans: WriteSpans,
+    ) -> Self {
         Self {
             make: Some(make),
             made: Err(StoreError::Closed),
             reply,
+            spans,
         }
     }
 }
@@ -102,6 +113,7 @@ where
             workspace,
             life,
             now,
+            spans: &self.spans,
         };
         let answer = catch_unwind(AssertUnwindSafe(|| make(&mut writer)));
         self.made = answer.map_err(|_panic| StoreError::Panicked);

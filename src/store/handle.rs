@@ -24,6 +24,7 @@ use super::{
 use crate::{
     clock::WallClock,
     model::{CommitRecord, EntityId, Op, Root},
+    traces::WriteSpans,
 };
 
 /// Why a local write did not happen. No state changed, but see [`StoreError::Closed`] and
@@ -200,9 +201,12 @@ impl Store {
         F: FnOnce(Edit<'_>) -> Result<(Vec<FieldCell>, T), E> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.take_in(Box::new(LocalWrite::new(id, edit, reply)))
+        let spans = WriteSpans::begin();
+        self.take_in(Box::new(LocalWrite::new(id, edit, reply, spans.clone())))
             .await?;
-        answer.await.map_err(|_gone| StoreError::Closed)?
+        let made = answer.await.map_err(|_gone| StoreError::Closed)??;
+        spans.durable();
+        Ok(made)
     }
 
     /// Makes several local writes that share one group commit, and waits until it is durable: all of them are
@@ -216,8 +220,12 @@ impl Store {
         F: FnOnce(&mut BatchWriter<'_, '_>) -> T + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.take_in(Box::new(Batch::new(make, reply))).await?;
-        answer.await.map_err(|_gone| StoreError::Closed)?
+        let spans = WriteSpans::begin();
+        let batch = Batch::new(make, reply, spans.clone());
+        self.take_in(Box::new(batch)).await?;
+        let told = answer.await.map_err(|_gone| StoreError::Closed)??;
+        spans.durable();
+        Ok(told)
     }
 
     /// Puts a local step into the writer's queue, as soon as there is room.

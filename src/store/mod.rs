@@ -60,7 +60,7 @@ pub use handle::{Store, WriteError};
 pub use history::read_history;
 pub use index::{expired, indexed};
 pub use kernel::{
-    Changes, Edit, Group, HistoryLimits, MAX_ENTITY_BYTES, MAX_MERGED_BYTES, Workspace,
+    Changes, Collected, Edit, Group, HistoryLimits, MAX_ENTITY_BYTES, MAX_MERGED_BYTES, Workspace,
 };
 pub use layout::{entity_hash, read_entity};
 pub use listing::{Listing, list_conflicting, list_entities};

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
+use super::kernel::Collected;
+
 /// Counters since the store was opened, each rising on its own.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -15,12 +17,21 @@ pub(super) struct Counters {
     pub(super) waits_for_space: AtomicU64,
     pub(super) recoveries: AtomicU64,
     pub(super) clashes: AtomicU64,
+    pub(super) tombstones_collected: AtomicU64,
+    pub(super) removals_collected: AtomicU64,
+    pub(super) values_collected: AtomicU64,
     pub(super) histograms: StoreHistograms,
 }
 
 impl Counters {
     pub(super) fn add(counter: &AtomicU64, by: u64) {
         counter.fetch_add(by, Ordering::Relaxed);
+    }
+
+    pub(super) fn collected(&self, more: Collected) {
+        Self::add(&self.tombstones_collected, more.tombstones);
+        Self::add(&self.removals_collected, more.removals);
+        Self::add(&self.values_collected, more.values);
     }
 
     pub(super) fn read(&self) -> StoreStats {
@@ -34,6 +45,11 @@ impl Counters {
             waits_for_space: read(&self.waits_for_space),
             recoveries: read(&self.recoveries),
             clashes: read(&self.clashes),
+            collected: Collected {
+                tombstones: read(&self.tombstones_collected),
+                removals: read(&self.removals_collected),
+                values: read(&self.values_collected),
+            },
         }
     }
 }
@@ -58,6 +74,8 @@ pub struct StoreStats {
     /// Cells of peers that differ from a held one of the same name. More than 0 is an alarm: a bug, a damaged
     /// file or two processes that wrote under one replica id.
     pub clashes: u64,
+    /// What was collected of what was deleted.
+    pub collected: Collected,
 }
 
 /// Distributions since the store was opened. Cheap to clone; all clones are one.

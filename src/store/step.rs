@@ -11,7 +11,10 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{Edit, Outcome, Snapshot, StoreError, Workspace, batch::decide, handle::WriteError};
-use crate::model::{Claim, EntityId, Op};
+use crate::{
+    model::{Claim, EntityId, Op},
+    traces::WriteSpans,
+};
 
 /// The life under which local writes are made; its replica id is minted at the first.
 #[derive(Debug, Default)]
@@ -86,6 +89,7 @@ pub(super) struct LocalWrite<T, E, F> {
     edit: Option<F>,
     decided: Result<T, WriteError<E>>,
     reply: oneshot::Sender<Result<T, WriteError<E>>>,
+    spans: WriteSpans,
 }
 
 impl<T, E, F> LocalWrite<T, E, F> {
@@ -93,12 +97,14 @@ impl<T, E, F> LocalWrite<T, E, F> {
         id: EntityId,
         edit: F,
         reply: oneshot::Sender<Result<T, WriteError<E>>>,
+        spans: WriteSpans,
     ) -> Self {
         Self {
             id,
             edit: Some(edit),
             decided: Err(WriteError::Store(StoreError::Closed)),
             reply,
+            spans,
         }
     }
 }
@@ -113,7 +119,7 @@ where
         let Some(edit) = self.edit.take() else {
             return;
         };
-        self.decided = decide(workspace, life, now, &self.id, edit);
+        self.decided = decide(workspace, life, now, &self.id, edit, &self.spans);
     }
 
     fn is_local(&self) -> bool {

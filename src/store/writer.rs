@@ -165,6 +165,7 @@ impl Writer {
                 "a peer holds other cells under the names of held ones"
             );
         }
+        let collected = workspace.collected();
         let result = if workspace.is_empty() {
             Ok(None)
         } else {
@@ -172,6 +173,7 @@ impl Writer {
         };
         match result {
             Ok(committed) => {
+                self.publication.counters.collected(collected);
                 self.publication.set_replica(self.life.replica());
                 for step in steps {
                     step.complete(Ok(()));

@@ -109,6 +109,40 @@ async fn who_tries_too_often_waits_and_locks_out_nobody_who_was_let_in() {
     assert_eq!(world.status("", "GET", "/healthz").await, 200);
 }
 
+/// How many of 40 guesses by the client `forwarded` are heard.
+async fn heard(world: &World, forwarded: impl Fn(usize) -> String) -> usize {
+    let mut heard = 0;
+    for number in 0..40 {
+        let guess = world.ask(0, "nonsense", "GET", "/v1/kv");
+        let guess = guess.header("x-forwarded-for", forwarded(number));
+        heard += usize::from(sent(guess).await.status().as_u16() == 401);
+    }
+    heard
+}
+
+#[tokio::test]
+async fn who_tries_too_often_writes_another_address_into_a_header() {
+    let world = World::of(1).await;
+    world.first().await;
+    let heard = heard(&world, |number| format!("203.0.113.{number}")).await;
+    assert!((20..30).contains(&heard), "{heard}");
+}
+
+#[tokio::test]
+async fn one_who_tries_too_often_shuts_out_everybody_behind_the_proxy() {
+    let world = World::set(|config| {
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    })
+    .await;
+    world.first().await;
+    // What it wrote there itself does not help it.
+    let guesser = heard(&world, |number| format!("203.0.113.{number}, 192.0.2.1")).await;
+    assert!((20..30).contains(&guesser), "{guesser}");
+    let other = world.ask(0, "nonsense", "GET", "/v1/kv");
+    let other = sent(other.header("x-forwarded-for", "192.0.2.2, 127.0.0.2")).await;
+    assert_eq!(other.status().as_u16(), 401);
+}
+
 #[tokio::test]
 async fn a_stream_ends_when_its_token_is_revoked() {
     let world = World::set(|config| config.heartbeat_ms = 100).await;

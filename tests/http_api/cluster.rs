@@ -144,7 +144,14 @@ async fn health_is_told() {
     );
     let ready = expect(server.get("/readyz").await, 200).await;
     assert_eq!(ready["status"], "ready");
-    for check in ["draining", "reads", "writes", "caught_up", "clock"] {
+    for check in [
+        "draining",
+        "leaving",
+        "reads",
+        "writes",
+        "caught_up",
+        "clock",
+    ] {
         assert_eq!(ready["checks"][check], json!({"ok": true, "reason": null}));
     }
     let head = send(server.request("HEAD", "/healthz")).await;

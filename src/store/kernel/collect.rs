@@ -4,13 +4,45 @@
 //!
 //! Law: the digest stays as it is.
 
-use grapevine_crdt::{CausalContext, FieldCell, Value, VersionVector};
+use std::ops::AddAssign;
+
+use grapevine_crdt::{CausalContext, Cell, FieldCell, Value, VersionVector};
 
 use super::{Workspace, merge::raise_floor, replace::Old};
 use crate::{
     model::{Collection, EntityId, Floor, PartitionId, PartitionState},
     store::{Rows, StoreError},
 };
+
+/// How many cells were collected, by what they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Deleted fields.
+    pub tombstones: u64,
+    /// Removals of whole entities.
+    pub removals: u64,
+    /// Values of entities that were removed, and what was only counted of them.
+    pub values: u64,
+}
+
+impl Collected {
+    fn add(&mut self, cell: &Cell) {
+        let number = match cell.value {
+            Value::Tombstone => &mut self.tombstones,
+            Value::Dots(_) => &mut self.removals,
+            Value::Bytes(_) | Value::Counted => &mut self.values,
+        };
+        *number += 1;
+    }
+}
+
+impl AddAssign for Collected {
+    fn add_assign(&mut self, more: Self) {
+        self.tombstones += more.tombstones;
+        self.removals += more.removals;
+        self.values += more.values;
+    }
+}
 
 impl<R: Rows + ?Sized> Workspace<'_, R> {
     /// Collects what it may of the entities `ids`; says whether anything went.
@@ -23,6 +55,7 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
     ) -> Result<bool, StoreError> {
         let stable = stable.meet(&state.vector);
         let mut floor = Floor::default();
+        let mut collected = Collected::default();
         let mut changed = false;
         for id in ids {
             if id.collection() == Collection::Counters || id.partition() != partition {
@@ -43,8 +76,9 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
             if gone.is_empty() {
                 continue;
             }
-            for cell in &gone {
-                add(&mut floor, cell);
+            for gone in &gone {
+                add(&mut floor, gone);
+                collected.add(&gone.cell);
             }
             let digest = state.digest;
             self.replace(partition, state, id, &old, &entity)?;
@@ -52,6 +86,7 @@ impl<R: Rows + ?Sized> Workspace<'_, R> {
             changed = true;
         }
         raise_floor(state, &floor);
+        self.collected += collected;
         Ok(changed)
     }
 }

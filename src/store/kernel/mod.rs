@@ -21,6 +21,7 @@ mod returning;
 mod weight;
 mod workspace;
 
+pub use collect::Collected;
 pub use group::{Changes, Edit, Group};
 pub use history::HistoryLimits;
 pub use merge::{MAX_ENTITY_BYTES, MAX_MERGED_BYTES};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use grapevine_crdt::{Dot, FieldCell, HybridClock, ReplicaId, Timestamp};
 
 use super::{
-    Changes, Edit, Group, HistoryLimits,
+    Changes, Collected, Edit, Group, HistoryLimits,
     merge::{Source, journaled, raise_floor},
     weight::op_bytes,
 };
@@ -30,6 +30,8 @@ pub struct Workspace<'a, R: Rows + ?Sized> {
     pub(super) source: Source,
     /// How many cells came that differ from a held one of the same name.
     pub(super) clashes: u64,
+    /// What the steps collected.
+    pub(super) collected: Collected,
     /// How much is remembered of what contacts were.
     pub(super) history: HistoryLimits,
     /// The clock before the first step.
@@ -60,6 +62,11 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
             ops: Vec::new(),
             source: Source::Journal,
             clashes: 0,
+            collected: Collected {
+                tombstones: 0,
+                removals: 0,
+                values: 0,
+            },
             history: HistoryLimits {
                 versions: 0,
                 age_ms: 0,
@@ -99,6 +106,12 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
     #[must_use]
     pub const fn clashes(&self) -> u64 {
         self.clashes
+    }
+
+    /// How many cells the steps collected.
+    #[must_use]
+    pub const fn collected(&self) -> Collected {
+        self.collected
     }
 
     /// The state with the steps so far.

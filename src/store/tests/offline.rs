@@ -234,6 +234,13 @@ async fn deleting_and_writing_again_makes_the_file_grow_for_ever() -> TestResult
             partitions.map(|(_, partition)| partition.garbage).sum()
         };
         assert_eq!(garbage, 0);
+        let collected = store.stats().collected;
+        let tombstones = (KEYS as u64) * (round + 1);
+        assert_eq!(
+            (collected.tombstones, collected.removals),
+            (tombstones, 0),
+            "{collected:?}"
+        );
         super::fixture::until(|| store.stats().applied_batches > round).await;
         sizes.push(std::fs::metadata(directory.path().join("data.redb"))?.len());
     }

@@ -11,6 +11,7 @@ use crate::{
     model::{Op, Outcome},
     store::StoreError,
     sync::engine::Ticket,
+    traces::ApplySpans,
 };
 
 /// The most steps that wait for the store's queue; with more the event loop takes nothing from the links.
@@ -37,6 +38,7 @@ struct Committing {
     ticket: Ticket,
     outcome: Result<oneshot::Receiver<Result<Outcome, StoreError>>, StoreError>,
     room: Option<Room>,
+    spans: ApplySpans,
 }
 
 /// Starts the two tasks: one that enqueues, one that waits for the outcomes.
@@ -59,6 +61,7 @@ async fn enqueue(
 ) {
     while let Some(step) = waiting.recv().await {
         let committing = Committing {
+            spans: ApplySpans::begin(&step.op),
             ticket: step.ticket,
             outcome: shared.store.enqueue(step.op, step.announced).await,
             room: step.room,
@@ -78,6 +81,7 @@ async fn collect(
         ticket,
         outcome,
         room,
+        spans,
     }) = committing.recv().await
     {
         let outcome = match outcome {
@@ -88,6 +92,9 @@ async fn collect(
         let outcome = match outcome {
             Ok(outcome) => {
                 shared.counters.steps_applied.increment();
+                if outcome == Outcome::Applied {
+                    spans.applied();
+                }
                 Some(outcome)
             }
             Err(error) => {
