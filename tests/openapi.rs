@@ -194,7 +194,9 @@ async fn seed(client: &Client, node: &str) -> BTreeMap<String, String> {
     for id in ["ada", "ada-2"] {
         let contact = json!({"name": "Ada Lovelace", "note": "she counts", "groups": ["friends"],
             "phones": [{"id": "first", "label": "mobile", "number": "+44 20 7946 0000"}],
-            "emails": [{"id": "first", "label": "work", "address": "ada@example.org"}]});
+            "emails": [{"id": "first", "label": "work", "address": "ada@example.org"}],
+            "urls": [{"id": "first", "label": "blog", "url": "https://ada.example.org/"}],
+            "addresses": [{"id": "first", "label": "home", "street": "12 St James's Square"}]});
         send("PUT", &format!("/v1/contacts/{id}"), contact).await;
     }
     send("POST", "/v1/counters/visits/increment", json!({})).await;

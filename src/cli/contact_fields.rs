@@ -7,7 +7,10 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::kv;
-use crate::client::{Client, Condition, Contact, ContactDraft, Email, Phone, ProblemKind};
+use crate::client::{
+    Client, Condition, Contact, ContactDraft, Email, NameParts, Phone, PostalAddress, ProblemKind,
+    Url,
+};
 
 /// How often an edit is made anew on what somebody else wrote in the meantime.
 const MAX_EDIT_ATTEMPTS: usize = 5;
@@ -24,7 +27,7 @@ struct Texts {
     /// YYYY-MM-DD, or --MM-DD without the year
     #[arg(long, allow_hyphen_values = true)]
     birthday: Option<String>,
-    /// A postal address
+    /// A postal address that is not taken apart
     #[arg(long)]
     address: Option<String>,
     /// Anything
@@ -36,15 +39,44 @@ struct Texts {
     /// Adds an e-mail address
     #[arg(long = "email", value_name = "[LABEL=]ADDRESS")]
     emails: Vec<String>,
+    /// Adds a web address
+    #[arg(long = "url", value_name = "[LABEL=]URL")]
+    urls: Vec<String>,
+    /// Adds a postal address; parts at the end may be left out, others be empty
+    #[arg(
+        long = "postal-address",
+        value_name = "[LABEL=]STREET;LOCALITY;REGION;POSTAL CODE;COUNTRY"
+    )]
+    addresses: Vec<String>,
     /// Adds a group
     #[arg(long = "group", value_name = "NAME")]
     groups: Vec<String>,
 }
 
+/// The parts of a name.
+#[derive(Debug, Args)]
+struct Parts {
+    /// The family's name
+    #[arg(long)]
+    family: Option<String>,
+    /// The given name
+    #[arg(long)]
+    given: Option<String>,
+    /// Further given names
+    #[arg(long)]
+    additional: Option<String>,
+    /// What stands before the name
+    #[arg(long)]
+    prefix: Option<String>,
+    /// What stands behind the name
+    #[arg(long)]
+    suffix: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Add {
-    /// What the person is called
-    #[arg(required_unless_present = "from", conflicts_with = "from")]
+    /// What the person is called; without it, what --given, --family and the like say
+    #[arg(required_unless_present_any = ["from", "family", "given", "additional", "prefix", "suffix"], conflicts_with = "from")]
     name: Option<String>,
     /// The id, if it is not the node's to choose; it must not be there
     #[arg(long)]
@@ -52,6 +84,8 @@ pub(super) struct Add {
     /// A file with the contact in JSON, in place of flags; `-` is standard input
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+    #[command(flatten)]
+    parts: Parts,
     #[command(flatten)]
     texts: Texts,
 }
@@ -64,6 +98,8 @@ pub(super) struct Edit {
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
+    parts: Parts,
+    #[command(flatten)]
     texts: Texts,
     /// Removes a phone
     #[arg(long, value_name = "NUMBER|ID")]
@@ -71,6 +107,12 @@ pub(super) struct Edit {
     /// Removes an e-mail address
     #[arg(long, value_name = "ADDRESS|ID")]
     remove_email: Vec<String>,
+    /// Removes a web address
+    #[arg(long, value_name = "URL|ID")]
+    remove_url: Vec<String>,
+    /// Removes a postal address
+    #[arg(long, value_name = "ID")]
+    remove_postal_address: Vec<String>,
     /// Removes a group
     #[arg(long, value_name = "NAME")]
     remove_group: Vec<String>,
@@ -89,6 +131,7 @@ impl Add {
         if let Some(name) = self.name {
             draft.name = name;
         }
+        self.parts.put_into(&mut draft);
         self.texts.put_into(&mut draft);
         let contacts = client.contacts();
         Ok(match self.id {
@@ -133,13 +176,45 @@ impl Edit {
                 .retain(|email| email.address != *gone && email.id.as_ref() != Some(gone));
             missing(before == wanted.emails.len(), "e-mail address", gone)?;
         }
+        for gone in &self.remove_url {
+            let before = wanted.urls.len();
+            wanted
+                .urls
+                .retain(|it| it.url != *gone && it.id.as_ref() != Some(gone));
+            missing(before == wanted.urls.len(), "web address", gone)?;
+        }
+        for gone in &self.remove_postal_address {
+            let before = wanted.addresses.len();
+            wanted.addresses.retain(|it| it.id.as_ref() != Some(gone));
+            missing(before == wanted.addresses.len(), "postal address", gone)?;
+        }
         for gone in &self.remove_group {
             let before = wanted.groups.len();
             wanted.groups.retain(|group| group != gone);
             missing(before == wanted.groups.len(), "group", gone)?;
         }
+        self.parts.put_into(&mut wanted);
         self.texts.put_into(&mut wanted);
         changes(current, &wanted)
+    }
+}
+
+impl Parts {
+    /// An empty text takes a part away.
+    fn put_into(&self, draft: &mut ContactDraft) {
+        let mut parts = draft.name_parts.take().unwrap_or_default();
+        for (given, field) in [
+            (&self.family, &mut parts.family),
+            (&self.given, &mut parts.given),
+            (&self.additional, &mut parts.additional),
+            (&self.prefix, &mut parts.prefix),
+            (&self.suffix, &mut parts.suffix),
+        ] {
+            if let Some(text) = given {
+                *field = Some(text.clone()).filter(|text| !text.is_empty());
+            }
+        }
+        draft.name_parts = (parts != NameParts::default()).then_some(parts);
     }
 }
 
@@ -172,6 +247,18 @@ impl Texts {
                 address,
             });
         }
+        for url in &self.urls {
+            let (label, url) = labelled(url);
+            draft.urls.push(Url {
+                id: None,
+                label,
+                url,
+            });
+        }
+        let addresses = self.addresses.iter();
+        draft
+            .addresses
+            .extend(addresses.map(|it| postal_address(it)));
         for group in &self.groups {
             if !draft.groups.contains(group) {
                 draft.groups.push(group.clone());
@@ -180,10 +267,28 @@ impl Texts {
     }
 }
 
-/// `LABEL=TEXT`, or only the text. What has an `@` before the sign is an address that has the sign in it.
+fn postal_address(text: &str) -> PostalAddress {
+    let (label, text) = labelled(text);
+    let mut parts = text.splitn(5, ';').map(|part| {
+        let part = part.trim();
+        (!part.is_empty()).then(|| part.to_owned())
+    });
+    let mut next = || parts.next().flatten();
+    PostalAddress {
+        label,
+        street: next(),
+        locality: next(),
+        region: next(),
+        postal_code: next(),
+        country: next(),
+        ..PostalAddress::default()
+    }
+}
+
+/// `LABEL=TEXT`, or only the text. What has an `@` or `://` before the sign is an address that has the sign in it.
 fn labelled(text: &str) -> (Option<String>, String) {
     match text.split_once('=') {
-        Some((label, rest)) if !label.contains('@') => {
+        Some((label, rest)) if !label.contains('@') && !label.contains("://") => {
             let label = (!label.is_empty()).then(|| label.to_owned());
             (label, rest.to_owned())
         }
@@ -233,11 +338,25 @@ mod tests {
     }
 
     #[test]
+    fn a_postal_address_is_its_parts_in_order() {
+        let address = postal_address("home=12 Square; London;;SW1Y");
+        assert_eq!(address.label.as_deref(), Some("home"));
+        assert_eq!(address.street.as_deref(), Some("12 Square"));
+        assert_eq!(address.locality.as_deref(), Some("London"));
+        assert_eq!(address.region, None);
+        assert_eq!(address.postal_code.as_deref(), Some("SW1Y"));
+        assert_eq!(address.country, None);
+    }
+
+    #[test]
     fn a_label_is_before_the_sign_unless_that_is_an_address() {
         let of = |label: Option<&str>, text: &str| (label.map(str::to_owned), text.to_owned());
         assert_eq!(labelled("work=+44 1"), of(Some("work"), "+44 1"));
         assert_eq!(labelled("+44 1"), of(None, "+44 1"));
         assert_eq!(labelled("a@b.example?x=1"), of(None, "a@b.example?x=1"));
+        let url = "https://a.example/?q=1";
+        assert_eq!(labelled(url), of(None, url));
+        assert_eq!(labelled(&format!("blog={url}")), of(Some("blog"), url));
         assert_eq!(labelled("=a=b@c.example"), of(None, "a=b@c.example"));
     }
 }

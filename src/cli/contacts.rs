@@ -292,6 +292,17 @@ pub(super) fn described(contact: &Contact) -> String {
         Some(label) => format!("{} ({})", shown(text), shown(label)),
         None => shown(text),
     };
+    if let Some(parts) = &fields.name_parts {
+        for (part, text) in [
+            ("prefix", &parts.prefix),
+            ("given name", &parts.given),
+            ("additional", &parts.additional),
+            ("family name", &parts.family),
+            ("suffix", &parts.suffix),
+        ] {
+            rows.extend(text.as_deref().map(|text| (part, shown(text))));
+        }
+    }
     for phone in &fields.phones {
         let mut text = labelled(&phone.number, phone.label.as_deref());
         // Whoever writes the code of the country shows it.
@@ -303,6 +314,23 @@ pub(super) fn described(contact: &Contact) -> String {
     }
     for email in &fields.emails {
         rows.push(("e-mail", labelled(&email.address, email.label.as_deref())));
+    }
+    for url in &fields.urls {
+        rows.push(("url", labelled(&url.url, url.label.as_deref())));
+    }
+    for address in &fields.addresses {
+        let parts = [
+            &address.po_box,
+            &address.extended,
+            &address.street,
+            &address.locality,
+            &address.region,
+            &address.postal_code,
+            &address.country,
+        ];
+        let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+        let text = parts.join(", ").replace(['\r', '\n'], " ");
+        rows.push(("postal address", labelled(&text, address.label.as_deref())));
     }
     for (name, value) in [
         ("organization", &fields.organization),

@@ -32,17 +32,92 @@ pub struct Email {
     pub address: String,
 }
 
-/// What can be written of a contact. Only the name is needed; `docs/api.md` tells the bounds.
+/// A web address of a contact.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Url {
+    /// Unique in the contact; the node gives one if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What it is for.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// The address as it is written.
+    pub url: String,
+}
+
+/// A postal address of a contact; it has one of its parts at least.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostalAddress {
+    /// Unique in the contact; the node gives one if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What it is for.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// With the number of the house.
+    #[serde(default)]
+    pub street: Option<String>,
+    /// A town or a village.
+    #[serde(default)]
+    pub locality: Option<String>,
+    /// A state or a province.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// As it is written there.
+    #[serde(default)]
+    pub postal_code: Option<String>,
+    /// Its name.
+    #[serde(default)]
+    pub country: Option<String>,
+    /// A post office box.
+    #[serde(default)]
+    pub po_box: Option<String>,
+    /// An apartment, a floor.
+    #[serde(default)]
+    pub extended: Option<String>,
+}
+
+/// A name in its parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameParts {
+    /// Of the family.
+    #[serde(default)]
+    pub family: Option<String>,
+    /// Of the person.
+    #[serde(default)]
+    pub given: Option<String>,
+    /// Of the person too, such as a middle name.
+    #[serde(default)]
+    pub additional: Option<String>,
+    /// What stands before the name.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// What stands behind it.
+    #[serde(default)]
+    pub suffix: Option<String>,
+}
+
+/// What can be written of a contact. Only the name is needed, or parts of it; `docs/api.md` tells the bounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactDraft {
-    /// What the person is called.
+    /// What the person is called; if it is empty, what the parts of the name say.
+    #[serde(default)]
     pub name: String,
+    /// The name in its parts.
+    #[serde(default)]
+    pub name_parts: Option<NameParts>,
     /// Numbers.
     #[serde(default)]
     pub phones: Vec<Phone>,
     /// E-mail addresses.
     #[serde(default)]
     pub emails: Vec<Email>,
+    /// Web addresses.
+    #[serde(default)]
+    pub urls: Vec<Url>,
+    /// Postal addresses.
+    #[serde(default)]
+    pub addresses: Vec<PostalAddress>,
     /// Where the person works.
     #[serde(default)]
     pub organization: Option<String>,
@@ -52,7 +127,7 @@ pub struct ContactDraft {
     /// `YYYY-MM-DD`, or `--MM-DD` without the year.
     #[serde(default)]
     pub birthday: Option<String>,
-    /// A postal address, as one text.
+    /// A postal address that nobody took apart, as one text.
     #[serde(default)]
     pub address: Option<String>,
     /// Anything.
@@ -95,7 +170,7 @@ pub struct Conflict {
     pub contact: String,
     /// Which field of it.
     pub field: String,
-    /// The id of the phone or e-mail, or the name of the group.
+    /// The id of the phone, e-mail or address, or the name of the group.
     pub element: Option<String>,
     /// What lost.
     pub value: serde_json::Value,

@@ -43,6 +43,78 @@ pub(super) struct EmailBody {
     address: String,
 }
 
+/// A web address as it is written.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UrlBody {
+    /// The server's if it is not given.
+    #[schema(max_length = 64, pattern = "^[a-zA-Z0-9_.-]*$")]
+    id: Option<String>,
+    /// What it is for.
+    #[schema(max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    label: Option<String>,
+    #[schema(
+        min_length = 1,
+        max_length = 2048,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
+    url: String,
+}
+
+/// A postal address as it is written; it has one of its parts at least.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AddressBody {
+    /// The server's if it is not given.
+    #[schema(max_length = 64, pattern = "^[a-zA-Z0-9_.-]*$")]
+    id: Option<String>,
+    /// What it is for.
+    #[schema(max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    label: Option<String>,
+    /// With the number of the house.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    street: Option<String>,
+    /// A town or a village.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    locality: Option<String>,
+    /// A state or a province.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    region: Option<String>,
+    /// As it is written there.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    postal_code: Option<String>,
+    /// Its name.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    country: Option<String>,
+    /// A post office box.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    po_box: Option<String>,
+    /// An apartment, a floor.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    extended: Option<String>,
+}
+
 /// What changes of a phone: null clears a label.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -77,6 +149,104 @@ pub(super) struct EmailPatch {
     address: Option<String>,
 }
 
+/// What changes of a web address: null clears a label.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UrlPatch {
+    /// What it is for.
+    #[schema(max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    label: Option<String>,
+    #[schema(
+        min_length = 1,
+        max_length = 2048,
+        nullable = false,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
+    url: Option<String>,
+}
+
+/// What changes of a postal address: null clears a part, or the label.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AddressPatch {
+    /// What it is for.
+    #[schema(max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    label: Option<String>,
+    /// With the number of the house.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    street: Option<String>,
+    /// A town or a village.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    locality: Option<String>,
+    /// A state or a province.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    region: Option<String>,
+    /// As it is written there.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    postal_code: Option<String>,
+    /// Its name.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    country: Option<String>,
+    /// A post office box.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    po_box: Option<String>,
+    /// An apartment, a floor.
+    #[schema(
+        max_length = 512,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    extended: Option<String>,
+}
+
+/// A name in its parts, as it is written: all of them, and those that are missing are none.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NamePartsBody {
+    #[schema(
+        max_length = 256,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    family: Option<String>,
+    #[schema(
+        max_length = 256,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    given: Option<String>,
+    #[schema(
+        max_length = 256,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    additional: Option<String>,
+    #[schema(
+        max_length = 256,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    prefix: Option<String>,
+    #[schema(
+        max_length = 256,
+        pattern = "^([^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*)?$"
+    )]
+    suffix: Option<String>,
+}
+
 /// A contact as it is written. What is shown and cannot be written is taken and ignored, so that what was read can be
 /// sent back; an `id` must be that of the path.
 #[derive(ToSchema)]
@@ -84,13 +254,16 @@ pub(super) struct EmailPatch {
 pub(super) struct ContactBody {
     #[schema(read_only, nullable = false)]
     id: Option<String>,
-    /// What the person is called; not blank.
+    /// What the person is called; not blank. Only where `name_parts` says it, it may be missing, and is put together from
+    /// them.
     #[schema(
         min_length = 1,
         max_length = 256,
-        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*$"
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*$",
+        nullable = false
     )]
-    name: String,
+    name: Option<String>,
+    name_parts: Option<NamePartsBody>,
     /// Where the person works.
     #[schema(max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
     organization: Option<String>,
@@ -100,7 +273,7 @@ pub(super) struct ContactBody {
     /// `YYYY-MM-DD`, or `--MM-DD` without the year.
     #[schema(pattern = "^([12][0-9]{3}|-)-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$")]
     birthday: Option<String>,
-    /// A postal address, as one text.
+    /// A postal address that nobody took apart, as one text.
     #[schema(
         max_length = 1024,
         pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$"
@@ -116,6 +289,10 @@ pub(super) struct ContactBody {
     phones: Option<Vec<PhoneBody>>,
     #[schema(max_items = 100)]
     emails: Option<Vec<EmailBody>>,
+    #[schema(max_items = 100)]
+    urls: Option<Vec<UrlBody>>,
+    #[schema(max_items = 100)]
+    addresses: Option<Vec<AddressBody>>,
     /// The names of groups, of 1 to 128 characters each.
     #[schema(max_items = 100)]
     groups: Option<Vec<String>>,
@@ -142,6 +319,8 @@ pub(super) struct ContactPatch {
         nullable = false
     )]
     name: Option<String>,
+    /// What is there replaces, `null` deletes, what is missing stays; together they are one value.
+    name_parts: Option<NamePartsBody>,
     #[schema(max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
     organization: Option<String>,
     #[schema(max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
@@ -162,6 +341,10 @@ pub(super) struct ContactPatch {
     phones: Option<Vec<PhoneBody>>,
     #[schema(max_items = 100)]
     emails: Option<Vec<EmailBody>>,
+    #[schema(max_items = 100)]
+    urls: Option<Vec<UrlBody>>,
+    #[schema(max_items = 100)]
+    addresses: Option<Vec<AddressBody>>,
     #[schema(max_items = 100)]
     groups: Option<Vec<String>>,
 }

@@ -35,11 +35,14 @@ const MAX_PLACE_BYTES: usize = 4_096;
 const KNOWN: [&str; 5] = ["q", "group", "fields", "limit", "cursor"];
 
 /// The fields of a contact, as they are shown.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 18] = [
     "id",
     "name",
+    "name_parts",
     "phones",
     "emails",
+    "urls",
+    "addresses",
     "organization",
     "title",
     "birthday",

@@ -36,12 +36,15 @@ type IdPath = Result<Path<String>, PathRejection>;
 /// Under an id of the server's choice.
 #[utoipa::path(post, path = "/v1/contacts", tag = "contacts", operation_id = "createContact",
     params(Once, Seen),
-    request_body(content = ContactBody, example = json!({"name": "Ada Lovelace", "phones": [{"label": "mobile", "number": "+44 20 7946 0000"}],
-            "emails": [{"label": "work", "address": "ada@example.org"}], "organization": "Analytical Engines",
+    request_body(content = ContactBody, example = json!({"name": "Ada Lovelace", "name_parts": {"family": "Lovelace", "given": "Ada"}, "phones": [{"label": "mobile", "number": "+44 20 7946 0000"}],
+            "emails": [{"label": "work", "address": "ada@example.org"}], "urls": [{"label": "blog", "url": "ada.example.org/notes"}],
+            "addresses": [{"label": "home", "street": "12 St James's Square", "locality": "London", "country": "United Kingdom"}], "organization": "Analytical Engines",
             "birthday": "1815-12-10", "groups": ["friends"]})),
     responses(
-        (status = 201, description = "It is made", body = Contact, headers(("Location" = String, description = "Where it is"), ("ETag" = String, description = "Its strong entity tag")), example = json!({"id": "ada", "name": "Ada Lovelace", "phones": [{"id": "a1", "label": "mobile", "number": "+44 20 7946 0000"}],
-            "emails": [{"id": "e1", "label": "work", "address": "ada@example.org"}], "organization": "Analytical Engines",
+        (status = 201, description = "It is made", body = Contact, headers(("Location" = String, description = "Where it is"), ("ETag" = String, description = "Its strong entity tag")), example = json!({"id": "ada", "name": "Ada Lovelace", "name_parts": {"family": "Lovelace", "given": "Ada", "additional": null, "prefix": null, "suffix": null}, "phones": [{"id": "a1", "label": "mobile", "number": "+44 20 7946 0000"}],
+            "emails": [{"id": "e1", "label": "work", "address": "ada@example.org"}], "urls": [{"id": "u1", "label": "blog", "url": "ada.example.org/notes"}],
+            "addresses": [{"id": "h1", "label": "home", "street": "12 St James's Square", "locality": "London", "region": null, "postal_code": null,
+            "country": "United Kingdom", "po_box": null, "extended": null}], "organization": "Analytical Engines",
             "title": "Countess", "birthday": "1815-12-10", "address": null, "note": null, "groups": ["friends"],
             "created_at": "2025-06-01T12:00:00.000Z", "updated_at": "2025-06-01T12:00:00.000Z", "revived": false,
             "conflicts": 0, "vcard": []})),
@@ -112,8 +115,10 @@ pub(super) fn create_once(
 /// A contact
 #[utoipa::path(get, path = "/v1/contacts/{id}", tag = "contacts", operation_id = "getContact",
     params(ContactPath, Conditional, Seen),
-    responses((status = 200, description = "The contact", body = Contact, example = json!({"id": "ada", "name": "Ada Lovelace", "phones": [{"id": "a1", "label": "mobile", "number": "+44 20 7946 0000"}],
-            "emails": [{"id": "e1", "label": "work", "address": "ada@example.org"}], "organization": "Analytical Engines",
+    responses((status = 200, description = "The contact", body = Contact, example = json!({"id": "ada", "name": "Ada Lovelace", "name_parts": {"family": "Lovelace", "given": "Ada", "additional": null, "prefix": null, "suffix": null}, "phones": [{"id": "a1", "label": "mobile", "number": "+44 20 7946 0000"}],
+            "emails": [{"id": "e1", "label": "work", "address": "ada@example.org"}], "urls": [{"id": "u1", "label": "blog", "url": "ada.example.org/notes"}],
+            "addresses": [{"id": "h1", "label": "home", "street": "12 St James's Square", "locality": "London", "region": null, "postal_code": null,
+            "country": "United Kingdom", "po_box": null, "extended": null}], "organization": "Analytical Engines",
             "title": "Countess", "birthday": "1815-12-10", "address": null, "note": null, "groups": ["friends"],
             "created_at": "2025-06-01T12:00:00.000Z", "updated_at": "2025-06-01T12:00:00.000Z", "revived": false,
             "conflicts": 0, "vcard": []})), (status = 404, description = "")))]
@@ -142,8 +147,9 @@ pub(super) async fn get(
 /// Elements keep their ids, and what an imported card left stays.
 #[utoipa::path(put, path = "/v1/contacts/{id}", tag = "contacts", operation_id = "putContact",
     params(ContactPath, Conditional, Seen),
-    request_body(content = ContactBody, example = json!({"name": "Ada Lovelace", "phones": [{"label": "mobile", "number": "+44 20 7946 0000"}],
-            "emails": [{"label": "work", "address": "ada@example.org"}], "organization": "Analytical Engines",
+    request_body(content = ContactBody, example = json!({"name": "Ada Lovelace", "name_parts": {"family": "Lovelace", "given": "Ada"}, "phones": [{"label": "mobile", "number": "+44 20 7946 0000"}],
+            "emails": [{"label": "work", "address": "ada@example.org"}], "urls": [{"label": "blog", "url": "ada.example.org/notes"}],
+            "addresses": [{"label": "home", "street": "12 St James's Square", "locality": "London", "country": "United Kingdom"}], "organization": "Analytical Engines",
             "birthday": "1815-12-10", "groups": ["friends"]})),
     responses((status = 200, description = "It reads so now", body = Contact), (status = 201, description = "It was not there, and is made", body = Contact)))]
 pub(super) async fn put(

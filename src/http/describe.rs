@@ -29,7 +29,7 @@ pub(super) struct ContactPath {
     id: String,
 }
 
-/// A phone or an e-mail address of a contact in a path.
+/// An element of a contact, such as a phone, in a path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct ElementPlace {

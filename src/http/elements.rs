@@ -1,4 +1,4 @@
-//! `/v1/contacts/{id}/phones` and `/v1/contacts/{id}/emails`: one by one, so that whoever changes one need not send the
+//! `/v1/contacts/{id}/phones`, and `/emails`, `/urls` and `/addresses` there: one by one, so that whoever changes one need not send the
 //! others.
 
 use std::sync::Arc;
@@ -14,7 +14,9 @@ use super::{
     HttpState,
     body::{empty, json as json_answer, json_bytes, require_json, to_json},
     conditions::{Conditions, ETag},
-    contact_body::{EmailBody, EmailPatch, PhoneBody, PhonePatch},
+    contact_body::{
+        AddressBody, AddressPatch, EmailBody, EmailPatch, PhoneBody, PhonePatch, UrlBody, UrlPatch,
+    },
     contacts::{absent, contact_id, read_id, show, stamp},
     describe::{Conditional, ContactPath, ElementPlace, Once, Page, Seen},
     idempotency,
@@ -25,8 +27,9 @@ use super::{
 use crate::{
     model::{
         Collection, Contact, ContactDraft, ElementDraft, ElementKind, Email, EntityId,
-        InvalidContact, Phone, Region, check_element_id, contact_edit, patched_element,
-        read_element, shown_element, shown_elements, with_element, without_element,
+        InvalidContact, Phone, PostalAddress, Region, Url, check_element_id, contact_edit,
+        patched_element, read_element, shown_element, shown_elements, with_element,
+        without_element,
     },
     store::Edit,
 };
@@ -149,6 +152,27 @@ pub(super) mod emails {
     );
 }
 
+/// Web addresses.
+pub(super) mod urls {
+    routes_of!(
+        ElementKind::Url, UrlBody, UrlPatch, Url,
+        {"label": "blog", "url": "ada.example.org/notes"}, {"label": "home"},
+        list: "/v1/contacts/{id}/urls", "listUrls", "addUrl",
+        one: "/v1/contacts/{id}/urls/{element}", "getUrl", "putUrl", "patchUrl", "deleteUrl"
+    );
+}
+
+/// Postal addresses.
+pub(super) mod addresses {
+    routes_of!(
+        ElementKind::Address, AddressBody, AddressPatch, PostalAddress,
+        {"label": "home", "street": "12 St James's Square", "locality": "London", "postal_code": "SW1Y 4JH", "country": "United Kingdom"},
+        {"extended": "2nd floor"},
+        list: "/v1/contacts/{id}/addresses", "listAddresses", "addAddress",
+        one: "/v1/contacts/{id}/addresses/{element}", "getAddress", "putAddress", "patchAddress", "deleteAddress"
+    );
+}
+
 async fn list(
     kind: ElementKind,
     State(state): AppState,
@@ -216,8 +240,7 @@ async fn create(
 
 /// Whether an element that the same key made says what is asked for again.
 fn repeated(kind: ElementKind, made: &Value, draft: &ElementDraft) -> Result<(), Problem> {
-    let same = made[kind.content()] == json!(draft.content) && made["label"] == json!(draft.label);
-    if same {
+    if draft.is_said_by(kind, made) {
         return Ok(());
     }
     let detail = "this key was used for another request, or what it made was edited since";

@@ -112,6 +112,10 @@ const RIGHTS: &[Right] = &[
     data("/v1/contacts/{id}/phones/{element}", CONTACT),
     data("/v1/contacts/{id}/emails", CONTACT),
     data("/v1/contacts/{id}/emails/{element}", CONTACT),
+    data("/v1/contacts/{id}/urls", CONTACT),
+    data("/v1/contacts/{id}/urls/{element}", CONTACT),
+    data("/v1/contacts/{id}/addresses", CONTACT),
+    data("/v1/contacts/{id}/addresses/{element}", CONTACT),
     data("/v1/conflicts", CONTACTS),
     data(
         "/v1/contacts/{id}/absorb/{other}",

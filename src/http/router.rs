@@ -58,6 +58,23 @@ pub(super) fn routes() -> OpenApiRouter<Arc<HttpState>> {
             elements::emails::patch,
             elements::emails::delete
         ))
+        .routes(routes!(elements::urls::list, elements::urls::create))
+        .routes(routes!(
+            elements::urls::read,
+            elements::urls::put,
+            elements::urls::patch,
+            elements::urls::delete
+        ))
+        .routes(routes!(
+            elements::addresses::list,
+            elements::addresses::create
+        ))
+        .routes(routes!(
+            elements::addresses::read,
+            elements::addresses::put,
+            elements::addresses::patch,
+            elements::addresses::delete
+        ))
         .routes(routes!(contact_history::history))
         .routes(routes!(contact_history::undo))
         .routes(routes!(contact_history::restore))

@@ -1,9 +1,10 @@
 //! A contact as it is shown: read from the cells of its entity, and from nothing else, so that every node that
 //! holds the same cells shows the same bytes.
 //!
-//! Fields are [`FieldKey::Attribute`]s: the scalars under their own names, one attribute per phone
-//! (`phones/<id>`), e-mail (`emails/<id>`) and group (`groups/<name>`), and one per property of an imported
-//! card that has no field here (`vcard/<id>`). Bookkeeping is attributes too: `created`, `touched` (when an
+//! Fields are [`FieldKey::Attribute`]s: the scalars and the parts of the name under their own names, one attribute per phone
+//! (`phones/<id>`), e-mail (`emails/<id>`), web address (`urls/<id>`), postal address
+//! (`addresses/<id>`) and group (`groups/<name>`), and one per property of an imported card that has no field here
+//! (`vcard/<id>`). Bookkeeping is attributes too: `created`, `touched` (when an
 //! edit only deleted), `source` (which card was imported last), `request` (which request made it) and `absorbed/<id>`.
 //!
 //! It must not know how contacts are stored, sent or asked for.
@@ -15,10 +16,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
+    address_parts::AddressParts,
     contact_conflict::conflicts,
-    contact_element::{Element, Kind},
+    contact_element::{Element, ElementDraft, Kind},
     contact_kept::KeptProperty,
     instant::rfc3339,
+    name_parts::NameParts,
 };
 
 /// The scalar fields, in the order in which they are shown.
@@ -61,6 +64,40 @@ pub struct Email {
     pub address: String,
 }
 
+/// A web address of a contact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Url {
+    /// Unique in the contact, for as long as the address is there.
+    pub id: String,
+    /// What it is for.
+    pub label: Option<String>,
+    /// The address as it was written.
+    pub url: String,
+}
+
+/// A postal address of a contact; at least one part of it is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PostalAddress {
+    /// Unique in the contact, for as long as the address is there.
+    pub id: String,
+    /// What it is for.
+    pub label: Option<String>,
+    /// With the number of the house.
+    pub street: Option<String>,
+    /// A town or a village.
+    pub locality: Option<String>,
+    /// A state or a province.
+    pub region: Option<String>,
+    /// As it is written there.
+    pub postal_code: Option<String>,
+    /// Its name.
+    pub country: Option<String>,
+    /// A post office box.
+    pub po_box: Option<String>,
+    /// An apartment, a floor.
+    pub extended: Option<String>,
+}
+
 /// A contact that is visible. Serialized it is the JSON that users get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Contact {
@@ -68,17 +105,23 @@ pub struct Contact {
     pub id: String,
     /// What the person is called.
     pub name: String,
+    /// The name in its parts, if they are known.
+    pub name_parts: Option<NameParts>,
     /// In the order in which they were put.
     pub phones: Vec<Phone>,
     /// In the order in which they were put.
     pub emails: Vec<Email>,
+    /// In the order in which they were put.
+    pub urls: Vec<Url>,
+    /// In the order in which they were put.
+    pub addresses: Vec<PostalAddress>,
     /// Where the person works.
     pub organization: Option<String>,
     /// As what.
     pub title: Option<String>,
     /// `YYYY-MM-DD`, or `--MM-DD` without the year.
     pub birthday: Option<String>,
-    /// A postal address, as one text.
+    /// A postal address that nobody took apart, as one text.
     pub address: Option<String>,
     /// Anything.
     pub note: Option<String>,
@@ -110,14 +153,15 @@ impl Contact {
         };
         let updated = updated(entity);
         let created = map.get(CREATED).and_then(decode_time).unwrap_or(updated);
-        let phones = Element::shown(entity, Kind::Phone);
-        let emails = Element::shown(entity, Kind::Email);
         let [name, organization, title, birthday, address, note] = SCALARS.map(text);
         Some(Self {
             id: id.to_owned(),
             name: name.unwrap_or_default(),
-            phones: phones.into_iter().map(Phone::from).collect(),
-            emails: emails.into_iter().map(Email::from).collect(),
+            name_parts: map.get(NameParts::FIELD).and_then(NameParts::decode),
+            phones: elements(entity, Kind::Phone),
+            emails: elements(entity, Kind::Email),
+            urls: elements(entity, Kind::Url),
+            addresses: elements(entity, Kind::Address),
             organization,
             title,
             birthday,
@@ -134,6 +178,49 @@ impl Contact {
                 .collect(),
         })
     }
+
+    /// What would put a list as it is.
+    #[must_use]
+    pub(super) fn elements(&self, kind: Kind) -> Vec<ElementDraft> {
+        let draft = |id: &String, label: &Option<String>, content: &String| ElementDraft {
+            id: Some(id.clone()),
+            label: label.clone(),
+            content: content.clone(),
+            e164: None,
+        };
+        match kind {
+            Kind::Phone => {
+                let phones = self.phones.iter();
+                phones
+                    .map(|it| ElementDraft {
+                        e164: it.e164.clone(),
+                        ..draft(&it.id, &it.label, &it.number)
+                    })
+                    .collect()
+            }
+            Kind::Email => {
+                let emails = self.emails.iter();
+                emails
+                    .map(|it| draft(&it.id, &it.label, &it.address))
+                    .collect()
+            }
+            Kind::Url => {
+                let urls = self.urls.iter();
+                urls.map(|it| draft(&it.id, &it.label, &it.url)).collect()
+            }
+            Kind::Address => {
+                let addresses = self.addresses.iter();
+                addresses
+                    .map(|it| draft(&it.id, &it.label, &it.content()))
+                    .collect()
+            }
+        }
+    }
+}
+
+fn elements<T: From<Element>>(entity: &Entity, kind: Kind) -> Vec<T> {
+    let elements = Element::shown(entity, kind).into_iter();
+    elements.map(T::from).collect()
 }
 
 impl From<Element> for Phone {
@@ -153,6 +240,59 @@ impl From<Element> for Email {
             id: element.id,
             label: element.label,
             address: element.content,
+        }
+    }
+}
+
+impl From<Element> for Url {
+    fn from(element: Element) -> Self {
+        Self {
+            id: element.id,
+            label: element.label,
+            url: element.content,
+        }
+    }
+}
+
+impl PostalAddress {
+    /// As the content of an element.
+    fn content(&self) -> String {
+        let parts = [
+            &self.po_box,
+            &self.extended,
+            &self.street,
+            &self.locality,
+            &self.region,
+            &self.postal_code,
+            &self.country,
+        ];
+        let parts = AddressParts::of(parts.map(Clone::clone));
+        parts.unwrap_or_default().content()
+    }
+}
+
+impl From<Element> for PostalAddress {
+    fn from(element: Element) -> Self {
+        let parts = AddressParts::of_content(&element.content);
+        let [
+            po_box,
+            extended,
+            street,
+            locality,
+            region,
+            postal_code,
+            country,
+        ] = parts.into_parts();
+        Self {
+            id: element.id,
+            label: element.label,
+            street,
+            locality,
+            region,
+            postal_code,
+            country,
+            po_box,
+            extended,
         }
     }
 }

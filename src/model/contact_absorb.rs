@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use grapevine_crdt::{Entity, FieldCell, LwwMap};
 
 use super::{
-    contact::{ABSORBED_PREFIX, Contact, Phone, REQUEST, SOURCE},
+    contact::{ABSORBED_PREFIX, Contact, REQUEST, SOURCE},
     contact_draft::ContactDraft,
     contact_edit::{WriteStamp, diff, keep, wanted},
-    contact_element::ElementDraft,
+    contact_element::{ElementDraft, Kind},
     contact_kept::{KEPT_PREFIX, KeptProperty, MAX_KEPT_BYTES, MAX_KEPT_PROPERTIES},
     contact_rules::{InvalidContact, MAX_ELEMENTS},
     fold::fold,
@@ -27,7 +27,7 @@ const SINGLE: [&str; 9] = [
 ];
 
 /// The cells of the write `stamp` that brings into the contact that `entity` shows what `other` shows under the id
-/// `other_id`: values that it lacks; phones and e-mails whose number or address it lacks; groups; and what an imported
+/// `other_id`: values that it lacks; phones, e-mails and addresses whose content it lacks; groups; and what an imported
 /// card left to be exported.
 pub fn absorb(
     entity: &Entity,
@@ -82,63 +82,59 @@ fn absorbed_by(entity: &Entity) -> impl Iterator<Item = &str> {
 }
 
 fn joined(current: Contact, other: Contact) -> Result<ContactDraft, InvalidContact> {
-    let same_number = |phone: &Phone| {
-        let number = phone.e164.as_ref().unwrap_or(&phone.number);
-        PhoneDigits::of(number).same.unwrap_or_else(|| fold(number))
+    let groups = current
+        .groups
+        .iter()
+        .chain(&other.groups)
+        .cloned()
+        .collect();
+    let mut draft = ContactDraft {
+        name: String::new(),
+        name_parts: current.name_parts.clone().or(other.name_parts.clone()),
+        organization: current.organization.clone().or(other.organization.clone()),
+        title: current.title.clone().or(other.title.clone()),
+        birthday: current.birthday.clone().or(other.birthday.clone()),
+        address: current.address.clone().or(other.address.clone()),
+        note: current.note.clone().or(other.note.clone()),
+        groups,
+        ..ContactDraft::default()
     };
-    let mut phones: Vec<ElementDraft> = Vec::new();
-    let mut known = BTreeSet::new();
-    for (is_held, phone) in flagged(current.phones, other.phones) {
-        if known.insert(same_number(&phone)) || is_held {
-            phones.push(ElementDraft {
-                id: is_held.then_some(phone.id),
-                label: phone.label,
-                content: phone.number,
-                e164: phone.e164,
-            });
-        }
+    for kind in Kind::ALL {
+        *draft.elements_mut(kind) = all(kind, current.elements(kind), other.elements(kind));
     }
-    let mut emails: Vec<ElementDraft> = Vec::new();
-    let mut known = BTreeSet::new();
-    for (is_held, email) in flagged(current.emails, other.emails) {
-        if known.insert(fold(&email.address)) || is_held {
-            emails.push(ElementDraft {
-                id: is_held.then_some(email.id),
-                label: email.label,
-                content: email.address,
-                e164: None,
-            });
-        }
-    }
-    let groups: BTreeSet<String> = current.groups.into_iter().chain(other.groups).collect();
-    let sizes = [
-        ("phones", phones.len()),
-        ("emails", emails.len()),
-        ("groups", groups.len()),
-    ];
-    if let Some((field, _)) = sizes.into_iter().find(|(_, size)| *size > MAX_ELEMENTS) {
+    let blank = current.name.trim().is_empty();
+    draft.name = if blank { other.name } else { current.name };
+    let sizes = Kind::ALL.map(|kind| (kind.list(), draft.elements(kind).len()));
+    let mut sizes = sizes.into_iter().chain([("groups", draft.groups.len())]);
+    if let Some((field, _)) = sizes.find(|(_, size)| *size > MAX_ELEMENTS) {
         let detail = format!("of both contacts are more than {MAX_ELEMENTS} together");
         return Err(InvalidContact::new(field, detail));
     }
-    Ok(ContactDraft {
-        name: if current.name.trim().is_empty() {
-            other.name
-        } else {
-            current.name
-        },
-        organization: current.organization.or(other.organization),
-        title: current.title.or(other.title),
-        birthday: current.birthday.or(other.birthday),
-        address: current.address.or(other.address),
-        note: current.note.or(other.note),
-        phones,
-        emails,
-        groups,
-    })
+    Ok(draft)
 }
 
-/// Those held, then the others.
-fn flagged<T>(held: Vec<T>, others: Vec<T>) -> impl Iterator<Item = (bool, T)> {
-    let held = held.into_iter().map(|item| (true, item));
-    held.chain(others.into_iter().map(|item| (false, item)))
+/// Those held, and of the others those that say something else.
+fn all(kind: Kind, held: Vec<ElementDraft>, others: Vec<ElementDraft>) -> Vec<ElementDraft> {
+    let mut known: BTreeSet<String> = held.iter().map(|it| same(kind, it)).collect();
+    let mut all = held;
+    for other in others {
+        if known.insert(same(kind, &other)) {
+            all.push(ElementDraft { id: None, ..other });
+        }
+    }
+    all
+}
+
+/// What two elements have in common that say the same.
+fn same(kind: Kind, element: &ElementDraft) -> String {
+    let content = &element.content;
+    match kind {
+        Kind::Phone => {
+            let number = element.e164.as_ref().unwrap_or(content);
+            PhoneDigits::of(number).same.unwrap_or_else(|| fold(number))
+        }
+        Kind::Email | Kind::Address => fold(content),
+        // Of a path the case matters.
+        Kind::Url => content.to_owned(),
+    }
 }

@@ -18,6 +18,7 @@ use super::{
     contact::{GROUP_PREFIX, TOUCHED, is_bookkeeping},
     contact_element::{Element, Kind},
     contact_kept::{KEPT_PREFIX, KeptProperty},
+    name_parts::NameParts,
     short_hash,
 };
 
@@ -43,7 +44,7 @@ pub struct Conflict {
     pub place: Place,
     /// The field of the contact, such as `note` or `phones`.
     pub field: String,
-    /// Which element of the field, if it has elements: the id of a phone or an e-mail, the name of a group.
+    /// Which element of the field, if it has elements: the id of a phone, an e-mail, a web or a postal address, the name of a group.
     pub element: Option<String>,
     /// What lost.
     pub lost: Version,
@@ -170,13 +171,13 @@ pub(super) fn split(attribute: &str) -> (&str, Option<&str>) {
 /// must not be passed over.
 pub(super) fn shown_value(attribute: &str, bytes: &[u8]) -> Json {
     let text = || Json::String(String::from_utf8_lossy(bytes).into_owned());
-    for kind in [Kind::Phone, Kind::Email] {
-        if let Some(id) = attribute.strip_prefix(kind.prefix()) {
-            return Element::decode(id, bytes).map_or_else(
-                text,
-                |element| json!({ "label": element.label, kind.content(): element.content }),
-            );
-        }
+    if let Some((kind, id)) = Kind::of_attribute(attribute) {
+        return Element::decode(id, bytes).map_or_else(text, |element| {
+            Json::Object(kind.shown(element.label.as_deref(), &element.content))
+        });
+    }
+    if attribute == NameParts::FIELD {
+        return NameParts::decode(bytes).map_or_else(text, |parts| json!(parts));
     }
     if let Some(group) = attribute.strip_prefix(GROUP_PREFIX) {
         return Json::String(group.to_owned());

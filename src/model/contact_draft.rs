@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::{
+    address_parts::AddressParts,
     contact::{Contact, NAME, SCALARS},
     contact_element::{ElementDraft, Kind},
     contact_rules::{
         InvalidContact, MAX_ELEMENT_ID_CHARS, MAX_ELEMENTS, MAX_EMAIL_CHARS, MAX_GROUP_CHARS,
-        MAX_LABEL_CHARS, MAX_NUMBER_CHARS, TextRule, check_birthday, scalar_rule,
+        MAX_LABEL_CHARS, MAX_NUMBER_CHARS, MAX_URL_CHARS, TextRule, check_birthday, scalar_rule,
     },
+    name_parts::NameParts,
 };
 
 /// Fields that are shown but not written: accepted, so that what was read can be sent back, and ignored.
@@ -21,6 +23,8 @@ const READ_ONLY: [&str; 5] = ["created_at", "updated_at", "revived", "conflicts"
 pub struct ContactDraft {
     /// What the person is called; not blank.
     pub name: String,
+    /// The name in its parts.
+    pub name_parts: Option<NameParts>,
     /// Where the person works.
     pub organization: Option<String>,
     /// As what.
@@ -35,25 +39,36 @@ pub struct ContactDraft {
     pub phones: Vec<ElementDraft>,
     /// The addresses, in order.
     pub emails: Vec<ElementDraft>,
+    /// The web addresses, in order.
+    pub urls: Vec<ElementDraft>,
+    /// The postal addresses, in order.
+    pub addresses: Vec<ElementDraft>,
     /// The names of the groups.
     pub groups: BTreeSet<String>,
 }
 
 impl ContactDraft {
-    /// Reads the whole contact `id` from JSON. An empty text counts as none; `null` too.
+    /// Reads the whole contact `id` from JSON. An empty text counts as none; `null` too. Without a name it is called what
+    /// the parts of its name say.
     pub fn from_json(id: Option<&str>, json: &Value) -> Result<Self, InvalidContact> {
         let object = json
             .as_object()
             .ok_or_else(|| InvalidContact::new("body", "is a JSON object"))?;
         check_fields(object, id)?;
         let mut draft = Self {
+            name_parts: NameParts::read(object.get(NameParts::FIELD))?,
             phones: elements(object, Kind::Phone)?,
             emails: elements(object, Kind::Email)?,
+            urls: elements(object, Kind::Url)?,
+            addresses: elements(object, Kind::Address)?,
             groups: groups(object)?,
             ..Self::default()
         };
         for field in SCALARS {
             draft.set_scalar(field, scalar(object, field)?);
+        }
+        if let (true, Some(parts)) = (draft.name.is_empty(), &draft.name_parts) {
+            draft.name = parts.composed();
         }
         if draft.name.trim().is_empty() {
             let detail = if draft.name.is_empty() {
@@ -96,6 +111,26 @@ impl ContactDraft {
         }
     }
 
+    /// A list of elements.
+    #[must_use]
+    pub(super) const fn elements(&self, kind: Kind) -> &Vec<ElementDraft> {
+        match kind {
+            Kind::Phone => &self.phones,
+            Kind::Email => &self.emails,
+            Kind::Url => &self.urls,
+            Kind::Address => &self.addresses,
+        }
+    }
+
+    pub(super) const fn elements_mut(&mut self, kind: Kind) -> &mut Vec<ElementDraft> {
+        match kind {
+            Kind::Phone => &mut self.phones,
+            Kind::Email => &mut self.emails,
+            Kind::Url => &mut self.urls,
+            Kind::Address => &mut self.addresses,
+        }
+    }
+
     pub(super) fn set_scalar(&mut self, field: &str, text: Option<String>) {
         match field {
             "name" => self.name = text.unwrap_or_default(),
@@ -122,11 +157,22 @@ pub(super) fn check_content(kind: Kind, text: &str) -> Result<(), String> {
     let max_chars = match kind {
         Kind::Phone => MAX_NUMBER_CHARS,
         Kind::Email => MAX_EMAIL_CHARS,
+        Kind::Url => MAX_URL_CHARS,
+        Kind::Address => return check_address(text),
     };
     if text.trim().is_empty() {
         return Err("is not blank".to_owned());
     }
     TextRule::line(max_chars).check(text)
+}
+
+fn check_address(content: &str) -> Result<(), String> {
+    let address = AddressParts::of_content(content);
+    let mut parts = address.parts().into_iter().flatten().peekable();
+    if parts.peek().is_none() {
+        return Err("has no part".to_owned());
+    }
+    parts.try_for_each(AddressParts::check)
 }
 
 pub(super) fn check_label(text: &str) -> Result<(), String> {
@@ -164,7 +210,8 @@ fn check_fields(object: &Map<String, Value>, id: Option<&str>) -> Result<(), Inv
     for (field, value) in object {
         let known = SCALARS.contains(&field.as_str())
             || READ_ONLY.contains(&field.as_str())
-            || ["phones", "emails", "groups"].contains(&field.as_str());
+            || ["groups", NameParts::FIELD].contains(&field.as_str())
+            || Kind::ALL.iter().any(|kind| kind.list() == field);
         if field == "id" {
             let given = value
                 .as_str()
@@ -186,7 +233,10 @@ fn check_fields(object: &Map<String, Value>, id: Option<&str>) -> Result<(), Inv
 }
 
 /// The text of a field; `None` if it is missing, null or empty.
-fn text<'a>(value: Option<&'a Value>, field: &str) -> Result<Option<&'a str>, InvalidContact> {
+pub(super) fn text<'a>(
+    value: Option<&'a Value>,
+    field: &str,
+) -> Result<Option<&'a str>, InvalidContact> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
@@ -239,8 +289,10 @@ pub(super) fn element(item: &Value, kind: Kind, at: &str) -> Result<ElementDraft
     let object = item
         .as_object()
         .ok_or_else(|| InvalidContact::new(at, "is an object"))?;
-    let known = ["id", "label", kind.content()];
-    let is_known = |field: &str| known.contains(&field) || kind.read_only().contains(&field);
+    let is_known = |field: &str| {
+        let fields = [&["id", "label"], kind.fields(), kind.read_only()];
+        fields.iter().any(|fields| fields.contains(&field))
+    };
     if let Some(field) = object.keys().find(|field| !is_known(field)) {
         return Err(InvalidContact::new(
             inside(at, field),
@@ -258,8 +310,14 @@ pub(super) fn element(item: &Value, kind: Kind, at: &str) -> Result<ElementDraft
     Ok(ElementDraft {
         id: read("id", &check_element_id)?,
         label: read("label", &check_label)?,
-        content: read(kind.content(), &|text| check_content(kind, text))?
-            .ok_or_else(|| InvalidContact::new(inside(at, kind.content()), "is needed"))?,
+        content: match kind {
+            Kind::Phone | Kind::Email | Kind::Url => {
+                let field = kind.fields()[0];
+                read(field, &|text| check_content(kind, text))?
+                    .ok_or_else(|| InvalidContact::new(inside(at, field), "is needed"))?
+            }
+            Kind::Address => AddressParts::read(object, |part| inside(at, part))?.content(),
+        },
         e164: None,
     })
 }

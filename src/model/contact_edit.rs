@@ -17,6 +17,7 @@ use super::{
     contact_draft::ContactDraft,
     contact_element::{Element, Kind, place},
     contact_kept::KEPT_PREFIX,
+    name_parts::NameParts,
     phone_reading::Region,
 };
 
@@ -126,8 +127,12 @@ pub(super) fn wanted(entity: &Entity, draft: &ContactDraft, region: Option<Regio
             wanted.insert(field.to_owned(), text.as_bytes().to_vec());
         }
     }
-    for (kind, drafts) in [(Kind::Phone, &draft.phones), (Kind::Email, &draft.emails)] {
-        let placed = place(&Element::shown(entity, kind), drafts, kind, region);
+    if let Some(parts) = &draft.name_parts {
+        wanted.insert(NameParts::FIELD.to_owned(), parts.encode());
+    }
+    for kind in Kind::ALL {
+        let held = Element::shown(entity, kind);
+        let placed = place(&held, draft.elements(kind), kind, region);
         wanted.extend(placed.into_iter().map(|element| element.encode(kind)));
     }
     for group in &draft.groups {

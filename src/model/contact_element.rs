@@ -1,4 +1,4 @@
-//! Phones and e-mails: each is a field of its own, so that two people who add two numbers offline both keep
+//! Phones, e-mails, web and postal addresses: each is a field of its own, so that two people who add two numbers offline both keep
 //! theirs.
 //!
 //! The id of a new element follows from what it holds, so the same card imported on two nodes makes the same
@@ -8,8 +8,12 @@ use std::collections::BTreeSet;
 
 use grapevine_crdt::{Entity, LwwMap};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
-use super::phone_reading::{Region, e164};
+use super::{
+    address_parts::AddressParts,
+    phone_reading::{Region, e164},
+};
 use crate::codec;
 
 const FORMAT: u8 = 1;
@@ -26,14 +30,30 @@ pub enum Kind {
     Phone,
     /// E-mail addresses.
     Email,
+    /// Web addresses.
+    Url,
+    /// Postal addresses.
+    Address,
 }
 
 impl Kind {
+    /// All of them, in the order in which their lists are shown.
+    pub const ALL: [Self; 4] = [Self::Phone, Self::Email, Self::Url, Self::Address];
+
+    /// The kind of the attribute `name`, and the id in it; `None` if it is no element.
+    pub(super) fn of_attribute(name: &str) -> Option<(Self, &str)> {
+        Self::ALL
+            .into_iter()
+            .find_map(|kind| Some((kind, name.strip_prefix(kind.prefix())?)))
+    }
+
     /// What the names of its attributes start with.
     pub(super) const fn prefix(self) -> &'static str {
         match self {
             Self::Phone => "phones/",
             Self::Email => "emails/",
+            Self::Url => "urls/",
+            Self::Address => "addresses/",
         }
     }
 
@@ -43,15 +63,19 @@ impl Kind {
         match self {
             Self::Phone => "phones",
             Self::Email => "emails",
+            Self::Url => "urls",
+            Self::Address => "addresses",
         }
     }
 
-    /// The field of an element that holds its content, as users see it.
+    /// The fields of an element that hold its content, as users see them.
     #[must_use]
-    pub const fn content(self) -> &'static str {
+    pub const fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Phone => "number",
-            Self::Email => "address",
+            Self::Phone => &["number"],
+            Self::Email => &["address"],
+            Self::Url => &["url"],
+            Self::Address => &AddressParts::PARTS,
         }
     }
 
@@ -60,7 +84,7 @@ impl Kind {
     pub(super) const fn read_only(self) -> &'static [&'static str] {
         match self {
             Self::Phone => &["e164"],
-            Self::Email => &[],
+            Self::Email | Self::Url | Self::Address => &[],
         }
     }
 
@@ -68,12 +92,29 @@ impl Kind {
     fn reading(self, content: &str, region: Option<Region>) -> Option<String> {
         match self {
             Self::Phone => e164(content, region),
-            Self::Email => None,
+            Self::Email | Self::Url | Self::Address => None,
         }
+    }
+
+    /// What an element with this label and content is, as users see it, but for its id.
+    pub(super) fn shown(self, label: Option<&str>, content: &str) -> Map<String, Value> {
+        let mut shown = Map::new();
+        shown.insert("label".to_owned(), json!(label));
+        match self {
+            Self::Phone | Self::Email | Self::Url => {
+                shown.insert(self.fields()[0].to_owned(), json!(content));
+            }
+            Self::Address => {
+                let parts = AddressParts::of_content(content);
+                let fields = AddressParts::PARTS.into_iter().zip(parts.into_parts());
+                shown.extend(fields.map(|(name, part)| (name.to_owned(), json!(part))));
+            }
+        }
+        shown
     }
 }
 
-/// A phone or an e-mail.
+/// A phone, an e-mail, a web or a postal address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Element {
     pub(super) id: String,
@@ -91,7 +132,7 @@ pub struct ElementDraft {
     pub id: Option<String>,
     /// What it is for.
     pub label: Option<String>,
-    /// The number or the address.
+    /// The number, the e-mail address, the web address, or the parts of the postal address as one text.
     pub content: String,
     /// What the number reads as, if it was read before; else whoever writes it does.
     pub e164: Option<String>,
@@ -108,6 +149,15 @@ struct Stored {
 struct StoredWithReading {
     stored: Stored,
     e164: String,
+}
+
+impl ElementDraft {
+    /// Whether `shown`, in the shape that the contact shows, says the same.
+    #[must_use]
+    pub fn is_said_by(&self, kind: Kind, shown: &Value) -> bool {
+        let said = kind.shown(self.label.as_deref(), &self.content);
+        said.iter().all(|(field, value)| shown[field] == *value)
+    }
 }
 
 impl Element {

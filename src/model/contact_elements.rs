@@ -1,6 +1,6 @@
-//! The phones and the e-mails of a contact, one by one.
+//! The phones, the e-mails, the web and the postal addresses of a contact, one by one.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     contact::Contact,
@@ -23,6 +23,8 @@ pub fn shown_elements(contact: &Contact, kind: Kind) -> Vec<Value> {
     let shown = match kind {
         Kind::Phone => json!(contact.phones),
         Kind::Email => json!(contact.emails),
+        Kind::Url => json!(contact.urls),
+        Kind::Address => json!(contact.addresses),
     };
     match shown {
         Value::Array(elements) => elements,
@@ -74,10 +76,8 @@ pub fn with_element(
     element: &ElementDraft,
 ) -> Result<ContactDraft, InvalidContact> {
     let mut elements = shown_elements(contact, kind);
-    let mut json = Map::new();
+    let mut json = kind.shown(element.label.as_deref(), &element.content);
     json.insert("id".to_owned(), json!(element.id));
-    json.insert("label".to_owned(), json!(element.label));
-    json.insert(kind.content().to_owned(), json!(element.content));
     let json = Value::Object(json);
     let known = elements
         .iter()

@@ -16,6 +16,7 @@ use super::{
     contact::{GROUP_PREFIX, NAME, ORGANIZATION},
     contact_element::{Element, Kind},
     fold::{cut, fold, words},
+    name_parts::NameParts,
     phone_digits::{PhoneDigits, significant},
 };
 
@@ -165,9 +166,12 @@ impl ContactTerms {
         }
         let (mut name, mut organization) = (String::new(), String::new());
         let (mut phones, mut emails, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+        let mut parts = NameParts::default();
         for (attribute, bytes) in LwwMap::new(entity).iter() {
             if attribute == NAME {
                 name = fold(&String::from_utf8_lossy(bytes));
+            } else if attribute == NameParts::FIELD {
+                parts = NameParts::decode(bytes).unwrap_or_default();
             } else if attribute == ORGANIZATION {
                 organization = fold(&String::from_utf8_lossy(bytes));
             } else if let Some(group) = attribute.strip_prefix(GROUP_PREFIX) {
@@ -189,6 +193,9 @@ impl ContactTerms {
         };
         if sorted.len() < name.len() {
             terms.add_words(&name);
+        }
+        for part in parts.parts().into_iter().flatten() {
+            terms.add_words(&fold(part));
         }
         terms.add_words(&organization);
         for phone in phones {
@@ -230,8 +237,9 @@ impl ContactTerms {
     }
 
     fn add_word(&mut self, word: &str) {
-        if self.other_words.len() < MAX_INDEXED_WORDS {
-            self.other_words.insert(term(word).to_owned());
+        let word = term(word);
+        if self.other_words.len() < MAX_INDEXED_WORDS && !self.name_words.contains(word) {
+            self.other_words.insert(word.to_owned());
         }
     }
 
@@ -335,7 +343,7 @@ mod tests {
     #[test]
     fn a_contact_is_found_by_its_words_digits_and_groups_and_not_by_its_note() {
         let entity = entity(&json!({
-            "name": "Đặng Lê", "organization": "Åström & Co", "note": "secret", "title": "captain",
+            "name": "Đặng Lê", "name_parts": {"family": "Đặng", "given": "Lê", "additional": "Thị"}, "organization": "Åström & Co", "note": "secret", "title": "captain",
             "phones": [{"number": "+44 20 7946 0000"}], "emails": [{"address": "Le@Example.org"}],
             "groups": ["Old Friends"]
         }));
@@ -352,9 +360,9 @@ mod tests {
                 "2 co|dang le|x",
                 "2 example|dang le|x",
                 "2 friends|dang le|x",
-                "2 le|dang le|x",
                 "2 old|dang le|x",
                 "2 org|dang le|x",
+                "2 thi|dang le|x",
                 "3 dang le|dang le|x",
                 "4 Old Friends|dang le|x",
                 "5 +442079460000||x",

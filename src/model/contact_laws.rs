@@ -42,14 +42,24 @@ fn read(entity: &Entity) -> Value {
 /// What was asked for, as it is shown: without the ids that are the server's.
 fn shown(contact: &Value) -> Value {
     let mut shown = json!({});
-    for field in ["name", "organization", "title", "note", "groups"] {
+    for field in [
+        "name",
+        "name_parts",
+        "organization",
+        "title",
+        "note",
+        "groups",
+    ] {
         shown[field] = contact[field].clone();
     }
-    for (list, content) in [("phones", "number"), ("emails", "address")] {
+    for (list, content) in [("phones", "number"), ("emails", "address"), ("urls", "url")] {
         let items = contact[list].as_array().cloned().unwrap_or_default();
         let bare = |item: Value| json!({"label": item["label"], "content": item[content]});
         shown[list] = items.into_iter().map(bare).collect();
     }
+    let addresses = contact["addresses"].as_array().cloned().unwrap_or_default();
+    let bare = |item: Value| json!([item["label"], item["street"], item["country"]]);
+    shown["addresses"] = addresses.into_iter().map(bare).collect();
     shown
 }
 
@@ -65,21 +75,38 @@ fn items(content: &'static str) -> impl Strategy<Value = Value> {
 }
 
 fn contact() -> impl Strategy<Value = Value> {
+    let parts = option::of((text(), option::of(text())).prop_map(|(family, given)| {
+        json!({"family": family, "given": given, "additional": null, "prefix": null, "suffix": null})
+    }));
     let scalars = (
         text(),
+        parts,
         option::of(text()),
         option::of(text()),
         option::of(text()),
     );
     let groups = prop::collection::btree_set(text(), 0..4);
-    (scalars, items("number"), items("address"), groups).prop_map(
-        |((name, organization, title, note), phones, emails, groups)| {
-            json!({
-                "name": name, "organization": organization, "title": title, "note": note,
-                "phones": phones, "emails": emails, "groups": groups,
-            })
-        },
+    let addresses = (option::of(text()), text(), option::of(text())).prop_map(
+        |(label, street, country)| json!({"label": label, "street": street, "country": country}),
+    );
+    let addresses = vec(addresses, 0..4);
+    (
+        scalars,
+        items("number"),
+        items("address"),
+        items("url"),
+        addresses,
+        groups,
     )
+        .prop_map(
+            |((name, parts, organization, title, note), phones, emails, urls, addresses, groups)| {
+                json!({
+                    "name": name, "name_parts": parts, "organization": organization, "title": title, "note": note,
+                    "phones": phones, "emails": emails, "urls": urls,
+                    "addresses": addresses, "groups": groups,
+                })
+            },
+        )
 }
 
 proptest! {

@@ -10,19 +10,23 @@ pub const MAX_NAME_CHARS: usize = 256;
 pub const MAX_LINE_CHARS: usize = 256;
 /// The most characters of an address.
 pub const MAX_ADDRESS_CHARS: usize = 1_024;
+/// The most characters of one part of a postal address.
+pub const MAX_ADDRESS_PART_CHARS: usize = 512;
 /// The most characters of a note.
 pub const MAX_NOTE_CHARS: usize = 65_536;
-/// The most phones, the most e-mails and the most groups of a contact, each.
+/// The most phones, e-mails, web addresses, postal addresses and groups of a contact, each.
 pub const MAX_ELEMENTS: usize = 100;
 /// The most characters of a number.
 pub const MAX_NUMBER_CHARS: usize = 128;
 /// The most characters of an e-mail address.
 pub const MAX_EMAIL_CHARS: usize = 320;
+/// The most characters of a web address.
+pub const MAX_URL_CHARS: usize = 2_048;
 /// The most characters of a label.
 pub const MAX_LABEL_CHARS: usize = 64;
 /// The most characters of the name of a group.
 pub const MAX_GROUP_CHARS: usize = 128;
-/// The most characters of the id of a phone or an e-mail.
+/// The most characters of the id of an element, such as a phone.
 pub const MAX_ELEMENT_ID_CHARS: usize = 64;
 
 /// Paths below `/v1/contacts/` that are not contacts.

@@ -4,6 +4,7 @@
 //! address book files; they know nothing of storage, the network or HTTP, and are told the time.
 
 mod address;
+mod address_parts;
 mod bearer;
 mod changes_token;
 mod contact;
@@ -34,6 +35,7 @@ mod index;
 mod instant;
 pub mod kv;
 mod message;
+mod name_parts;
 mod offline_contact;
 mod offline_edit;
 mod outline;
@@ -60,7 +62,7 @@ mod vcard_version;
 pub use address::{Collection, EntityId, InvalidKey, MAX_KEY_BYTES, PARTITIONS, PartitionId};
 pub use bearer::{Bearer, SECRET_BYTES};
 pub use changes_token::{ChangesToken, MAX_CHANGES_TOKEN_BYTES, Pass, Resume};
-pub use contact::{Contact, Email, Phone};
+pub use contact::{Contact, Email, Phone, PostalAddress, Url};
 pub use contact_absorb::{MAX_ABSORBED, absorb, has_absorbed};
 pub use contact_conflict::{Conflict, Settlement, Version};
 pub use contact_draft::{ContactDraft, check_element_id};
@@ -76,9 +78,9 @@ pub use contact_kept::{
 };
 pub use contact_query::{ContactQuery, InvalidQuery, MAX_QUERY_BYTES, MAX_QUERY_WORDS};
 pub use contact_rules::{
-    InvalidContact, MAX_ADDRESS_CHARS, MAX_CONTACT_ID_CHARS, MAX_ELEMENT_ID_CHARS, MAX_ELEMENTS,
-    MAX_EMAIL_CHARS, MAX_GROUP_CHARS, MAX_LABEL_CHARS, MAX_LINE_CHARS, MAX_NAME_CHARS,
-    MAX_NOTE_CHARS, MAX_NUMBER_CHARS, contact_key,
+    InvalidContact, MAX_ADDRESS_CHARS, MAX_ADDRESS_PART_CHARS, MAX_CONTACT_ID_CHARS,
+    MAX_ELEMENT_ID_CHARS, MAX_ELEMENTS, MAX_EMAIL_CHARS, MAX_GROUP_CHARS, MAX_LABEL_CHARS,
+    MAX_LINE_CHARS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_NUMBER_CHARS, MAX_URL_CHARS, contact_key,
 };
 pub use contact_trim::{MAX_CONFLICT_AGE_MS, MAX_CONFLICTS_PER_FIELD, trim};
 pub use counter::{Counter, Direction, Tally};
@@ -94,6 +96,7 @@ pub use message::{
     InvalidMessage, MAX_AUTHOR_BYTES, MAX_MESSAGE_BYTES, Message, MessageDraft, MessageId,
     PostedUnder,
 };
+pub use name_parts::NameParts;
 pub use offline_edit::{Fate, LostTo, Meeting, OfflineEdit, kv_json};
 pub use outline::{HashedVector, InvalidOutline, MAX_LIKELY, MAX_RANGES, Outline, Table};
 pub use pages::{CellName, EntityState, ListingPage, StatePage};

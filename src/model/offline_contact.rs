@@ -12,6 +12,7 @@ use super::{
     contact_element::{Element, ElementDraft, Kind},
     contact_rules::{InvalidContact, MAX_ELEMENTS},
     instant::rfc3339,
+    name_parts::NameParts,
     offline_edit::{Fate, LostTo},
     phone_reading::Region,
 };
@@ -29,7 +30,7 @@ enum Change {
 pub(super) struct ContactPatch(Vec<(String, Change)>);
 
 impl ContactPatch {
-    /// Reads scalars (a text, or `null` to delete), and objects of phones and e-mails by id and of groups by
+    /// Reads scalars (a text, or `null` to delete), the parts of the name (all of them, or `null`), and objects of elements by id and of groups by
     /// name (`null` or `false` to delete).
     pub(super) fn read(json: &Value) -> Result<Self, InvalidContact> {
         let object = json
@@ -40,7 +41,14 @@ impl ContactPatch {
             match field.as_str() {
                 "phones" => elements(Kind::Phone, value, &mut changes)?,
                 "emails" => elements(Kind::Email, value, &mut changes)?,
+                "urls" => elements(Kind::Url, value, &mut changes)?,
+                "addresses" => elements(Kind::Address, value, &mut changes)?,
                 "groups" => groups(value, &mut changes)?,
+                NameParts::FIELD => {
+                    let parts = NameParts::read(Some(value))?;
+                    let change = parts.map_or(Change::Delete, |it| Change::Set(it.encode()));
+                    changes.push((field.clone(), change));
+                }
                 name if SCALARS.contains(&name) => {
                     let change = match scalar(object, name)? {
                         Some(text) if name == NAME && text.trim().is_empty() => {
@@ -260,13 +268,13 @@ fn shown_value(attribute: &str, bytes: Option<&[u8]>) -> Value {
     let Some(bytes) = bytes else {
         return Value::Null;
     };
-    for kind in [Kind::Phone, Kind::Email] {
-        if let Some(id) = attribute.strip_prefix(kind.prefix()) {
-            return Element::decode(id, bytes).map_or(
-                Value::Null,
-                |element| json!({ "label": element.label, kind.content(): element.content }),
-            );
-        }
+    if let Some((kind, id)) = Kind::of_attribute(attribute) {
+        return Element::decode(id, bytes).map_or(Value::Null, |element| {
+            Value::Object(kind.shown(element.label.as_deref(), &element.content))
+        });
+    }
+    if attribute == NameParts::FIELD {
+        return json!(NameParts::decode(bytes));
     }
     if attribute.starts_with(GROUP_PREFIX) {
         return Value::Bool(true);

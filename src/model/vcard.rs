@@ -9,18 +9,25 @@ use calcard::vcard::VCardProperty;
 use uuid::Uuid;
 
 use super::{
+    address_parts::AddressParts,
     contact_draft::{ContactDraft, check_content, check_group, check_label, check_scalar},
     contact_element::{ElementDraft, Kind},
     contact_kept::{KeptProperty, MAX_KEPT_BYTES, MAX_KEPT_PROPERTIES, MAX_KEPT_PROPERTY_BYTES},
     contact_rules::{MAX_ELEMENTS, MAX_NAME_CHARS, contact_key},
+    name_parts::NameParts,
     vcard_lines::{Line, RawCard, RawCards, UnreadableFile},
     vcard_property::Property,
+    vcard_text::structured,
 };
 
 /// Types that say nothing about what a number or an address is for.
-const NOT_LABELS: [&str; 3] = ["pref", "internet", "voice"];
+const NOT_LABELS: [&str; 7] = [
+    "pref", "internet", "voice", "dom", "intl", "postal", "parcel",
+];
 /// The property that says the id of a contact which no `UID` leads to.
 pub(super) const OWN_ID: &str = "X-GRAPEVINE-ID";
+/// How a line begins that says the address that nobody took apart: other programs read it as one of a street.
+pub(super) const WHOLE_ADDRESS: &str = "ADR;X-GRAPEVINE-FIELD=address:";
 /// How much of a line that is no property is shown in its place.
 const SHOWN_CHARS: usize = 32;
 
@@ -140,7 +147,7 @@ impl Card {
             .collect();
         let hash = hash(&raw.lines);
         let labels = labels(&properties);
-        let mut reading = Reading::new(version, labels, preferred_address(&properties));
+        let mut reading = Reading::new(version, labels);
         for (index, (line, property)) in raw.lines.iter().zip(&properties).enumerate() {
             reading.take(index, line, property.as_ref());
         }
@@ -186,8 +193,6 @@ struct Reading {
     version: String,
     /// The labels of groups (`item1.X-ABLabel`), an Apple extension.
     labels: Vec<(String, String)>,
-    /// The index of the address that is taken.
-    address: Option<usize>,
     uid: Option<String>,
     /// The id that a node gave its own export.
     own_id: Option<String>,
@@ -199,11 +204,10 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(version: String, labels: Vec<(String, String)>, address: Option<usize>) -> Self {
+    fn new(version: String, labels: Vec<(String, String)>) -> Self {
         Self {
             version,
             labels,
-            address,
             uid: None,
             own_id: None,
             draft: ContactDraft::default(),
@@ -227,7 +231,7 @@ impl Reading {
         if *property.name() == VCardProperty::Version {
             return; // kept with every line that is kept
         }
-        let taken = self.map(index, &line.text, property);
+        let taken = self.map(&line.text, property);
         if taken.is_some() {
             self.taken_names.push(name.clone());
         }
@@ -237,7 +241,7 @@ impl Reading {
     }
 
     /// Makes a field of the property, if there is one for it that is free.
-    fn map(&mut self, index: usize, line: &str, property: &Property) -> Option<Taken> {
+    fn map(&mut self, line: &str, property: &Property) -> Option<Taken> {
         match property.name() {
             VCardProperty::Fn if self.draft.name.is_empty() => self.name(line, property),
             // What vCard 3.0 demands of a name without parts.
@@ -245,6 +249,7 @@ impl Reading {
                 field: "name",
                 whole: true,
             }),
+            VCardProperty::N if self.draft.name_parts.is_none() => self.name_parts(property),
             VCardProperty::Title => self.scalar("title", line, property),
             VCardProperty::Note => self.scalar("note", line, property),
             VCardProperty::Org => {
@@ -256,9 +261,13 @@ impl Reading {
                 })
             }
             VCardProperty::Bday => self.birthday(line, property),
-            VCardProperty::Adr if self.address == Some(index) => self.address(property),
+            VCardProperty::Adr if is_whole_address(line) => self.whole_address(property),
+            VCardProperty::Adr => self.address(property),
             VCardProperty::Tel => self.element(Kind::Phone, "tel:", line, property),
             VCardProperty::Email => self.element(Kind::Email, "mailto:", line, property),
+            // What is data is no text.
+            VCardProperty::Url if property.is_binary() => None,
+            VCardProperty::Url => self.element(Kind::Url, "", line, property),
             VCardProperty::Categories => self.groups(line, property),
             VCardProperty::Uid if self.uid.is_none() => {
                 let uid = property.first()?;
@@ -288,6 +297,25 @@ impl Reading {
         })
     }
 
+    fn name_parts(&mut self, property: &Property) -> Option<Taken> {
+        let parts = fit_parts(property, |_, text| NameParts::check(text))?;
+        let parts = NameParts::of(parts)?;
+        let whole = property.plain && self.says_parts(property, &parts.parts());
+        self.draft.name_parts = Some(parts);
+        Some(Taken {
+            field: NameParts::FIELD,
+            whole,
+        })
+    }
+
+    /// Whether the value of a line with these parts would be written as that of the property is.
+    fn says_parts(&self, property: &Property, parts: &[Option<&str>]) -> bool {
+        let written = structured(parts);
+        let said = property.value().trim_end_matches(';');
+        let escapes = self.version == "2.1" && said.contains('\\');
+        !escapes && said == written.trim_end_matches(';')
+    }
+
     fn scalar(&mut self, field: &'static str, line: &str, property: &Property) -> Option<Taken> {
         let text = property.first()?;
         if self.draft.scalar(field).is_some() || check_scalar(field, &text).is_err() {
@@ -315,16 +343,41 @@ impl Reading {
         })
     }
 
-    fn address(&mut self, property: &Property) -> Option<Taken> {
-        let text = address_text(property);
-        if text.is_empty() || check_scalar("address", &text).is_err() {
+    /// The address that nobody took apart, as an export wrote it.
+    fn whole_address(&mut self, property: &Property) -> Option<Taken> {
+        let parts = fit_parts::<{ AddressParts::COUNT }>(property, |place, text| {
+            let is_street = place == AddressParts::STREET;
+            is_street.then_some(()).ok_or_else(String::new)?;
+            check_scalar("address", text)
+        })?;
+        let [_, _, street, ..] = parts;
+        if self.draft.address.is_some() || street.is_none() {
             return None;
         }
-        self.draft.address = Some(text);
-        // One text never says which part is the street and which the town.
+        let whole = self.says_parts(property, &[None, None, street.as_deref()]);
+        self.draft.address = street;
         Some(Taken {
             field: "address",
-            whole: false,
+            whole,
+        })
+    }
+
+    fn address(&mut self, property: &Property) -> Option<Taken> {
+        let parts = fit_parts(property, |_, text| AddressParts::check(text))?;
+        let parts = AddressParts::of(parts)?;
+        if self.draft.addresses.len() == MAX_ELEMENTS {
+            return None;
+        }
+        let (label, says_all) = label(property, &self.labels);
+        self.draft.addresses.push(ElementDraft {
+            id: None,
+            label,
+            content: parts.content(),
+            e164: None,
+        });
+        Some(Taken {
+            field: Kind::Address.list(),
+            whole: says_all && self.says_parts(property, &parts.parts()),
         })
     }
 
@@ -340,10 +393,7 @@ impl Reading {
             Some(start) if start.eq_ignore_ascii_case(scheme) => &text[scheme.len()..],
             Some(_) | None => text.as_str(),
         };
-        let elements = match kind {
-            Kind::Phone => &mut self.draft.phones,
-            Kind::Email => &mut self.draft.emails,
-        };
+        let elements = self.draft.elements_mut(kind);
         if elements.len() == MAX_ELEMENTS || check_content(kind, bare).is_err() {
             return None;
         }
@@ -436,8 +486,8 @@ fn hash(lines: &[Line]) -> [u8; 32] {
 /// What the line `kept` says of the fields of a contact; `labels` are those of its card.
 pub(super) fn reread(kept: &KeptProperty, labels: &[(String, String)]) -> Option<ContactDraft> {
     let property = Property::read(&kept.line, &kept.version)?;
-    let mut reading = Reading::new(kept.version.clone(), labels.to_vec(), Some(0));
-    reading.map(0, &kept.line, &property)?;
+    let mut reading = Reading::new(kept.version.clone(), labels.to_vec());
+    reading.map(&kept.line, &property)?;
     Some(reading.draft)
 }
 
@@ -549,27 +599,39 @@ pub(super) fn basic_day(day: &str) -> String {
     }
 }
 
-fn preferred_address(properties: &[Option<Property>]) -> Option<usize> {
-    let mut addresses = properties
-        .iter()
-        .enumerate()
-        .filter_map(|(index, property)| Some((index, property.as_ref()?)))
-        .filter(|(_, property)| *property.name() == VCardProperty::Adr)
-        .filter(|(_, property)| !address_text(property).is_empty());
-    let first = addresses.next()?;
-    let preferred = std::iter::once(first)
-        .chain(addresses)
-        .find(|(_, property)| property.is_preferred());
-    Some(preferred.unwrap_or(first).0)
+/// Whether a line says the address that nobody took apart.
+fn is_whole_address(line: &str) -> bool {
+    let start = line.get(..WHOLE_ADDRESS.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(WHOLE_ADDRESS))
 }
 
-fn address_text(property: &Property) -> String {
+/// What was once taken of an address, as one text.
+pub(super) fn address_text(kept: &KeptProperty) -> Option<String> {
+    let property = Property::read(&kept.line, &kept.version)?;
+
     let parts = property.components();
     let parts = parts
         .iter()
         .map(|part| part.trim_end_matches([',', ' ']))
         .filter(|part| !part.is_empty());
-    parts.collect::<Vec<_>>().join(", ")
+    Some(parts.collect::<Vec<_>>().join(", "))
+}
+
+/// The parts of a structured property; `None` if there are more, or if one does not pass `check`, which gets its place
+/// too.
+fn fit_parts<const PARTS: usize>(
+    property: &Property,
+    check: impl Fn(usize, &str) -> Result<(), String>,
+) -> Option<[Option<String>; PARTS]> {
+    let mut parts = [const { None }; PARTS];
+    for (place, text) in property.parts().into_iter().enumerate() {
+        if text.is_empty() {
+            continue;
+        }
+        check(place, &text).ok()?;
+        *parts.get_mut(place)? = Some(text);
+    }
+    Some(parts)
 }
 
 /// A name for a card without FN: from N, or else from whatever identifies it.

@@ -151,7 +151,7 @@ pub(super) fn media_type_of(parameter: &str) -> Option<&'static str> {
 }
 
 /// A quoted-printable value as text. What was encoded is data; what was not, such as the `;` between components, is not.
-fn readable(value: &str, charset: Option<&str>) -> String {
+pub(super) fn readable(value: &str, charset: Option<&str>) -> String {
     let declared = charset.and_then(|label| Encoding::for_label(label.as_bytes()));
     let wide = declared.is_some_and(|encoding| encoding != UTF_8 && !encoding.is_single_byte());
     let source = value.strip_suffix('=').unwrap_or(value).as_bytes();

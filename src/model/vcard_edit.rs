@@ -6,7 +6,7 @@ use super::{
     contact::{Contact, REQUEST, SOURCE},
     contact_draft::ContactDraft,
     contact_edit::{Change, WriteStamp, diff, keep, wanted},
-    contact_element::ElementDraft,
+    contact_element::{ElementDraft, Kind},
     contact_kept::KEPT_PREFIX,
     contact_rules::{InvalidContact, MAX_ELEMENTS},
     vcard::Card,
@@ -54,7 +54,7 @@ impl Source {
 /// Takes `card` in, with which the import is at `source`. A contact that was there before stays as it is, so
 /// importing a file again changes nothing, whatever was edited since.
 ///
-/// Else the scalars of the card replace those of the contact, its phones, e-mails and groups join them, and
+/// Else the scalars of the card replace those of the contact, its elements (phones, e-mails, addresses) and groups join them, and
 /// what the card before had left to be kept is replaced: an import never deletes what people see.
 pub fn import(
     entity: &Entity,
@@ -87,35 +87,23 @@ pub fn import(
 
 fn joined(current: &Contact, card: &ContactDraft) -> Result<ContactDraft, InvalidContact> {
     let or = |new: &Option<String>, old: &Option<String>| new.clone().or_else(|| old.clone());
-    let phones = current.phones.iter().map(|phone| ElementDraft {
-        id: Some(phone.id.clone()),
-        label: phone.label.clone(),
-        content: phone.number.clone(),
-        e164: phone.e164.clone(),
-    });
-    let emails = current.emails.iter().map(|email| ElementDraft {
-        id: Some(email.id.clone()),
-        label: email.label.clone(),
-        content: email.address.clone(),
-        e164: None,
-    });
-    let draft = ContactDraft {
+    let mut draft = ContactDraft {
         name: card.name.clone(),
+        name_parts: card.name_parts.clone().or(current.name_parts.clone()),
         organization: or(&card.organization, &current.organization),
         title: or(&card.title, &current.title),
         birthday: or(&card.birthday, &current.birthday),
         address: or(&card.address, &current.address),
         note: or(&card.note, &current.note),
-        phones: with_new(phones.collect(), &card.phones),
-        emails: with_new(emails.collect(), &card.emails),
         groups: current.groups.iter().chain(&card.groups).cloned().collect(),
+        ..ContactDraft::default()
     };
-    let sizes = [
-        ("phones", draft.phones.len()),
-        ("emails", draft.emails.len()),
-        ("groups", draft.groups.len()),
-    ];
-    match sizes.into_iter().find(|(_, size)| *size > MAX_ELEMENTS) {
+    for kind in Kind::ALL {
+        *draft.elements_mut(kind) = with_new(current.elements(kind), card.elements(kind));
+    }
+    let sizes = Kind::ALL.map(|kind| (kind.list(), draft.elements(kind).len()));
+    let mut sizes = sizes.into_iter().chain([("groups", draft.groups.len())]);
+    match sizes.find(|(_, size)| *size > MAX_ELEMENTS) {
         Some((field, _)) => Err(InvalidContact::new(
             field,
             format!("of the contact and the card are more than {MAX_ELEMENTS} together"),

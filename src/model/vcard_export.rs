@@ -9,18 +9,20 @@ use std::collections::BTreeSet;
 use grapevine_crdt::Entity;
 
 use super::{
+    address_parts::AddressParts,
     contact::{Contact, SCALARS},
     contact_draft::ContactDraft,
-    contact_element::Kind,
+    contact_element::{ElementDraft, Kind},
     contact_kept::KeptProperty,
-    vcard::{OWN_ID, basic_day, kept_labels, label_of_types, reread, uid_and_id},
-    vcard_convert::line_in,
-    vcard_text::{escaped, push_line},
+    name_parts::NameParts,
+    vcard::{
+        OWN_ID, WHOLE_ADDRESS, address_text, basic_day, kept_labels, label_of_types, reread,
+        uid_and_id,
+    },
+    vcard_convert::{data, line_in},
+    vcard_text::{escaped, push_line, structured},
     vcard_version::CardVersion,
 };
-
-/// The lists of elements, in the order in which they are written.
-const KINDS: [Kind; 2] = [Kind::Phone, Kind::Email];
 
 /// The contact `id` that `entity` shows as a card of `version`; `None` if it is hidden.
 #[must_use]
@@ -52,15 +54,9 @@ enum Says {
     Nothing,
 }
 
-/// A phone or an e-mail as it is written.
-struct Item {
-    label: Option<String>,
-    content: String,
-}
-
 struct List {
     kind: Kind,
-    items: Vec<Item>,
+    items: Vec<ElementDraft>,
     /// The kept line of each, if it has one.
     lines: Vec<Option<usize>>,
     /// How many are written.
@@ -73,7 +69,7 @@ struct Export<'a> {
     version: CardVersion,
     says: Vec<Says>,
     lists: Vec<List>,
-    /// Scalars that a kept line says.
+    /// Scalars, and the parts of the name, that a kept line says.
     said: BTreeSet<&'static str>,
     /// Groups that a kept line says.
     said_groups: BTreeSet<String>,
@@ -89,7 +85,7 @@ impl<'a> Export<'a> {
             kept,
             version,
             says: Vec::with_capacity(kept.len()),
-            lists: KINDS.map(|kind| List::of(contact, kind)).into(),
+            lists: Kind::ALL.map(|kind| List::of(contact, kind)).into(),
             said: BTreeSet::new(),
             said_groups: BTreeSet::new(),
             line_groups: kept.iter().filter_map(line_group).collect(),
@@ -115,7 +111,15 @@ impl<'a> Export<'a> {
         };
         if let Some(scalar) = SCALARS.into_iter().find(|scalar| scalar == field) {
             let current = scalar_of(self.contact, scalar);
-            let is_said = draft.scalar(scalar) == current && self.said.insert(scalar);
+            // Of an address one text was taken once, and not its parts.
+            let whole = (scalar == "address").then(|| address_text(kept)).flatten();
+            let says = [draft.scalar(scalar), whole.as_deref()].contains(&current);
+            let is_said = current.is_some() && says && self.said.insert(scalar);
+            return if is_said { Says::Field } else { Says::Nothing };
+        }
+        if field == NameParts::FIELD {
+            let is_said =
+                draft.name_parts == self.contact.name_parts && self.said.insert(NameParts::FIELD);
             return if is_said { Says::Field } else { Says::Nothing };
         }
         if field == "groups" {
@@ -154,11 +158,7 @@ impl<'a> Export<'a> {
                 self.scalar(field, text);
             }
         }
-        let has_name = self.kept.iter().any(|kept| kept.property == "N");
-        if self.version == CardVersion::V3 && !has_name {
-            // RFC 2426 demands it.
-            self.line("N:;;;;");
-        }
+        self.name_parts();
         let groups: Vec<String> = contact
             .groups
             .iter()
@@ -172,6 +172,21 @@ impl<'a> Export<'a> {
             if self.lists[list].lines.iter().all(Option::is_none) {
                 self.elements(list, usize::MAX);
             }
+        }
+    }
+
+    fn name_parts(&mut self) {
+        if self.said.contains(NameParts::FIELD) {
+            return;
+        }
+        if let Some(parts) = &self.contact.name_parts {
+            return self.line(&format!("N:{}", structured(&parts.parts())));
+        }
+        let mut lines = self.kept.iter().zip(&self.says);
+        let is_kept = lines.any(|(kept, says)| kept.property == "N" && *says != Says::Nothing);
+        if self.version == CardVersion::V3 && !is_kept {
+            // RFC 2426 demands it.
+            self.line("N:;;;;");
         }
     }
 
@@ -202,7 +217,7 @@ impl<'a> Export<'a> {
                 format!("BDAY:{}", basic_day(text))
             }
             "birthday" => format!("BDAY:{text}"),
-            "address" => format!("ADR:;;{value};;;;"),
+            "address" => format!("{WHOLE_ADDRESS};;{value};;;;"),
             _ => format!("{}:{value}", field.to_ascii_uppercase()),
         };
         self.line(&line);
@@ -247,8 +262,18 @@ impl<'a> Export<'a> {
         let name = match list.kind {
             Kind::Phone => "TEL",
             Kind::Email => "EMAIL",
+            Kind::Url => "URL",
+            Kind::Address => "ADR",
         };
-        let value = escaped(&item.content);
+        let value = match list.kind {
+            Kind::Phone | Kind::Email => escaped(&item.content),
+            Kind::Address => structured(&AddressParts::of_content(&item.content).parts()),
+            // There is one value, so nothing separates it from others; few readers expect escapes in it.
+            Kind::Url => item.content.replace('\\', "\\\\"),
+        };
+        // What says that it is data would be read as that.
+        let is_data = list.kind == Kind::Url && data(&item.content).is_some();
+        let name = if is_data { "URL;VALUE=text" } else { name };
         let Some(label) = item.label.clone() else {
             return self.line(&format!("{name}:{value}"));
         };
@@ -278,20 +303,7 @@ impl<'a> Export<'a> {
 
 impl List {
     fn of(contact: &Contact, kind: Kind) -> Self {
-        let items: Vec<Item> = match kind {
-            Kind::Phone => {
-                let phones = contact.phones.iter();
-                phones
-                    .map(|phone| Item::new(phone.label.as_ref(), &phone.number))
-                    .collect()
-            }
-            Kind::Email => {
-                let emails = contact.emails.iter();
-                emails
-                    .map(|email| Item::new(email.label.as_ref(), &email.address))
-                    .collect()
-            }
-        };
+        let items = contact.elements(kind);
         Self {
             kind,
             lines: vec![None; items.len()],
@@ -302,11 +314,7 @@ impl List {
 
     /// The first element that is what `draft` has one of, and has no line yet.
     fn find(&self, draft: &ContactDraft) -> Option<usize> {
-        let drafts = match self.kind {
-            Kind::Phone => &draft.phones,
-            Kind::Email => &draft.emails,
-        };
-        let wanted = drafts.first()?;
+        let wanted = draft.elements(self.kind).first()?;
         let is_it = |place: &usize| {
             let item = &self.items[*place];
             self.lines[*place].is_none()
@@ -318,15 +326,6 @@ impl List {
 
     fn has_lines_left(&self) -> bool {
         self.lines[self.written..].iter().any(Option::is_some)
-    }
-}
-
-impl Item {
-    fn new(label: Option<&String>, content: &str) -> Self {
-        Self {
-            label: label.cloned(),
-            content: content.to_owned(),
-        }
     }
 }
 

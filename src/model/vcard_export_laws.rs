@@ -158,6 +158,93 @@ fn what_was_edited_since_is_exported_and_not_what_the_card_said() {
 }
 
 #[test]
+fn the_parts_of_a_name_are_those_that_were_edited_and_not_those_of_the_card() {
+    let text = "BEGIN:VCARD\nVERSION:3.0\nUID:u\nFN:Ada\nN;SORT-AS=L:Lovelace;Ada;;;\nEND:VCARD";
+    let card = cards(text.as_bytes()).remove(0);
+    let entity = imported(&card);
+    check(&card.id, &entity);
+    let current = Contact::read(&card.id, &entity).expect("it is visible");
+    for (patch, line) in [
+        (
+            json!({"name_parts": {"given": "Augusta"}}),
+            "N:Lovelace;Augusta;;;",
+        ),
+        (json!({"name_parts": null}), "N:;;;;"),
+        (json!({"note": "x"}), "N;SORT-AS=L:Lovelace;Ada;;;"),
+    ] {
+        let draft = ContactDraft::patched(&current, &patch).expect("a patch");
+        let stamp = WriteStamp {
+            dot: Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(2)),
+            time: Timestamp::from_unix_ms(2),
+            collected: None,
+            region: None,
+        };
+        let mut edited = entity.clone();
+        for cell in contact_edit::put(&entity, &draft, stamp).0 {
+            edited.merge_cell(cell);
+        }
+        check(&card.id, &edited);
+        let text = export_card(&card.id, &edited, CardVersion::V3).expect("it is visible");
+        let names = lines(&text)
+            .into_iter()
+            .filter(|line| line.starts_with('N') && !line.starts_with("NOTE"));
+        assert_eq!(names.collect::<Vec<_>>(), [line]);
+    }
+}
+
+/// Of an address one text was taken once, and the line kept.
+#[test]
+fn an_address_that_was_imported_long_ago_is_exported_in_parts_while_it_says_the_same() {
+    let mut entity = made(&json!({"name": "Ada", "address": "12 Square, London"}));
+    let kept = super::KeptProperty {
+        order: 1,
+        property: "ADR".to_owned(),
+        version: "3.0".to_owned(),
+        line: "ADR;TYPE=home:;;12 Square;London;;;".to_owned(),
+        field: Some("address".to_owned()),
+    };
+    let (name, bytes) = kept.encode(0);
+    let dot = Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(2));
+    let map = grapevine_crdt::LwwMap::new(&entity);
+    for cell in map.set(&name, &bytes, dot, Timestamp::from_unix_ms(2)) {
+        entity.merge_cell(cell);
+    }
+    let addresses = |entity: &Entity| {
+        let text = export_card("ada", entity, CardVersion::V3).expect("it is visible");
+        let lines = lines(&text).into_iter();
+        lines.filter(|it| it.starts_with("ADR")).collect::<Vec<_>>()
+    };
+    assert_eq!(addresses(&entity), [kept.line]);
+    let current = Contact::read("ada", &entity).expect("it is visible");
+    let draft = ContactDraft::patched(&current, &json!({"address": "13 Square"})).expect("a patch");
+    let stamp = WriteStamp {
+        dot: Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(3)),
+        time: Timestamp::from_unix_ms(3),
+        collected: None,
+        region: None,
+    };
+    for cell in contact_edit::put(&entity, &draft, stamp).0 {
+        entity.merge_cell(cell);
+    }
+    assert_eq!(
+        addresses(&entity),
+        ["ADR;X-GRAPEVINE-FIELD=address:;;13 Square;;;;"]
+    );
+}
+
+#[test]
+fn quoted_printable_of_a_name_reads_as_the_text_that_it_is_exported_as() {
+    for value in ["=C3=91;a\\", "\\", "a\\;b=3Bc;\\\\4-\\", "x;  y=2C  z,w;;"] {
+        let text = format!(
+            "BEGIN:VCARD\nVERSION:2.1\nFN:x\nN;ENCODING=QUOTED-PRINTABLE;CHARSET=UTF-8:{value}\nEND:VCARD"
+        );
+        let card = cards(text.as_bytes()).remove(0);
+        assert!(card.draft.name_parts.is_some());
+        check(&card.id, &imported(&card));
+    }
+}
+
+#[test]
 fn a_contact_of_a_name_of_its_own_finds_itself_again() {
     let entity = made(&json!({"name": "Ada"}));
     check("ada", &entity);
@@ -205,21 +292,46 @@ fn number() -> impl Strategy<Value = String> {
     })
 }
 
+/// All parts, as they are shown, or none.
+fn name_parts() -> impl Strategy<Value = Option<Value>> {
+    let parts = vec(prop::option::of(text()), 5);
+    prop::option::of(parts.prop_filter_map("no part", |parts| {
+        let json = json!({
+            "family": parts[0], "given": parts[1], "additional": parts[2], "prefix": parts[3], "suffix": parts[4],
+        });
+        parts.iter().any(Option::is_some).then_some(json)
+    }))
+}
+
+fn postal_address() -> impl Strategy<Value = Value> {
+    let lines = || vec(text(), 1..3).prop_map(|lines| lines.join("\n"));
+    let parts = vec(prop::option::of(lines()), 7);
+    (label(), parts).prop_filter_map("no part", |(label, parts)| {
+        let json = json!({
+            "label": label, "street": parts[0], "locality": parts[1], "region": parts[2], "postal_code": parts[3],
+            "country": parts[4], "po_box": parts[5], "extended": parts[6],
+        });
+        parts.iter().any(Option::is_some).then_some(json)
+    })
+}
+
 fn contact() -> impl Strategy<Value = Value> {
     let elements = || vec((label(), number()), 0..4);
     let optional = || prop::option::of(text());
     let note = prop::option::of(vec(text(), 1..4).prop_map(|lines| lines.join("\n")));
     let days = vec!["1815-12-10", "--02-29"];
     let birthday = prop::option::of(prop::sample::select(days));
-    // An import takes the commas from the ends of lines of addresses.
-    let address = prop::option::of(text().prop_filter("", |text| !text.ends_with(',')));
+    let address = prop::option::of(vec(text(), 1..3).prop_map(|lines| lines.join("\n")));
     (
         (text(), optional(), optional(), address, note, birthday),
+        name_parts(),
         elements(),
         elements(),
+        elements(),
+        vec(postal_address(), 0..4),
         vec(text().prop_map(|text| single_spaces(&text)), 0..3),
     )
-        .prop_map(|(scalars, phones, emails, groups)| {
+        .prop_map(|(scalars, parts, phones, emails, urls, addresses, groups)| {
             let (name, organization, title, address, note, birthday) = scalars;
             let phones: Vec<Value> = phones
                 .iter()
@@ -229,9 +341,14 @@ fn contact() -> impl Strategy<Value = Value> {
                 .iter()
                 .map(|(label, address)| json!({"label": label, "address": address}))
                 .collect();
+            let urls: Vec<Value> = urls
+                .iter()
+                .map(|(label, url)| json!({"label": label, "url": url}))
+                .collect();
             json!({
-                "name": name, "organization": organization, "title": title, "address": address, "note": note,
-                "birthday": birthday, "phones": phones, "emails": emails, "groups": groups,
+                "name": name, "name_parts": parts, "organization": organization, "title": title, "address": address, "note": note,
+                "birthday": birthday, "phones": phones, "emails": emails, "urls": urls, "addresses": addresses,
+                "groups": groups,
             })
         })
 }
@@ -249,6 +366,8 @@ fn line() -> impl Strategy<Value = String> {
         "FN;LANGUAGE=en",
         "N",
         "N;SORT-AS=\"a,b\"",
+        "N;ENCODING=QUOTED-PRINTABLE;CHARSET=UTF-8",
+        "N;CHARSET=UTF-8",
         "TEL",
         "TEL;TYPE=home,pref",
         "TEL;PREF=1;TYPE=\"voice,work\"",
@@ -261,9 +380,17 @@ fn line() -> impl Strategy<Value = String> {
         "TITLE;QUOTED-PRINTABLE",
         "BDAY",
         "ADR",
+        "ADR;TYPE=home",
+        "ADR;TYPE=work,postal,parcel",
+        "item1.ADR",
+        "ADR;LABEL=\"a;b\"",
+        "ADR;X-GRAPEVINE-FIELD=address",
         "ADR;TYPE=work,pref",
         "ADR;HOME;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE",
         "URL",
+        "URL;TYPE=home",
+        "item1.URL",
+        "URL;VALUE=uri;PREF=1",
         "PHOTO;ENCODING=b;TYPE=PNG",
         "PHOTO;JPEG;BASE64",
         "CATEGORIES",
@@ -281,10 +408,15 @@ fn line() -> impl Strategy<Value = String> {
         "[a-z=;,\\\\\"é 0-9+-]{0,24}",
         Just("1815-12-10".to_owned()),
         Just("=C3=91=3B=0D=0Aa=5C".to_owned()),
+        Just("https://a.example/?b=1,2;c".to_owned()),
         Just("iVBORw0KGgo=".to_owned()),
         Just("data:image/png;base64,iVBORw0KGgo=".to_owned()),
         Just("a;b;c;d;e".to_owned()),
+        Just("a\\,  b;c,d;;\\n;e\\\\;f".to_owned()),
+        Just("Doe;John;Richter\\, James;Mr.;Sr.".to_owned()),
         Just(";;Street 1;Town;;1234;Land".to_owned()),
+        Just(";a\\nb\\, c;Street 1,2nd floor;Town;;1234;".to_owned()),
+        Just(";;12\\;  Square;;;;".to_owned()),
     ];
     (prop::sample::select(heads), value).prop_map(|(head, value)| {
         let is_list = head.starts_with("CATEGORIES");

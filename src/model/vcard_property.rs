@@ -10,7 +10,11 @@ use calcard::{
 };
 use encoding_rs::{Encoding, WINDOWS_1252};
 
-use super::vcard_lines::{Head, head};
+use super::{
+    vcard_convert::readable,
+    vcard_lines::{Head, head},
+    vcard_text::{split_escaped, unescaped},
+};
 
 /// A charset of which calcard knows nothing.
 const RAW_CHARSET: &str = "X-RAW";
@@ -20,6 +24,8 @@ const RAW_CHARSET: &str = "X-RAW";
 pub(super) struct Property {
     entry: VCardEntry,
     head: Head,
+    /// What stands behind the colon, if its parts are to be told apart.
+    value: String,
     /// The head holds nothing but the name.
     pub(super) plain: bool,
     /// The head has quotes, within which calcard drops types it does not know.
@@ -31,6 +37,7 @@ impl Property {
     pub(super) fn read(line: &str, version: &str) -> Option<Self> {
         let head_text = core::str::from_utf8(head(line.as_bytes())?).ok()?;
         let value = &line[head_text.len() + 1..];
+        let raw = value;
         let head = Head::read(head_text.as_bytes());
         let line = if head.quoted_printable {
             let parameters = head_text.split(';').filter(|parameter| {
@@ -51,9 +58,12 @@ impl Property {
             return None;
         };
         let mut entries = card.entries.into_iter().skip(1);
+        let entry = entries.next()?;
+        let is_structured = matches!(entry.name, VCardProperty::N | VCardProperty::Adr);
         Some(Self {
-            entry: entries.next()?,
+            entry,
             head,
+            value: if is_structured { raw } else { "" }.to_owned(),
             plain: !head_text.contains([';', '.']),
             quoted: head_text.contains('"'),
         })
@@ -67,6 +77,29 @@ impl Property {
         self.entry.group.as_deref()
     }
 
+    /// What stands behind the colon of a structured property.
+    pub(super) fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// The parts of a structured property as trimmed texts; several values of one part have commas between them.
+    /// calcard takes spaces from such values.
+    pub(super) fn parts(&self) -> Vec<String> {
+        // As an export writes it, for that must read the same.
+        let value = if self.head.quoted_printable {
+            readable(&self.value, self.head.charset.as_deref())
+        } else {
+            self.value.clone()
+        };
+        split_escaped(&value, ';')
+            .map(|part| {
+                let values = split_escaped(part, ',').map(|value| unescaped(value.trim()));
+                let values: Vec<String> = values.collect();
+                values.join(", ").trim().to_owned()
+            })
+            .collect()
+    }
+
     /// The values as trimmed texts, one for each component.
     pub(super) fn components(&self) -> Vec<String> {
         self.entry
@@ -76,9 +109,14 @@ impl Property {
             .collect()
     }
 
-    /// Whether there is nothing in any of its values.
+    /// Whether its value is data.
+    pub(super) fn is_binary(&self) -> bool {
+        matches!(self.entry.values.first(), Some(VCardValue::Binary(_)))
+    }
+
+    /// Whether there is nothing in any of the parts of a structured property.
     pub(super) fn is_empty(&self) -> bool {
-        self.components().iter().all(String::is_empty)
+        self.parts().iter().all(String::is_empty)
     }
 
     /// The first value as a trimmed text, if there is anything in it.
@@ -111,16 +149,6 @@ impl Property {
             }
         }
         (types, all)
-    }
-
-    /// Whether it is said to be the preferred one of its kind.
-    pub(super) fn is_preferred(&self) -> bool {
-        let (types, _) = self.types();
-        let parameters = &self.entry.params;
-        types.iter().any(|word| word == "pref")
-            || parameters
-                .iter()
-                .any(|parameter| parameter.name == VCardParameterName::Pref)
     }
 
     /// What a value says, with `\n` at the end of each line.

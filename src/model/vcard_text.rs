@@ -19,6 +19,40 @@ pub(super) fn escaped(text: &str) -> String {
     escaped
 }
 
+/// The value of a structured property with these parts, as far as there are any.
+pub(super) fn structured(parts: &[Option<&str>]) -> String {
+    let parts = parts.iter().map(|part| escaped(part.unwrap_or_default()));
+    parts.collect::<Vec<_>>().join(";")
+}
+
+/// What [`escaped`] made of a text, as the text.
+pub(super) fn unescaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    let mut characters = value.chars();
+    while let Some(c) = characters.next() {
+        if c != '\\' {
+            text.push(c);
+            continue;
+        }
+        match characters.next() {
+            Some('n' | 'N') => text.push('\n'),
+            Some(c) => text.push(c),
+            None => text.push('\\'),
+        }
+    }
+    text
+}
+
+/// The parts of `value` between `separator`s that no backslash stands before.
+pub(super) fn split_escaped(value: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut escape = false;
+    value.split(move |c| {
+        let is_escaped = escape;
+        escape = c == '\\' && !is_escaped;
+        c == separator && !is_escaped
+    })
+}
+
 /// Adds `line` to `text`, folded between characters, but not behind a `=` (short of a whole line of them): what is said to
 /// be quoted-printable goes on softly there, and would lose it.
 pub(super) fn push_line(text: &mut String, line: &str) {
@@ -86,6 +120,14 @@ mod tests {
     #[test]
     fn no_value_ends_its_line() {
         assert_eq!(escaped("a\r\nb\rc\nd;e,f\\g"), "a\\nb\\nc\\nd\\;e\\,f\\\\g");
+    }
+
+    #[test]
+    fn what_is_escaped_separates_nothing_and_is_read_as_it_was() {
+        let parts = ["a;  b,c\\", "", "d\ne"];
+        let value = structured(&[Some(parts[0]), None, Some(parts[2])]);
+        let read: Vec<String> = split_escaped(&value, ';').map(unescaped).collect();
+        assert_eq!(read, parts);
     }
 
     #[test]

@@ -15,8 +15,11 @@ async fn a_contact_has_the_promised_shape_and_place() {
     let server = TestServer::start().await;
     let wanted = json!({
         "name": "Ada Lovelace",
+        "name_parts": {"family": "Lovelace", "given": "Ada"},
         "phones": [{"label": "home", "number": "+44 20 1"}, {"number": "+44 20 2"}],
         "emails": [{"label": "work", "address": "ada@example.org"}],
+        "urls": [{"label": "blog", "url": "https://ada.example.org/"}],
+        "addresses": [{"label": "home", "street": "12 St James's Square", "locality": "London"}],
         "organization": "Analytical Engines", "title": "Countess", "birthday": "1815-12-10",
         "address": "12 St James's Square\nLondon", "note": "é", "groups": ["poets", "maths", "maths"],
     });
@@ -33,8 +36,11 @@ async fn a_contact_has_the_promised_shape_and_place() {
     for key in [
         "id",
         "name",
+        "name_parts",
         "phones",
         "emails",
+        "urls",
+        "addresses",
         "organization",
         "title",
         "birthday",
@@ -50,6 +56,9 @@ async fn a_contact_has_the_promised_shape_and_place() {
     }
     assert_eq!(made["phones"][0]["number"], "+44 20 1");
     assert_eq!(made["phones"][1]["label"], Value::Null);
+    assert_eq!(made["urls"][0]["url"], "https://ada.example.org/");
+    assert_eq!(made["addresses"][0]["locality"], "London");
+    assert_eq!(made["addresses"][0]["country"], Value::Null);
     assert_eq!(made["groups"], json!(["maths", "poets"]));
     assert_eq!(made["revived"], false);
     assert_eq!(made["conflicts"], 0);
@@ -233,6 +242,36 @@ async fn bad_contacts_are_refused_and_their_field_is_named() {
             json!({"name": "A", "emails": [{"address": "a", "label": "x".repeat(65)}]}),
             "emails[0].label",
         ),
+        (
+            json!({"name": "A", "name_parts": {"first": "x"}}),
+            "name_parts.first",
+        ),
+        (
+            json!({"name": "A", "name_parts": {"given": "x".repeat(257)}}),
+            "name_parts.given",
+        ),
+        (
+            json!({"name": "A", "addresses": [{"label": "home"}]}),
+            "addresses[0].street",
+        ),
+        (
+            json!({"name": "A", "addresses": [{"street": "x"}, {"country": "x".repeat(513)}]}),
+            "addresses[1].country",
+        ),
+        (
+            json!({"name": "A", "addresses": [{"town": "x"}]}),
+            "addresses[0].town",
+        ),
+        (json!({"name": "A", "name_parts": []}), "name_parts"),
+        (json!({"name_parts": {}}), "name"),
+        (
+            json!({"name": "A", "urls": [{"url": "x".repeat(2049)}]}),
+            "urls[0].url",
+        ),
+        (
+            json!({"name": "A", "urls": [{"address": "x"}]}),
+            "urls[0].address",
+        ),
         (json!({"name": "A", "groups": [1]}), "groups[0]"),
         (
             json!({"name": "A", "groups": ["ok", "x".repeat(129)]}),
@@ -359,4 +398,32 @@ async fn a_retried_post_makes_one_contact_on_any_node() {
         .header("idempotency-key", "");
     let empty = send(empty.json(&json!({"name": "Ada"}))).await;
     expect_problem(empty, 400, Some("Idempotency-Key")).await;
+}
+
+#[tokio::test]
+async fn a_name_in_parts_is_one_value_and_found_by_its_words() {
+    let server = TestServer::start().await;
+    let parts = json!({"prefix": "Lady", "given": "Ada", "family": "Lovelace"});
+    let made = make(&server, &json!({"name_parts": parts})).await;
+    assert_eq!(made["name"], "Lady Ada Lovelace");
+    let at = path(&made);
+    let patch = json!({"name": "Ada", "name_parts": {"prefix": null, "additional": "Augusta"}});
+    let patched = expect(server.json("PATCH", &at, &patch).await, 200).await;
+    assert_eq!(
+        (&patched["name"], &patched["name_parts"]),
+        (
+            &json!("Ada"),
+            &json!({"family": "Lovelace", "given": "Ada", "additional": "Augusta", "prefix": null, "suffix": null})
+        )
+    );
+    let found = expect(server.get("/v1/contacts?q=augus").await, 200).await;
+    assert_eq!(found["items"][0]["id"], made["id"]);
+    let gone = json!({"name_parts": null});
+    let patched = expect(server.json("PATCH", &at, &gone).await, 200).await;
+    assert_eq!(
+        (&patched["name"], &patched["name_parts"]),
+        (&json!("Ada"), &Value::Null)
+    );
+    let found = expect(server.get("/v1/contacts?q=augus").await, 200).await;
+    assert_eq!(found["items"], json!([]));
 }

@@ -104,18 +104,30 @@ async fn what_is_exported_as_csv_comes_back_as_it_was() {
         [1, 2, 3, 4, 5, 6, 7].map(|number| json!({"label": "home", "number": number.to_string()}));
     let ada = json!({
         "name": "Ada, Countess", "note": "two\nlines \"quoted\"", "groups": ["friends"], "address": "a, b",
-        "phones": phones,
+        "phones": phones, "name_parts": {"given": "Ada", "suffix": "Countess"},
+        "urls": [{"label": "blog", "url": "https://ada.example.org/"}],
+        "addresses": [{"street": "1"}, {"locality": "2", "label": "home"}, {"street": "3\nx", "country": "y"},
+            {"country": "4"}, {"po_box": "5", "label": "work"}],
     });
     let before = expect(server.json("PUT", "/v1/contacts/ada", &ada).await, 201).await;
     let response = server.get("/v1/contacts/export?format=csv").await;
     let media_type = response.headers()["content-type"].clone();
     assert_eq!(media_type, "text/csv; charset=utf-8; header=present");
     let file = response.text().await.expect("it is UTF-8");
-    assert!(file.starts_with("Id,Name,Organization Name,"), "{file}");
+    assert!(file.starts_with("Id,Name,Last Name,First Name,"), "{file}");
     let other = TestServer::start().await;
     assert_eq!(import(&other, &file).await["created"], 1);
     let after = expect(other.get("/v1/contacts/ada").await, 200).await;
-    for field in ["name", "note", "groups", "address", "phones"] {
+    for field in [
+        "name",
+        "name_parts",
+        "note",
+        "groups",
+        "address",
+        "phones",
+        "urls",
+        "addresses",
+    ] {
         assert_eq!(after[field], before[field], "{field}");
     }
     // An empty address book has a header all the same.

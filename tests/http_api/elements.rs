@@ -1,4 +1,4 @@
-//! Phones and e-mails one by one.
+//! Phones, e-mails and addresses one by one.
 
 use serde_json::{Value, json};
 
@@ -73,6 +73,52 @@ async fn one_element_is_made_read_changed_and_removed_and_the_others_are_not() {
         made,
         json!({"id": "mine", "label": null, "address": "a@example.org"})
     );
+    let at = "/v1/contacts/ada/urls/blog";
+    let url = json!({"url": "https://a.example/"});
+    let made = expect(server.json("PUT", at, &url).await, 201).await;
+    let wanted = json!({"id": "blog", "label": null, "url": "https://a.example/"});
+    assert_eq!(made, wanted);
+    assert_eq!(ada(&server).await["urls"], json!([wanted]));
+    expect_problem(
+        server.json("PATCH", at, &json!({"url": ""})).await,
+        422,
+        Some("url"),
+    )
+    .await;
+    assert_eq!(server.delete(at).await.status(), 204);
+    assert_eq!(ada(&server).await["urls"], json!([]));
+}
+
+#[tokio::test]
+async fn a_postal_address_is_one_element_of_many_parts() {
+    let server = with_ada().await;
+    let at = "/v1/contacts/ada/addresses/home";
+    let home = json!({"street": "12 St James's Square", "locality": "London"});
+    let made = expect(server.json("PUT", at, &home).await, 201).await;
+    let patch = json!({"street": null, "country": "UK", "label": "home"});
+    let patched = expect(server.json("PATCH", at, &patch).await, 200).await;
+    let wanted = json!({"id": "home", "label": "home", "street": null, "locality": "London", "region": null,
+        "postal_code": null, "country": "UK", "po_box": null, "extended": null});
+    assert_eq!(patched, wanted);
+    assert_ne!(patched, made);
+    assert_eq!(ada(&server).await["addresses"], json!([wanted]));
+    let nothing = json!({"locality": null, "country": ""});
+    expect_problem(
+        server.json("PATCH", at, &nothing).await,
+        422,
+        Some("street"),
+    )
+    .await;
+    let list = "/v1/contacts/ada/addresses";
+    let post = async |street: &str| {
+        let request = server.request("POST", list).header("idempotency-key", "k");
+        send(request.json(&json!({"street": street}))).await
+    };
+    let first = expect(post("1").await, 201).await;
+    assert_eq!(expect(post("1").await, 201).await, first);
+    expect_problem(post("2").await, 409, Some("Idempotency-Key")).await;
+    assert_eq!(server.delete(at).await.status(), 204);
+    assert_eq!(ada(&server).await["addresses"], json!([first]));
 }
 
 #[tokio::test]

@@ -58,6 +58,14 @@ fn numbers(contact: &Value) -> Vec<(&str, &str)> {
         .collect()
 }
 
+/// The parts of an address that are there.
+fn address(contact: &Value, place: usize) -> Value {
+    let mut address = contact["addresses"][place].clone();
+    let parts = address.as_object_mut().expect("an address");
+    parts.retain(|name, part| name != "id" && !part.is_null());
+    address
+}
+
 fn kept(contact: &Value) -> Vec<&str> {
     let names = contact["vcard"].as_array().expect("names").iter();
     names.map(|name| name.as_str().expect("a name")).collect()
@@ -132,13 +140,11 @@ async fn android_vcard_21_with_quoted_printable_and_charsets() {
     assert_eq!(cards[4]["emails"][1]["address"], "Ñ".repeat(14));
     assert_eq!(cards[4]["organization"], "Ñ".repeat(12));
     assert!(kept(&cards[4]).contains(&"PHOTO"));
-    assert_eq!(
-        kept(&cards[4])
-            .iter()
-            .filter(|name| **name == "URL")
-            .count(),
-        2
-    );
+    let urls: Vec<&Value> = (0..2)
+        .map(|place| &cards[4]["urls"][place]["url"])
+        .collect();
+    assert_eq!(urls, ["www.company.com", "http://www.company.com"]);
+    assert!(!kept(&cards[4]).contains(&"URL"), "a field says all of it");
     assert_eq!(cards[5]["organization"], "Ñ".repeat(44));
     assert_eq!(
         kept(&cards[5])
@@ -163,18 +169,25 @@ async fn evolution_vcard_30_with_folding_and_a_uuid() {
     );
     assert_eq!(card["emails"][0]["address"], "john.doe@ibm.com");
     assert_eq!(card["emails"][0]["label"], "work");
+    assert_eq!(card["urls"][0]["url"], "http://www.ibm.com");
     assert_eq!(
-        card["address"],
-        "ASB-123, 15 Crescent moon drive, Albaney, New York, 12345, United States of America"
+        address(card, 0),
+        json!({"label": "home", "po_box": "ASB-123", "street": "15 Crescent moon drive", "locality": "Albaney",
+            "region": "New York", "postal_code": "12345", "country": "United States of America"})
     );
+    assert_eq!(card["address"], Value::Null);
+    assert!(!kept(card).contains(&"ADR"), "a field says all of it");
     assert_eq!(card["groups"], json!(["VIP"]));
     let note = card["note"].as_str().expect("a note");
     assert!(note.starts_with(
         "THIS SOFTWARE IS PROVIDED BY THE COPYRIGHT HOLDERS AND CONTRIBUTORS \"AS IS\" AND ANY"
     ));
     assert!(note.ends_with("THE POSSIBILITY OF SUCH DAMAGE."));
+    assert_eq!(
+        card["name_parts"],
+        json!({"family": "Doe", "given": "John", "additional": "Richter, James", "prefix": "Mr.", "suffix": "Sr."})
+    );
     for name in [
-        "N",
         "ORG",
         "UID",
         "X-AIM",
@@ -197,8 +210,9 @@ async fn gmail_vcard_30_with_groups_and_lines_within_an_address() {
     let card = &contacts("John_Doe_GMAIL.vcf").await[0];
     assert_eq!(card["name"], "Mr. John Richter, James Doe Sr.");
     assert_eq!(
-        card["address"],
-        "Crescent moon drive\n555-asd\nNice Area, Albaney, New York 12345\nUnited States of America"
+        address(card, 0),
+        json!({"label": "home", "extended": "Crescent moon drive\n555-asd\nNice Area, Albaney, New York 12345\nUnited \
+            States of America"})
     );
     assert_eq!(card["emails"][0]["label"], "home");
     assert_eq!(
@@ -238,9 +252,13 @@ async fn iphone_vcard_30_with_labels_of_its_own_and_a_photo() {
         ]
     );
     assert_eq!(
-        card["address"],
-        "Silicon Alley 5, New York, New York, 12345, United States of America"
+        [
+            &card["addresses"][0]["street"],
+            &card["addresses"][1]["street"]
+        ],
+        ["Silicon Alley 5,", "Street4\nBuilding 6\nFloor 8"]
     );
+    assert_eq!(card["addresses"][1]["label"], "work");
     for name in ["PHOTO", "PRODID", "X-ABADR", "ADR", "URL"] {
         assert!(kept(card).contains(&name), "{name}");
     }
@@ -268,8 +286,9 @@ async fn outlook_vcard_21_with_bare_types() {
          because there's text formatting going on here.\nIt does not preserve the formatting"
     );
     assert_eq!(
-        card["address"],
-        "TheOffice, 222 Broadway, New York, NY, 99999, USA"
+        address(card, 0),
+        json!({"label": "work", "extended": "TheOffice", "street": "222 Broadway", "locality": "New York",
+            "region": "NY", "postal_code": "99999", "country": "USA"})
     );
     for name in [
         "KEY",
@@ -289,15 +308,13 @@ async fn the_examples_of_the_rfcs() {
     let cards = contacts("rfc2426-example.vcf").await;
     assert_eq!(cards[0]["name"], "Frank Dawson");
     assert_eq!(
-        cards[0]["address"],
-        "6544 Battleford Drive, Raleigh, NC, 27613-3502, U.S.A."
+        address(&cards[0], 0),
+        json!({"label": "work", "street": "6544 Battleford Drive", "locality": "Raleigh", "region": "NC",
+            "postal_code": "27613-3502", "country": "U.S.A."})
     );
     assert_eq!(cards[0]["emails"][1]["address"], "fdawson@earthlink.net");
     assert_eq!(cards[1]["organization"], "Netscape Communications Corp.");
-    assert_eq!(
-        cards[1]["address"],
-        "501 E. Middlefield Rd., Mountain View, CA, 94043, U.S.A."
-    );
+    assert_eq!(cards[1]["addresses"][0]["locality"], "Mountain View");
     let card = &contacts("rfc6350-example.vcf").await[0];
     assert_eq!(card["name"], "Simon Perreault");
     assert_eq!(card["birthday"], "--02-03");
@@ -317,11 +334,16 @@ async fn the_examples_of_the_rfcs() {
         "GEO",
         "KEY",
         "TZ",
-        "URL",
         "TEL",
     ] {
         assert!(kept(card).contains(&name), "{name}");
     }
+    assert_eq!(card["name_parts"]["suffix"], "ing. jr, M.Sc.");
+    let url = &card["urls"][0];
+    assert_eq!(
+        (&url["label"], &url["url"]),
+        (&json!("home"), &json!("http://nomis80.org"))
+    );
     let plain = &contacts("gmail-list.vcf").await;
     assert_eq!(plain[2]["name"], "Doug White");
 }

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use super::super::contact_element::Kind;
 
-/// Parts of a name, in the order in which they are said.
-pub(super) const NAME_PARTS: usize = 5;
-/// Parts of an address, in the order in which they are said.
-pub(super) const ADDRESS_PARTS: usize = 7;
+/// The place of what stands before a name.
+const PREFIX: usize = 3;
 
 /// What a column means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,14 +13,14 @@ pub(super) enum Column {
     Id,
     /// A scalar of a contact, the name among them.
     Scalar(&'static str),
-    /// A part of the name, by its place.
+    /// A part of the name, by its place in vCard's `N`.
     NamePart(usize),
-    /// A part of the address of this name, by its place; `None` is the whole.
+    /// A part of the address of this name, by its place in vCard's `ADR`; `None` is the whole.
     Address(String, Option<usize>),
     Groups,
     /// The content of an element of this name, and its label if the column says it.
     Element(Kind, String, Option<String>),
-    /// The label of the element of this name.
+    /// The label of the element, or of the address, of this name.
     Label(Kind, String),
 }
 
@@ -34,7 +32,7 @@ pub struct ColumnMap(BTreeMap<String, Option<Column>>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a map is Column=field;Column=field, with the fields id, name, prefix, given, middle, family, suffix, organization, \
-     title, birthday, address, note, groups, phone, phone:label, email, email:label, or - for none; not {0:?}"
+     title, birthday, address, note, groups, phone, phone:label, email, email:label, url, url:label, or - for none; not {0:?}"
 )]
 pub struct InvalidMap(String);
 
@@ -54,6 +52,7 @@ impl ColumnMap {
                 ("-", None) => None,
                 ("phone", label) => Some(Column::Element(Kind::Phone, slot, label)),
                 ("email", label) => Some(Column::Element(Kind::Email, slot, label)),
+                ("url", label) => Some(Column::Element(Kind::Url, slot, label)),
                 (field, None) => Some(own(field).ok_or_else(wrong)?),
                 (_, Some(_)) => return Err(wrong()),
             };
@@ -77,7 +76,7 @@ impl ColumnMap {
         keys.iter()
             .map(|key| match self.0.get(key) {
                 Some(said) => said.clone(),
-                None if is_outlook && key == "title" => Some(Column::NamePart(0)),
+                None if is_outlook && key == "title" => Some(Column::NamePart(PREFIX)),
                 None => recognised(key),
             })
             .collect()
@@ -99,10 +98,10 @@ fn own(field: &str) -> Option<Column> {
         "note" => Column::Scalar("note"),
         "address" => Column::Address("address".to_owned(), None),
         "groups" => Column::Groups,
-        "prefix" => Column::NamePart(0),
+        "family" => Column::NamePart(0),
         "given" => Column::NamePart(1),
         "middle" => Column::NamePart(2),
-        "family" => Column::NamePart(3),
+        "prefix" => Column::NamePart(PREFIX),
         "suffix" => Column::NamePart(4),
         _ => return None,
     })
@@ -120,10 +119,10 @@ fn recognised(key: &str) -> Option<Column> {
     Some(match key {
         "uid" => Column::Id,
         "full name" | "display name" | "formatted name" => Column::Scalar("name"),
-        "name prefix" => Column::NamePart(0),
+        "name prefix" => Column::NamePart(PREFIX),
         "first name" | "given name" => Column::NamePart(1),
         "middle name" | "additional name" => Column::NamePart(2),
-        "last name" | "family name" | "surname" => Column::NamePart(3),
+        "last name" | "family name" | "surname" => Column::NamePart(0),
         "name suffix" => Column::NamePart(4),
         "company" | "organization name" | "organization 1 - name" => Column::Scalar("organization"),
         "job title" | "organization title" | "organization 1 - title" => Column::Scalar("title"),
@@ -143,6 +142,8 @@ fn recognised(key: &str) -> Option<Column> {
         "car phone" => return element(Kind::Phone, "car"),
         "email" | "e-mail" | "e-mail address" | "email address" | "e-mail 2 address"
         | "e-mail 3 address" => return element(Kind::Email, ""),
+        "web page" | "website" | "business web page" | "url" => return element(Kind::Url, ""),
+        "personal web page" => return element(Kind::Url, "home"),
         _ => return own(key).or_else(|| numbered(key)).or_else(|| address(key)),
     })
 }
@@ -161,6 +162,7 @@ fn numbered(key: &str) -> Option<Column> {
             "region" => Some(4),
             "postal code" => Some(5),
             "country" => Some(6),
+            "label" | "type" => return Some(Column::Label(Kind::Address, slot.to_owned())),
             _ => return None,
         };
         return Some(Column::Address(slot.to_owned(), part));
@@ -168,6 +170,7 @@ fn numbered(key: &str) -> Option<Column> {
     let kind = match list {
         "phone" => Kind::Phone,
         "e-mail" | "email" => Kind::Email,
+        "website" => Kind::Url,
         _ => return None,
     };
     match what {

@@ -10,14 +10,16 @@ use encoding_rs::{Encoding, UTF_8};
 
 use super::{
     super::{
+        address_parts::AddressParts,
         contact_draft::{ContactDraft, check_content, check_group, check_label, check_scalar},
         contact_element::{ElementDraft, Kind},
         contact_rules::MAX_ELEMENTS,
         decoded::decoded,
+        name_parts::NameParts,
         vcard::{Card, RejectedCard, RejectedProperty, id_of_name},
     },
     check::{CsvShape, InvalidCsv, MAX_CSV_COLUMNS, invalid},
-    columns::{ADDRESS_PARTS, Column, ColumnMap, NAME_PARTS},
+    columns::{Column, ColumnMap},
 };
 
 /// What Google puts between several values of one cell, with a space on both sides.
@@ -144,9 +146,13 @@ impl<'a> RowReader<'a> {
 
 fn names_somebody(column: &Column) -> bool {
     match column {
-        Column::NamePart(_) | Column::Element(..) => true,
+        Column::NamePart(_) | Column::Element(Kind::Phone | Kind::Email, ..) => true,
         Column::Scalar(field) => ["name", "organization"].contains(field),
-        Column::Id | Column::Address(..) | Column::Groups | Column::Label(..) => false,
+        Column::Id
+        | Column::Address(..)
+        | Column::Groups
+        | Column::Element(Kind::Url | Kind::Address, ..)
+        | Column::Label(..) => false,
     }
 }
 
@@ -163,8 +169,13 @@ struct Address {
     slot: String,
     /// The first of its columns.
     column: String,
-    parts: [Option<String>; ADDRESS_PARTS],
+    parts: [Option<String>; AddressParts::COUNT],
     whole: Option<String>,
+}
+
+/// The values of one cell.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    text.split(SEPARATOR).map(str::trim)
 }
 
 /// A row that is being read.
@@ -172,7 +183,7 @@ struct Address {
 struct Row {
     draft: ContactDraft,
     id: Option<String>,
-    name_parts: [Option<String>; NAME_PARTS],
+    name_parts: [Option<String>; NameParts::PARTS.len()],
     /// The addresses by their names, in the order of the columns.
     addresses: Vec<Address>,
     elements: Vec<(String, Element)>,
@@ -187,7 +198,7 @@ impl Row {
         match column {
             Column::Id => self.id = Some(text.to_owned()),
             Column::Scalar(field) => self.scalar(name, field, text),
-            Column::NamePart(place) => self.name_parts[*place] = Some(text.to_owned()),
+            Column::NamePart(place) => self.name_part(name, *place, text),
             Column::Address(slot, part) => self.address(name, slot, *part, text),
             Column::Groups => self.groups(name, text),
             Column::Element(kind, slot, label) => {
@@ -233,7 +244,7 @@ impl Row {
             self.addresses.push(Address {
                 slot: slot.to_owned(),
                 column: column.to_owned(),
-                parts: [const { None }; ADDRESS_PARTS],
+                parts: [const { None }; AddressParts::COUNT],
                 whole: None,
             });
             self.addresses.len() - 1
@@ -241,6 +252,13 @@ impl Row {
         let address = &mut self.addresses[place];
         let held = part.map_or(&mut address.whole, |part| &mut address.parts[part]);
         *held = Some(text.to_owned());
+    }
+
+    fn name_part(&mut self, column: &str, place: usize, text: &str) {
+        match NameParts::check(text) {
+            Ok(()) => self.name_parts[place] = Some(text.to_owned()),
+            Err(problem) => self.reject(column, problem),
+        }
     }
 
     fn groups(&mut self, column: &str, text: &str) {
@@ -267,7 +285,8 @@ impl Row {
 
     fn finish(mut self, line: u64, hash: [u8; 32]) -> Result<Card, RejectedCard> {
         self.put_elements();
-        self.put_address();
+        self.put_addresses();
+        self.draft.name_parts = NameParts::of(std::mem::take(&mut self.name_parts));
         if self.draft.name.is_empty() {
             let Some(name) = self.made_up_name() else {
                 return Err(RejectedCard {
@@ -302,62 +321,85 @@ impl Row {
                 } else {
                     label.as_str()
                 };
-                self.put_element(
-                    &element,
-                    own.trim().trim_start_matches("* ").trim(),
-                    content.trim(),
-                );
+                let own = own.trim().trim_start_matches("* ").trim();
+                self.put_element(element.kind, &element.column, own, content.trim());
             }
         }
     }
 
-    fn put_element(&mut self, element: &Element, label: &str, content: &str) {
-        let list = match element.kind {
-            Kind::Phone => &mut self.draft.phones,
-            Kind::Email => &mut self.draft.emails,
-        };
+    fn put_element(&mut self, kind: Kind, column: &str, label: &str, content: &str) {
+        let list = self.draft.elements_mut(kind);
         if list.len() == MAX_ELEMENTS {
-            return self.reject(
-                &element.column,
-                format!("has more than {MAX_ELEMENTS} items"),
-            );
+            return self.reject(column, format!("has more than {MAX_ELEMENTS} items"));
         }
         let label = Some(label).filter(|label| !label.is_empty());
-        let checked = check_content(element.kind, content);
+        let checked = check_content(kind, content);
         match checked.and_then(|()| label.map_or(Ok(()), check_label)) {
             Ok(()) => list.push(ElementDraft {
                 label: label.map(str::to_owned),
                 content: content.to_owned(),
                 ..ElementDraft::default()
             }),
-            Err(problem) => self.reject(&element.column, problem),
+            Err(problem) => self.reject(column, problem),
         }
     }
 
-    fn put_address(&mut self) {
-        let mut first = true;
+    fn put_addresses(&mut self) {
         for address in std::mem::take(&mut self.addresses) {
-            if !first {
-                self.reject(&address.column, "a contact has one address");
-                continue;
+            let said = |part: &Option<String>| part.as_ref().map_or(0, |it| pieces(it).count());
+            let count = address.parts.iter().map(said).max().unwrap_or_default();
+            if count == 0 {
+                self.whole_address(&address);
             }
-            first = false;
-            let parts = address.parts.into_iter().flatten();
-            let parts = parts.collect::<Vec<_>>().join(", ");
-            self.scalar(&address.column, "address", &address.whole.unwrap_or(parts));
+            let label = self.label_of(&address);
+            for place in 0..count {
+                let part = |part: &Option<String>| {
+                    let piece = pieces(part.as_deref()?).nth(place)?;
+                    Some(piece.to_owned())
+                };
+                let own = pieces(&label).count() == count;
+                let own = own.then(|| pieces(&label).nth(place)).flatten();
+                let parts = AddressParts::of(address.parts.each_ref().map(part));
+                if let Some(parts) = parts {
+                    let label = own.unwrap_or(&label).trim_start_matches("* ").trim();
+                    self.put_element(Kind::Address, &address.column, label, &parts.content());
+                }
+            }
+        }
+    }
+
+    /// What its column says an address is for, or what its columns are called, as Outlook does.
+    fn label_of(&self, address: &Address) -> String {
+        let label = self.labels.get(&(Kind::Address, address.slot.clone()));
+        let outlook = match address.slot.as_str() {
+            "home" => "home",
+            "business" => "work",
+            "other" => "other",
+            _ => "",
+        };
+        label.map_or(outlook, String::as_str).to_owned()
+    }
+
+    /// An address that nobody took apart is the one text that a contact has, or else a street.
+    fn whole_address(&mut self, address: &Address) {
+        let Some(whole) = address.whole.as_deref() else {
+            return;
+        };
+        if self.draft.address.is_none() {
+            return self.scalar(&address.column, "address", whole);
+        }
+        let mut parts = [const { None }; AddressParts::COUNT];
+        parts[AddressParts::STREET] = Some(whole.to_owned());
+        if let Some(parts) = AddressParts::of(parts) {
+            let label = self.label_of(address);
+            self.put_element(Kind::Address, &address.column, &label, &parts.content());
         }
     }
 
     fn made_up_name(&self) -> Option<String> {
-        let parts: Vec<&str> = self
-            .name_parts
-            .iter()
-            .flatten()
-            .map(String::as_str)
-            .collect();
-        let said = parts.join(" ");
+        let said = self.draft.name_parts.as_ref().map(NameParts::composed);
         let candidates = [
-            Some(said.as_str()),
+            said.as_deref(),
             self.draft.organization.as_deref(),
             self.draft
                 .emails

@@ -7,6 +7,7 @@ use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::ElementKind as Kind;
 use crate::model::{
     Card, Contact, ContactDraft, RejectedCard, Source, WriteStamp, contact_edit, vcard_edit,
 };
@@ -101,10 +102,14 @@ fn rows_of_another_width_and_of_nobody_are_told_by_their_lines() {
 fn the_columns_of_google_are_known() {
     let card = one(
         "First Name,Middle Name,Last Name,Labels,E-mail 1 - Label,E-mail 1 - Value,Phone 1 - Label,Phone 1 - Value,\
-         Address 1 - Formatted,Address 1 - Street,Organization Name,Birthday\n\
-         Ada,,Lovelace,* myContacts ::: Friends,* Home,ada@example.org,Mobile,1 ::: 2,\"St James's\nLondon\",x,Engines,1815-12-10\n",
+         Address 1 - Formatted,Address 1 - Street,Organization Name,Birthday,Website 1 - Type,Website 1 - Value\n\
+         Ada,,Lovelace,* myContacts ::: Friends,* Home,ada@example.org,Mobile,1 ::: 2,\"St James's\nLondon\",x,Engines,1815-12-10,Blog,https://a.example/\n",
     );
     assert_eq!(card.draft.name, "Ada Lovelace");
+    let parts = card.draft.name_parts.as_ref().expect("parts of the name");
+    assert_eq!(parts.family.as_deref(), Some("Lovelace"));
+    assert_eq!(parts.given.as_deref(), Some("Ada"));
+    assert_eq!(parts.additional, None);
     let groups: Vec<&String> = card.draft.groups.iter().collect();
     assert_eq!(groups, ["Friends", "myContacts"]);
     assert_eq!(card.draft.emails[0].label.as_deref(), Some("Home"));
@@ -115,7 +120,17 @@ fn the_columns_of_google_are_known() {
         .map(|it| it.content.as_str())
         .collect();
     assert_eq!(numbers, ["1", "2"]);
-    assert_eq!(card.draft.address.as_deref(), Some("St James's\nLondon"));
+    let url = &card.draft.urls[0];
+    assert_eq!(
+        (url.label.as_deref(), url.content.as_str()),
+        (Some("Blog"), "https://a.example/")
+    );
+    assert_eq!(card.draft.address, None, "its parts say it better");
+    let shown = Kind::Address.shown(None, &card.draft.addresses[0].content);
+    assert_eq!(
+        (&shown["street"], &shown["locality"]),
+        (&json!("x"), &Value::Null)
+    );
     assert_eq!(card.draft.birthday.as_deref(), Some("1815-12-10"));
     assert_eq!(card.rejected, []);
 }
@@ -124,24 +139,40 @@ fn the_columns_of_google_are_known() {
 fn the_columns_of_outlook_are_known_and_what_cannot_be_taken_is_told() {
     let card = one(
         "Title;First Name;Last Name;Suffix;Company;Job Title;Business Street;Business City;Home City;Business Phone;\
-         Home Fax;E-mail Address;Birthday;Categories;Anniversary\n\
+         Home Fax;E-mail Address;Birthday;Categories;Anniversary;Web Page\n\
          Mr.;Michael;Angstadt;Jr.;TheCompany;Manager;222 Broadway;New York;Albany;(111) 555-1111;2;m@example.org;\
-         3/10/1922;Friends;0/0/00\n",
+         3/10/1922;Friends;0/0/00;http://m.example\n",
     );
     assert_eq!(card.draft.name, "Mr. Michael Angstadt Jr.");
+    let parts = card.draft.name_parts.as_ref().expect("parts of the name");
+    assert_eq!(parts.prefix.as_deref(), Some("Mr."));
+    assert_eq!(parts.suffix.as_deref(), Some("Jr."));
     assert_eq!(card.draft.title.as_deref(), Some("Manager"));
+    let addresses = card.draft.addresses.iter();
+    let addresses =
+        addresses.map(|it| Value::Object(Kind::Address.shown(it.label.as_deref(), &it.content)));
+    let addresses: Vec<Value> = addresses.collect();
     assert_eq!(
-        card.draft.address.as_deref(),
-        Some("222 Broadway, New York")
+        (
+            &addresses[0]["label"],
+            &addresses[0]["street"],
+            &addresses[0]["locality"]
+        ),
+        (&json!("work"), &json!("222 Broadway"), &json!("New York"))
+    );
+    assert_eq!(
+        (&addresses[1]["label"], &addresses[1]["locality"]),
+        (&json!("home"), &json!("Albany"))
     );
     assert_eq!(card.draft.phones[0].label.as_deref(), Some("work"));
     assert_eq!(card.draft.phones[1].label.as_deref(), Some("home fax"));
+    assert_eq!(card.draft.urls[0].content, "http://m.example");
     let told: Vec<&str> = card
         .rejected
         .iter()
         .map(|it| it.property.as_str())
         .collect();
-    assert_eq!(told, ["Birthday", "Home City"]);
+    assert_eq!(told, ["Birthday"]);
 }
 
 #[test]
@@ -185,16 +216,26 @@ proptest! {
     fn a_contact_is_another_after_a_way_through_csv(
         name in text(),
         scalars in vec(prop::option::of(text()), 4),
+        parts in vec(prop::option::of(text()), 5),
         phones in vec((prop::option::of(text()), text()), 0..8),
         emails in vec((prop::option::of(text()), text()), 0..3),
+        urls in vec((prop::option::of(text()), text()), 0..7),
+        addresses in vec((prop::option::of(text()), vec(prop::option::of(text()), 6), text()), 0..6),
         groups in vec(text(), 0..3),
     ) {
         let elements = |list: &[(Option<String>, String)], content: &str| -> Vec<Value> {
             list.iter().map(|(label, text)| json!({"label": label, content: text})).collect()
         };
+        let addresses = addresses.iter().map(|(label, parts, street)| json!({
+            "label": label, "street": street, "locality": parts[0], "region": parts[1], "postal_code": parts[2],
+            "country": parts[3], "po_box": parts[4], "extended": parts[5],
+        }));
+        let addresses: Vec<Value> = addresses.collect();
         let contact = json!({
-            "name": name, "organization": scalars[0], "title": scalars[1], "address": scalars[2], "note": scalars[3],
-            "phones": elements(&phones, "number"), "emails": elements(&emails, "address"), "groups": groups,
+            "name": name, "name_parts": {"family": parts[0], "given": parts[1], "additional": parts[2], "prefix": parts[3],
+            "suffix": parts[4]}, "organization": scalars[0], "title": scalars[1], "address": scalars[2], "note": scalars[3],
+            "phones": elements(&phones, "number"), "emails": elements(&emails, "address"),
+            "urls": elements(&urls, "url"), "addresses": addresses, "groups": groups,
         });
         let draft = ContactDraft::from_json(None, &contact).expect("a contact");
         let mut entity = Entity::default();
