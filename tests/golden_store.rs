@@ -82,7 +82,7 @@ async fn make() {
         if life == 0 {
             let ada = json!({
                 "name": "Ada Byron", "birthday": "1815-12-10", "groups": ["engines"],
-                "phones": [{"id": "p1", "label": "work", "number": "+44 20 7946 0000", "e164": null}],
+                "phones": [{"id": "p1", "label": "work", "number": "+44 20 7946 0000"}],
             });
             asked
                 .write(Method::PUT, &format!("/v1/contacts/{ADA}"), ada)
