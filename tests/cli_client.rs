@@ -150,6 +150,66 @@ async fn counters_count_and_a_key_counts_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_and_addresses_are_kept_in_parts_by_flags() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let node = alone(directory.path()).await;
+    let node = url(&node);
+    let site = "https://harbour.example/?minh=1";
+    let address = "home=1 Quay;Haiphong;;;Vietnam";
+    let add = [
+        "contacts",
+        "add",
+        "--given",
+        "Minh",
+        "--family",
+        "Nguyễn",
+        "--url",
+        &format!("blog={site}"),
+        "--postal-address",
+        address,
+    ];
+    let id = said(&node, &add);
+    let id = id.trim();
+    let minh = &told(&node, &["contacts", "show", id])[0];
+    assert_eq!(minh["name"], "Minh Nguyễn");
+    assert_eq!(minh["name_parts"]["family"], "Nguyễn");
+    assert_eq!(minh["urls"][0]["url"], site);
+    assert_eq!(minh["addresses"][0]["label"], "home");
+    assert_eq!(minh["addresses"][0]["country"], "Vietnam");
+    let shown = said(&node, &["contacts", "show", id]);
+    assert!(
+        shown.contains("1 Quay, Haiphong, Vietnam (home)"),
+        "{shown}"
+    );
+
+    let address = minh["addresses"][0]["id"].as_str().expect("an id");
+    let edit = [
+        "contacts",
+        "edit",
+        id,
+        "--remove-url",
+        site,
+        "--remove-postal-address",
+        address,
+        "--given",
+        "",
+        "--suffix",
+        "Jr.",
+    ];
+    let edited = &told(&node, &edit)[0];
+    assert_eq!(edited["name"], "Minh Nguyễn");
+    assert_eq!(
+        (&edited["urls"], &edited["addresses"]),
+        (&json!([]), &json!([]))
+    );
+    let parts = &edited["name_parts"];
+    assert_eq!(
+        (&parts["family"], &parts["given"], &parts["suffix"]),
+        (&json!("Nguyễn"), &Value::Null, &json!("Jr."))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn contacts_are_kept_by_flags_and_by_json() {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let node = alone(directory.path()).await;

@@ -179,7 +179,7 @@ async fn a_directory_of_an_earlier_version_opens_and_holds_what_it_held() {
                 ("groups", json!(["engines"])),
                 (
                     "phones",
-                    json!([{"id": "p1", "label": "work", "number": "+44 20 7946 0000"}]),
+                    json!([{"id": "p1", "label": "work", "number": "+44 20 7946 0000", "e164": null}]),
                 ),
             ] {
                 assert_eq!(ada[field], value, "{ada}");

@@ -206,7 +206,11 @@ async fn edits_brought_again_through_another_node_happen_once() {
         client.patch(
             "ada",
             0,
-            &json!({ "title": "Countess", "phones": { "a": number } }),
+            &json!({
+                "title": "Countess", "phones": { "a": number }, "name_parts": { "given": "Ada" },
+                "urls": { "blog": { "url": "https://ada.example.org/" } },
+                "addresses": { "home": { "street": "12 Square", "country": "UK" } },
+            }),
         ),
         client.put("notice", 0, "mine"),
         json!({
@@ -259,6 +263,9 @@ async fn edits_brought_again_through_another_node_happen_once() {
     );
     let ada = contact(bob, "ada").await;
     assert_eq!(ada["phones"].as_array().expect("phones").len(), 1);
+    assert_eq!(ada["name_parts"]["given"], "Ada");
+    assert_eq!(ada["urls"][0]["url"], "https://ada.example.org/");
+    assert_eq!(ada["addresses"][0]["country"], "UK");
     assert_eq!(text(bob, "notice").await, "mine");
     let cargo = send(bob.request("GET", "/v1/counters/cargo")).await;
     assert_eq!(expect(cargo, 200).await["value"], 2, "counted once");

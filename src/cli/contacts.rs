@@ -67,13 +67,13 @@ enum Action {
         after_help = "Examples:\n  grapevine contacts add \"Ada Byron\" --title Analyst --phone \"work=+44 20 7946 0000\" --group friends\n  \
             echo '{\"name\": \"Grace\"}' | grapevine contacts add --from -"
     )]
-    Add(Add),
+    Add(Box<Add>),
     /// Changes what is said of a contact, and leaves the rest as it is
     #[command(
         after_help = "Examples:\n  grapevine contacts edit ada --title Countess --note \"\"\n  \
             grapevine contacts edit ada --phone \"home=+44 20 7946 0001\" --remove-phone \"+44 20 7946 0000\""
     )]
-    Edit(Edit),
+    Edit(Box<Edit>),
     /// Removes contacts
     #[command(after_help = "Example:\n  grapevine contacts rm ada bob")]
     Rm {

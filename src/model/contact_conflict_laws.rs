@@ -403,3 +403,31 @@ fn the_same_value_written_twice_apart_is_no_conflict() {
     assert_eq!(conflicts(&here), []);
     assert_eq!(count(&here), 0);
 }
+
+#[test]
+fn the_parts_of_a_name_and_of_an_address_are_conflicts_in_the_shape_that_is_shown() {
+    let mut here = Entity::default();
+    let ada = |given: &str, street: &str| {
+        json!({"name": "Ada", "name_parts": {"given": given, "family": "L"},
+            "addresses": [{"id": "home", "street": street}]})
+    };
+    put(&mut here, &ada("Ada", "1"), stamp(1, 1));
+    let mut there = here.clone();
+    put(&mut here, &ada("Augusta", "2"), stamp(2, 5));
+    put(&mut there, &ada("A.", "3"), stamp(3, 9));
+    let found = conflicts(&merged(&here, &there));
+    let lost: Vec<(&str, Option<&str>, &Json)> = found
+        .iter()
+        .map(|it| (it.field.as_str(), it.element.as_deref(), &it.lost.value))
+        .collect();
+    let address = json!({"label": null, "po_box": null, "extended": null, "street": "2", "locality": null,
+        "region": null, "postal_code": null, "country": null});
+    let name = json!({"family": "L", "given": "Augusta", "additional": null, "prefix": null, "suffix": null});
+    assert_eq!(
+        lost,
+        [
+            ("addresses", Some("home"), &address),
+            ("name_parts", None, &name)
+        ]
+    );
+}

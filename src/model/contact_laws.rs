@@ -319,9 +319,9 @@ fn nodes_of_two_regions_do_not_read_the_same_number_in_two_ways() {
         assert_eq!(cells.len(), 1, "only the note is written on {code}");
         merge(entity, &cells);
     }
-    let (all_here, all_there) = (here.clone(), there.clone());
-    here.merge(all_there);
-    there.merge(all_here);
+    let met = here.clone();
+    here.merge(there.clone());
+    there.merge(met);
     assert_eq!(read(&here), read(&there));
     assert_eq!(read(&here)["phones"][0]["e164"], "+33123456789");
     let same_time_there = WriteStamp {

@@ -261,12 +261,15 @@ async fn a_joined_contact_lacks_what_the_other_had() {
         "a",
         &json!({"name": "Ada", "note": "first", "groups": ["x", "y"],
         "phones": [{"id": "p", "label": "home", "number": "+44 20 7946 0000"}],
-        "emails": [{"address": "ada@x.org"}]}),
+        "emails": [{"address": "ada@x.org"}], "urls": [{"url": "x.org/ada"}],
+        "addresses": [{"street": "12 Square", "country": "UK"}]}),
     )
     .await;
     put(&server, "b", &json!({"name": "Ada L.", "note": "second", "title": "Countess", "groups": ["y", "z"],
         "phones": [{"number": "0044 20 79460000"}, {"id": "p", "label": "work", "number": "555 0100"}],
-        "emails": [{"address": "ADA@x.org"}, {"address": "ada@y.org"}]})).await;
+        "emails": [{"address": "ADA@x.org"}, {"address": "ada@y.org"}], "name_parts": {"given": "Ada"},
+        "urls": [{"url": "x.org/ada"}, {"url": "x.org/Ada"}],
+        "addresses": [{"street": "12 SQUARE", "country": "UK"}, {"street": "12 Square"}]})).await;
     let before = server.get("/v1/contacts/a").await;
     let tag = etag(&before);
     let stale = send(
@@ -311,6 +314,9 @@ async fn a_joined_contact_lacks_what_the_other_had() {
     assert_eq!(told("phones", "id")[0], "p");
     assert_ne!(told("phones", "id")[1], "p");
     assert_eq!(told("emails", "address"), ["ada@x.org", "ada@y.org"]);
+    assert_eq!(told("urls", "url"), ["x.org/ada", "x.org/Ada"]);
+    assert_eq!(told("addresses", "street"), ["12 Square", "12 Square"]);
+    assert_eq!(joined["name_parts"]["given"], "Ada");
     expect_problem(server.get("/v1/contacts/b").await, 404, None).await;
     let read = send(
         server
