@@ -25,6 +25,7 @@ fn import(card: &Card) {
         dot: Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(seq)),
         time: Timestamp::from_unix_ms(1_000_000 + seq),
         collected: None,
+        region: None,
     };
     let Ok((cells, _)) = vcard_edit::import(&entity, card, source, stamp(1)) else {
         return;
