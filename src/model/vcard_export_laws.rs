@@ -233,6 +233,33 @@ fn an_address_that_was_imported_long_ago_is_exported_in_parts_while_it_says_the_
 }
 
 #[test]
+fn a_changed_card_leaves_the_old_parts_of_the_name_or_takes_an_address_away() {
+    let card = |name: &str, street: &str| {
+        let text = format!(
+            "BEGIN:VCARD\nVERSION:3.0\nUID:u\nFN:x\nN:{name}\nADR:;;{street};;;;\nEND:VCARD"
+        );
+        cards(text.as_bytes()).remove(0)
+    };
+    let mut entity = imported(&card("Byron;Ada", "1"));
+    let changed = card("Lovelace;Ada", "2");
+    let stamp = WriteStamp {
+        dot: Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(2)),
+        time: Timestamp::from_unix_ms(2),
+        collected: None,
+    };
+    let source = Source::default().and(&changed);
+    let (cells, _) = vcard_edit::import(&entity, &changed, source, stamp).expect("it fits");
+    for cell in cells {
+        entity.merge_cell(cell);
+    }
+    let contact = shown(&changed.id, &entity);
+    assert_eq!(contact["name_parts"]["family"], "Lovelace");
+    assert_eq!(contact["addresses"][0]["street"], "1");
+    assert_eq!(contact["addresses"][1]["street"], "2");
+    check(&changed.id, &entity);
+}
+
+#[test]
 fn quoted_printable_of_a_name_reads_as_the_text_that_it_is_exported_as() {
     for value in ["=C3=91;a\\", "\\", "a\\;b=3Bc;\\\\4-\\", "x;  y=2C  z,w;;"] {
         let text = format!(
