@@ -161,6 +161,7 @@ fn stamp<'a>(edit: &Edit<'a>) -> WriteStamp<'a> {
         dot: edit.dot,
         time: edit.time,
         collected: Some(&edit.floor.vector),
+        region: None,
     }
 }
 

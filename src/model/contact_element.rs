@@ -429,21 +429,21 @@ mod tests {
         );
     }
 
-    fn in_region(code: &str) -> Option<Region> {
-        Some(Region::named(code).expect("a region"))
+    fn region(code: &str) -> Region {
+        Region::named(code).expect("a region")
     }
 
     #[test]
     fn a_number_that_stays_keeps_its_reading_in_another_region() {
         let wanted = [draft(None, "01 23 45 67 89")];
-        let first = place(&[], &wanted, Kind::Phone, in_region("FR"));
+        let first = place(&[], &wanted, Kind::Phone, Some(region("FR")));
         assert_eq!(first[0].e164.as_deref(), Some("+33123456789"));
-        for region in [None, in_region("FR"), in_region("US")] {
+        for region in [None, Some(region("FR")), Some(region("US"))] {
             assert_eq!(place(&first, &wanted, Kind::Phone, region), first);
         }
         let id = first[0].id.as_str();
         let edited = [draft(Some(id), "020 7946 0000")];
-        let second = place(&first, &edited, Kind::Phone, in_region("GB"));
+        let second = place(&first, &edited, Kind::Phone, Some(region("GB")));
         assert_eq!(second[0].e164.as_deref(), Some("+442079460000"));
         let unread = place(&second, &[draft(Some(id), "020")], Kind::Phone, None);
         assert_eq!(unread[0].e164, None);
@@ -451,7 +451,7 @@ mod tests {
             &unread,
             &[draft(Some(id), "020")],
             Kind::Phone,
-            in_region("GB"),
+            Some(region("GB")),
         );
         assert_eq!(later, unread);
     }
@@ -485,7 +485,7 @@ mod tests {
             &[],
             &[draft(None, "+33123456789")],
             Kind::Email,
-            in_region("FR"),
+            Some(region("FR")),
         );
         assert_eq!(placed[0].e164, None);
     }

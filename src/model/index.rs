@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Which rows an entity has follows from this number and [`index_version`]; it rises with each change of the rules.
-const RULES: u8 = 3;
+const RULES: u8 = 4;
 
 /// What the row tables of other versions were made by: they must be made anew.
 #[must_use]
