@@ -246,6 +246,7 @@ fn a_changed_card_leaves_the_old_parts_of_the_name_or_takes_an_address_away() {
         dot: Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(2)),
         time: Timestamp::from_unix_ms(2),
         collected: None,
+        region: None,
     };
     let source = Source::default().and(&changed);
     let (cells, _) = vcard_edit::import(&entity, &changed, source, stamp).expect("it fits");
