@@ -352,6 +352,15 @@ async fn an_address_book_goes_out_as_cards_and_tables_and_comes_in_again() {
     assert!(!chess.contains("Bob"), "{chess}");
     let out = at("all.csv");
     said(&node, &["contacts", "export", &out]);
+    let before = told(&node, &["contacts", "list"]);
+    // What a contact came from last is new; what it says is not.
+    let again = &told(&node, &["contacts", "import", &out])[0];
+    assert_eq!(again["updated"], 2, "{again}");
+    let after = told(&node, &["contacts", "list"]);
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before["phones"], after["phones"]);
+        assert_eq!(before["groups"], after["groups"]);
+    }
     let again = &told(&node, &["contacts", "import", &out])[0];
     assert_eq!(again["unchanged"], 2, "{again}");
     let left: Vec<_> = fs::read_dir(directory.path())

@@ -80,6 +80,10 @@ impl Import {
             )
         })?;
         output.flush()?;
+        if !report.counts.ignored_columns.is_empty() {
+            let columns = report.counts.ignored_columns.join(", ");
+            eprintln!("grapevine: nothing is taken of {}", shown(&columns));
+        }
         if report.counts.rejected == 0 {
             return Ok(());
         }

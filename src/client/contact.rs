@@ -245,6 +245,9 @@ pub struct ImportCounts {
     pub rejected: u64,
     /// Lines outside of any card.
     pub stray_lines: u64,
+    /// Columns of CSV of which nothing was taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored_columns: Vec<String>,
 }
 
 /// What became of the cards of an import.

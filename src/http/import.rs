@@ -89,10 +89,10 @@ pub(super) async fn import(
     let session = Session::of_writes(&parts.headers, &state, &PartitionId::all().collect()).await?;
     let opened = tokio::task::spawn_blocking(move || form.open(file)).await;
     let reader = opened.map_err(|error| Problem::internal(&error))??;
-    let ignored_columns = reader.ignored_columns();
+    let mut import = Import::new(&state, session);
+    import.counts.ignored_columns = reader.ignored_columns();
     let (sender, cards) = mpsc::channel(1);
     tokio::task::spawn_blocking(move || read(reader, &sender));
-    let mut import = Import::new(&state, session);
     if accepts_lines(&parts.headers) {
         let (sender, chunks) = mpsc::channel(MAX_CHUNKS_WAITING);
         tokio::spawn(async move {
@@ -112,7 +112,6 @@ pub(super) async fn import(
     };
     import.take_all(cards, &mut list).await?;
     report.counts = import.counts;
-    report.ignored_columns = ignored_columns;
     let token = import.session.answer_writes(import.written);
     Ok(token.put(body::json(StatusCode::OK, &report)?))
 }

@@ -88,6 +88,9 @@ pub(super) struct Counts {
     unchanged: usize,
     rejected: usize,
     pub(super) stray_lines: usize,
+    /// Columns of CSV of which nothing is taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) ignored_columns: Vec<String>,
 }
 
 impl Counts {
@@ -116,9 +119,6 @@ impl Counts {
 pub(super) struct Report {
     #[serde(flatten)]
     pub(super) counts: Counts,
-    /// Columns of CSV of which nothing is taken.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) ignored_columns: Vec<String>,
     /// Cards that are only counted.
     cards_left_out: usize,
     cards: Vec<CardReport>,
