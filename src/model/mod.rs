@@ -54,6 +54,7 @@ pub mod vcard_edit;
 mod vcard_export;
 #[cfg(test)]
 mod vcard_export_laws;
+mod vcard_fields;
 mod vcard_lines;
 mod vcard_property;
 mod vcard_text;

@@ -15,11 +15,9 @@ use super::{
     contact_element::{ElementDraft, Kind},
     contact_kept::KeptProperty,
     name_parts::NameParts,
-    vcard::{
-        OWN_ID, WHOLE_ADDRESS, address_text, basic_day, kept_labels, label_of_types, reread,
-        uid_and_id,
-    },
+    vcard::{OWN_ID, kept_labels, reread, uid_and_id},
     vcard_convert::{data, line_in},
+    vcard_fields::{WHOLE_ADDRESS, address_text, basic_day, label_of_types},
     vcard_text::{escaped, push_line, structured},
     vcard_version::CardVersion,
 };
