@@ -17,6 +17,7 @@ mod expiry;
 mod export;
 mod history;
 mod import;
+mod import_large;
 mod kv;
 mod lists;
 mod live;
