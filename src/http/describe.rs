@@ -33,14 +33,6 @@ pub(super) struct ContactPath {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct ElementPlace {
-    /// The contact: a UUID, or 1 to 128 of the characters a-z, A-Z, 0-9, -, _, ., ~, @.
-    #[param(
-        example = "ada",
-        min_length = 1,
-        max_length = 128,
-        pattern = "^[a-zA-Z0-9_~@-][a-zA-Z0-9_.~@-]*$"
-    )]
-    id: String,
     /// Which one: 1 to 64 of the characters a-z, A-Z, 0-9, -, _, . (it is its `id` in the contact).
     #[param(
         example = "first",

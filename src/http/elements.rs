@@ -80,7 +80,7 @@ macro_rules! routes_of {
 
         /// One by its id
         #[utoipa::path(get, path = $path, tag = "contacts", operation_id = $get_id,
-            params(ElementPlace, Conditional, Seen),
+            params(ContactPath, ElementPlace, Conditional, Seen),
             responses((status = 200, description = "How it reads", body = $shown), (status = 404, description = "")))]
         pub(in crate::http) async fn read(
             state: AppState,
@@ -92,7 +92,7 @@ macro_rules! routes_of {
 
         /// Replaces one, or adds it
         #[utoipa::path(put, path = $path, tag = "contacts", operation_id = $put_id,
-            params(ElementPlace, Conditional, Seen),
+            params(ContactPath, ElementPlace, Conditional, Seen),
             request_body(content = $body, example = json!($written)),
             responses((status = 200, description = "It reads so now", body = $shown), (status = 201, description = "It was not there, and is added", body = $shown), (status = 404, description = "")))]
         pub(in crate::http) async fn put(
@@ -107,7 +107,7 @@ macro_rules! routes_of {
         ///
         /// A merge patch (RFC 7396).
         #[utoipa::path(patch, path = $path, tag = "contacts", operation_id = $patch_id,
-            params(ElementPlace, Conditional, Seen),
+            params(ContactPath, ElementPlace, Conditional, Seen),
             request_body(content(($patch = "application/json", example = json!($patched)), ($patch = "application/merge-patch+json", example = json!($patched)))),
             responses((status = 200, description = "It reads so now", body = $shown), (status = 404, description = "")))]
         pub(in crate::http) async fn patch(
@@ -120,7 +120,7 @@ macro_rules! routes_of {
 
         /// Removes one
         #[utoipa::path(delete, path = $path, tag = "contacts", operation_id = $delete_id,
-            params(ElementPlace, Conditional, Seen),
+            params(ContactPath, ElementPlace, Conditional, Seen),
             responses((status = 204, description = "It is removed"), (status = 404, description = "")))]
         pub(in crate::http) async fn delete(
             state: AppState,

@@ -11,6 +11,7 @@
 mod absorb;
 mod audit;
 mod batch;
+mod batch_body;
 mod body;
 mod bundle;
 mod caller;
