@@ -22,6 +22,7 @@ mod check;
 mod clock_watch;
 mod commit;
 mod data;
+mod data_view;
 mod delta;
 mod disk;
 mod error;

@@ -15,12 +15,8 @@ use grapevine_crdt::ReplicaId;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Changes, Commit, Snapshot, State,
-    data::{DataView, Mark},
-    error::Fault,
-    options::BatchLimits,
-    overlay::Generation,
-    stats::Counters,
+    Changes, Commit, Snapshot, State, data::Mark, data_view::DataView, error::Fault,
+    options::BatchLimits, overlay::Generation, stats::Counters,
 };
 use crate::model::{CommitRecord, Root};
 

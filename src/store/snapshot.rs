@@ -15,7 +15,7 @@ use grapevine_crdt::{Entity, Timestamp, VersionVector};
 
 use super::{
     DeltaBudget, Listing, Rows, State, StoreError, Table, Visit,
-    data::DataView,
+    data_view::DataView,
     list_conflicting, list_entities,
     overlay::{Fresh, Generation, Word},
     publication::Frozen,

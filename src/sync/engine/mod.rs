@@ -31,6 +31,7 @@ mod rules;
 mod standing;
 mod status;
 mod telling;
+mod tickets;
 mod types;
 mod validate;
 

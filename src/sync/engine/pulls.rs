@@ -14,11 +14,12 @@ use grapevine_crdt::{ReplicaId, Timestamp};
 
 use super::{
     Now, View,
-    core::{Engine, Purpose, Step},
+    core::{Engine, Step},
     floor::may_absorb,
     peer::{Peer, Want},
     pull::{Pull, Turn},
     push, telling,
+    tickets::Purpose,
     validate::{self, Violation},
 };
 use crate::{

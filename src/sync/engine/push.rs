@@ -8,8 +8,9 @@
 use grapevine_crdt::{ReplicaId, Timestamp};
 
 use super::{
-    core::{Engine, Purpose, Step},
+    core::{Engine, Step},
     peer::Want,
+    tickets::Purpose,
     validate::{self, Violation},
 };
 use crate::model::{CommitRecord, Outcome, PartitionId};

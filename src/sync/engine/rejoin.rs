@@ -18,11 +18,12 @@ use grapevine_crdt::{FieldCell, FieldKey, ReplicaId, Timestamp, Value};
 
 use super::{
     Now, StateRequest,
-    core::{Engine, Purpose, Step},
+    core::{Engine, Step},
     floor,
     pull::MAX_PAGES_APPLYING,
     standing::Standing,
     telling::{self, Asking},
+    tickets::Purpose,
     validate::{self, Violation},
 };
 use crate::{

@@ -12,7 +12,8 @@ use grapevine_crdt::{ReplicaId, Timestamp};
 
 use super::{
     Command, Comparison, FetchRequest, ListRequest, Now, Request,
-    core::{Engine, Purpose, Step},
+    core::{Engine, Step},
+    tickets::Purpose,
     validate::{self, Violation},
 };
 use crate::{
