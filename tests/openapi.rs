@@ -194,8 +194,8 @@ async fn conflict(client: &Client, node: &str) {
                 None => break page["token"].clone(),
             }
         };
-        let note = json!({"note": uuid::Uuid::now_v7()});
-        let noted = client.patch(format!("{node}/v1/contacts/ada")).json(&note);
+        let patch = json!({"note": uuid::Uuid::now_v7()});
+        let noted = client.patch(format!("{node}/v1/contacts/ada")).json(&patch);
         let noted = noted.send().await.expect("it answers").status();
         assert!(noted.is_success(), "{noted}");
         let edit = json!({"id": uuid::Uuid::now_v7(), "at": "2020-01-01T00:00:00Z", "collection": "contacts", "key": "ada",

@@ -97,6 +97,16 @@ async fn a_file_that_may_not_grow_loses_what_was_acknowledged() {
         assert_eq!(status, StatusCode::INSUFFICIENT_STORAGE, "{problem:?}");
     }
     client.get("/v1/cluster").await.expect("it is answered");
+    // A file that comes in is kept beside, and there is no room for it either.
+    let card = "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Ada\r\nEND:VCARD\r\n";
+    let cards = card.repeat(34 * 1024 * 1024 / card.len()).into_bytes();
+    let request = client.send(
+        Method::POST,
+        "/v1/contacts/import",
+        Some(("text/vcard", cards)),
+    );
+    let refused = request.await.expect("a full disk is answered, not cut off");
+    assert_eq!(refused.status(), StatusCode::INSUFFICIENT_STORAGE);
     let again = Start {
         prelude: None,
         ..node.terminate()

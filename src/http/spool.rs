@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Seek as _, Write as _},
+    io::{self, Seek as _, Write as _},
     path::Path,
 };
 
@@ -13,6 +13,7 @@ use super::{
     body,
     problem::{Problem, ProblemKind},
 };
+use crate::store::is_no_space;
 
 /// The body, of at most `max_bytes` bytes, as a file that is gone when it is closed; `what` it is in words.
 pub(super) async fn spool(
@@ -27,7 +28,7 @@ pub(super) async fn spool(
         .read(true)
         .write(true)
         .open(&path);
-    let mut file = opened.map_err(|error| Problem::internal(&error))?;
+    let mut file = opened.map_err(|error| unspooled(&error))?;
     // Where an open file cannot be unlinked it is left behind, and nothing is lost but its room.
     if let Err(error) = fs::remove_file(&path) {
         tracing::warn!(%error, path = %path.display(), "a spooled body stays");
@@ -42,13 +43,24 @@ pub(super) async fn spool(
         }
         let write = move || file.write_all(&chunk).map(|()| file);
         let written = tokio::task::spawn_blocking(write).await;
-        file = written
-            .map_err(|error| Problem::internal(&error))?
-            .map_err(|error| {
-                let detail = format!("the body cannot be spooled: {error}");
-                Problem::new(ProblemKind::Unavailable, detail)
-            })?;
+        let written = written.map_err(|error| Problem::internal(&error))?;
+        file = match written {
+            Ok(file) => file,
+            Err(error) => {
+                body::drain(&mut body).await;
+                return Err(unspooled(&error));
+            }
+        };
     }
     file.rewind().map_err(|error| Problem::internal(&error))?;
     Ok(file)
+}
+
+fn unspooled(error: &io::Error) -> Problem {
+    let kind = if is_no_space(error) {
+        ProblemKind::NoSpace
+    } else {
+        ProblemKind::Unavailable
+    };
+    Problem::new(kind, format!("the body cannot be kept meanwhile: {error}"))
 }

@@ -151,7 +151,8 @@ impl StoreError {
 }
 
 /// Whether the operating system says that there is no room.
-fn is_no_space(error: &std::io::Error) -> bool {
+#[must_use]
+pub fn is_no_space(error: &std::io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge

@@ -56,7 +56,7 @@ pub use check::{Finding, Scrubbed, check_partition, check_search, scrub};
 pub use clock_watch::{CLOCK_LEAP_MS, ClockWatch, LEAPS_COUNTED_FOR_MS, MAX_LEAPS};
 pub use commit::Commit;
 pub use delta::{DeltaBudget, read_delta, read_sound_delta};
-pub use error::StoreError;
+pub use error::{StoreError, is_no_space};
 pub use handle::{Store, WriteError};
 pub use history::read_history;
 pub use index::{expired, indexed};
