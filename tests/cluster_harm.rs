@@ -12,7 +12,7 @@ use grapevine::{
         transport::{Frame, Link, LinkConfig},
     },
 };
-use grapevine_crdt::{Seq, Timestamp};
+use grapevine_crdt::{CausalContext, Seq, Timestamp};
 use nodes::{
     DEADLINE, Site, all_equal, eventually, get, put, root, sees_alive, start,
     stranger::{Stranger, admitted, replica},
@@ -85,6 +85,7 @@ async fn a_peer_that_breaks_the_protocol_is_disconnected_and_changes_nothing() {
         replica: replica(7),
         after: Seq::new(2),
         upto: Seq::new(2),
+        needs: CausalContext::default(),
         entities: Vec::new(),
     };
     eve.say(&Message::Push {

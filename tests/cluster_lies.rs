@@ -56,6 +56,7 @@ fn record(writer: ReplicaId, after: u64, upto: u64, entities: Vec<EntityCells>) 
         replica: writer,
         after: Seq::new(after),
         upto: Seq::new(upto),
+        needs: CausalContext::default(),
         entities,
     }
 }
@@ -151,6 +152,16 @@ fn lies(eve: ReplicaId, ours: ReplicaId, now: Timestamp) -> Vec<(&'static str, M
                 CommitRecord {
                     partition: other_partition(),
                     ..record(eve, 0, 1, one(eve, now))
+                },
+            ),
+        ),
+        (
+            "a record that needs a write of its own replica",
+            push(
+                now,
+                CommitRecord {
+                    needs: [Dot::new(eve, Seq::new(1))].into_iter().collect(),
+                    ..record(eve, 1, 2, Vec::new())
                 },
             ),
         ),

@@ -230,14 +230,14 @@ async fn a_peer_of_another_version_is_refused_without_a_reason() {
         let mut stream = TcpStream::connect(node.peer_addr())
             .await
             .expect("it listens");
-        let later = [b'G', b'R', b'P', b'V', 0, 2, sealed, 0];
+        let later = [b'G', b'R', b'P', b'V', 0, 3, sealed, 0];
         stream.write_all(&later).await.expect("it is open");
         let said = all_that_is_said(&mut stream).await;
-        assert_eq!(said, [b'G', b'R', b'P', b'V', 0, 1, sealed, 1]);
-        let refused = refuses(&node, "version 2").await;
+        assert_eq!(said, [b'G', b'R', b'P', b'V', 0, 2, sealed, 1]);
+        let refused = refuses(&node, "version 3").await;
         assert_eq!(
             refused.reason,
-            "it speaks version 2 of the protocol, we speak 1"
+            "it speaks version 3 of the protocol, we speak 2"
         );
         node.shutdown().await;
     }
@@ -260,10 +260,10 @@ async fn garbage_or_frames_that_are_too_large_harm_a_node_with_a_secret() {
     let mut stream = TcpStream::connect(ann.peer_addr())
         .await
         .expect("it listens");
-    let mut sent = b"GRPV\x00\x01\x01\x00".to_vec();
+    let mut sent = b"GRPV\x00\x02\x01\x00".to_vec();
     sent.resize(PREFACE_BYTES + HANDSHAKE_MESSAGE_BYTES, 0xff);
     stream.write_all(&sent).await.expect("open");
-    assert_eq!(all_that_is_said(&mut stream).await, b"GRPV\x00\x01\x01\x02");
+    assert_eq!(all_that_is_said(&mut stream).await, b"GRPV\x00\x02\x01\x02");
     refuses(&ann, "another cluster secret").await;
     // Past the handshake, with the secret: sealed messages of impossible lengths, and such that do not open.
     let many = vec![0xff; 70_000];

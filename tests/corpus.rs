@@ -155,7 +155,7 @@ async fn write_the_seeds() {
     let (greeting, first) = sealed().await;
     put("datagram", "sealed", greeting);
     put("handshake", "first", first);
-    put("handshake", "open", b"GRPV\x00\x01\x00\x00".to_vec());
+    put("handshake", "open", b"GRPV\x00\x02\x00\x00".to_vec());
     let hello = Message::Hello(PeerInfo {
         version: PROTOCOL_VERSION,
         cluster: "grapevine".to_owned(),
@@ -177,6 +177,7 @@ async fn write_the_seeds() {
             replica: PEER,
             after: Seq::new(after),
             upto: Seq::new(upto),
+            needs: CausalContext::default(),
             entities: vec![cells("key", seq)],
         }],
     };

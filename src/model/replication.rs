@@ -3,7 +3,9 @@
 
 use core::fmt;
 
-use grapevine_crdt::{Dot, FieldCell, Malformed, ReplicaId, Seq, Timestamp, VersionVector};
+use grapevine_crdt::{
+    CausalContext, Dot, FieldCell, Malformed, ReplicaId, Seq, Timestamp, VersionVector,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{EntityId, Floor, InvalidKey, PartitionId, Rejoin};
@@ -22,7 +24,8 @@ pub struct EntityCells {
 pub enum Claim {
     /// Nothing yet: the cells are part of a delta that is not complete (the partition is then *open*).
     Nothing,
-    /// The writes `after+1 ..= upto` of one replica. Takes effect only if `after <= ours < upto`.
+    /// The writes `after+1 ..= upto` of one replica. Takes effect only if `after <= ours < upto`, and ours covers
+    /// `needs`.
     Advance {
         /// Whose writes.
         replica: ReplicaId,
@@ -30,6 +33,9 @@ pub enum Claim {
         after: Seq,
         /// The last of these.
         upto: Seq,
+        /// As [`CommitRecord::needs`]. Not kept: what was taken in needs nothing any more.
+        #[serde(skip)]
+        needs: CausalContext,
     },
     /// Everything this vector covers: the delta against it is complete.
     Absorb {
@@ -74,7 +80,7 @@ pub enum Outcome {
     Applied,
     /// Everything it would claim was claimed before, and what it would merge was there; nothing changed.
     Covered,
-    /// Writes between ours and the first of these are missing; nothing changed.
+    /// Writes between ours and the first of these are missing, or others that these build upon; nothing changed.
     Gap,
 }
 
@@ -90,6 +96,9 @@ pub struct CommitRecord {
     pub after: Seq,
     /// The last of these.
     pub upto: Seq,
+    /// What the writer held of other replicas' writes to the contacts that it edited. Without them an edit would stand
+    /// beside what they had replaced or hidden, which others may have collected.
+    pub needs: CausalContext,
     /// The cells as written.
     pub entities: Vec<EntityCells>,
 }
@@ -100,10 +109,11 @@ impl CommitRecord {
     pub fn weight(&self) -> usize {
         /// What a cell takes beside the bytes of its value.
         const CELL_BYTES: usize = 128;
+        /// What a write that is needed takes.
+        const NEED_BYTES: usize = 24;
         let cells = self.entities.iter().flat_map(|entity| &entity.cells);
-        cells
-            .map(|held| CELL_BYTES + held.cell.bytes().map_or(0, <[u8]>::len))
-            .sum()
+        let cells = cells.map(|held| CELL_BYTES + held.cell.bytes().map_or(0, <[u8]>::len));
+        self.needs.len() * NEED_BYTES + cells.sum::<usize>()
     }
 
     /// The step that takes this record in.
@@ -116,6 +126,7 @@ impl CommitRecord {
                 replica: self.replica,
                 after: self.after,
                 upto: self.upto,
+                needs: self.needs,
             },
         }
     }
@@ -194,6 +205,9 @@ pub enum Invalid {
     /// A time above the clock that the sender announced.
     #[error("a cell of {0} is later than the clock its sender announced")]
     Time(EntityId),
+    /// A record that builds upon writes of its own replica beside those before it.
+    #[error("writes of {0:?} need others of it beside those before them")]
+    NeedsItself(ReplicaId),
     /// A range of writes that is empty.
     #[error("the writes after {after:?} up to {upto:?} are none")]
     Range {
@@ -247,6 +261,9 @@ impl CommitRecord {
                 after: self.after,
                 upto: self.upto,
             });
+        }
+        if self.needs.covers(Dot::new(self.replica, Seq::new(1))) {
+            return Err(Invalid::NeedsItself(self.replica));
         }
         for entity in &self.entities {
             entity.check(self.partition, announced)?;

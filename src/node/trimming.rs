@@ -204,7 +204,7 @@ pub(super) fn is_chosen(ours: ReplicaId, alive: &[ReplicaId], key: &str) -> bool
 pub(super) mod tests {
     use std::sync::Mutex;
 
-    use grapevine_crdt::FieldCell;
+    use grapevine_crdt::{CausalContext, FieldCell};
     use serde_json::json;
 
     use super::*;
@@ -319,6 +319,7 @@ pub(super) mod tests {
                     replica: dot.replica,
                     after: Seq::ZERO,
                     upto: dot.seq,
+                    needs: CausalContext::default(),
                 },
             };
             let announced = Timestamp::from_unix_ms(SystemClock.unix_ms());

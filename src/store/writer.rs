@@ -449,6 +449,7 @@ fn records(group: Group, local: &[bool]) -> Arc<[CommitRecord]> {
             replica,
             after,
             upto,
+            needs,
         } = op.claim
         else {
             continue;
@@ -457,6 +458,7 @@ fn records(group: Group, local: &[bool]) -> Arc<[CommitRecord]> {
         match runs.last_mut().filter(|run| run.upto == after) {
             Some(run) => {
                 run.upto = upto;
+                run.needs.merge(&needs);
                 run.entities.extend(op.entities);
             }
             None => runs.push(CommitRecord {
@@ -464,6 +466,7 @@ fn records(group: Group, local: &[bool]) -> Arc<[CommitRecord]> {
                 replica,
                 after,
                 upto,
+                needs,
                 entities: op.entities,
             }),
         }

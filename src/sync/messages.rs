@@ -15,7 +15,7 @@ use crate::model::{
 };
 
 /// The version of this protocol; peers of another are refused.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// The most bytes of a frame behind its length: 16 MiB. One entity, which is never split, must fit.
 pub const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;

@@ -2,7 +2,7 @@ use grapevine::{
     cluster::MemberStatus,
     model::{Claim, Collection, ContactDraft, EntityCells, EntityId, Op, WriteStamp, contact_edit},
 };
-use grapevine_crdt::{Dot, Entity, FieldCell, ReplicaId, Seq, Timestamp};
+use grapevine_crdt::{CausalContext, Dot, Entity, FieldCell, ReplicaId, Seq, Timestamp};
 use serde_json::{Value, json};
 
 use crate::support::{TestServer, etag, expect, expect_problem, send};
@@ -39,6 +39,7 @@ async fn arrives(server: &TestServer, id: &str, cells: Vec<FieldCell>) {
             replica: dot.replica,
             after: Seq::ZERO,
             upto: dot.seq,
+            needs: CausalContext::default(),
         },
     };
     let announced = Timestamp::from_unix_ms(NOW_MS + 1_000);

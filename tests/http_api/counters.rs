@@ -1,6 +1,6 @@
 use grapevine::model::{Claim, Collection, Counter, Direction, EntityCells, EntityId, Op};
 use grapevine_crdt::{
-    CounterError, Dot, Entity, MAX_REQUESTS, ReplicaId, RequestKey, Seq, Timestamp,
+    CausalContext, CounterError, Dot, Entity, MAX_REQUESTS, ReplicaId, RequestKey, Seq, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -321,6 +321,7 @@ async fn a_sum_beyond_its_range_is_shown_exactly_and_moves_only_back() {
                 replica: dot.replica,
                 after: Seq::ZERO,
                 upto: dot.seq,
+                needs: CausalContext::default(),
             },
         };
         let outcome = server

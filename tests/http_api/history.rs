@@ -1,7 +1,7 @@
 use grapevine::model::{
     Claim, Collection, ContactDraft, EntityCells, EntityId, Op, WriteStamp, contact_edit,
 };
-use grapevine_crdt::{Dot, Entity, FieldCell, ReplicaId, Seq, Timestamp};
+use grapevine_crdt::{CausalContext, Dot, Entity, FieldCell, ReplicaId, Seq, Timestamp};
 use serde_json::{Value, json};
 
 use crate::support::{TestServer, etag, expect, expect_problem, send};
@@ -36,6 +36,7 @@ async fn arrives(server: &TestServer, cells: Vec<FieldCell>) {
             replica: dot.replica,
             after: Seq::ZERO,
             upto: dot.seq,
+            needs: CausalContext::default(),
         },
     };
     let outcome = server.store.enqueue(op, Timestamp::ZERO).await;

@@ -100,6 +100,7 @@ impl World {
                 replica,
                 after: Seq::ZERO,
                 upto: Seq::new(1),
+                needs: CausalContext::default(),
             },
         };
         let state = self.nodes[number].state.clone();

@@ -32,6 +32,10 @@ pub(crate) enum Fault {
     CollectsWhatAllHave,
     /// Members that told nothing are not waited for.
     CollectsWithoutTheAbsent,
+    /// What came after the roster was read is collected as well.
+    CollectsBeforeReading,
+    /// A record that builds upon what is not held is taken in.
+    TakesWithoutTheRest,
     /// What a peer tells joins what it told before, for ever.
     JoinsReports,
     /// Pages are sent to, and taken from, whoever lacks what was collected.
@@ -68,6 +72,7 @@ impl Fault {
         Rules {
             covers_reports: fault != Some(Self::CollectsWhatAllHave),
             waits_for_absent: fault != Some(Self::CollectsWithoutTheAbsent),
+            reads_the_roster: fault != Some(Self::CollectsBeforeReading),
             replaces_reports: fault != Some(Self::JoinsReports),
             checks_floor_of_pulls: fault != Some(Self::PullsBelowTheFloor),
             checks_floor_of_pushes: fault != Some(Self::PushesBelowTheFloor),

@@ -343,11 +343,13 @@ impl Node {
                     replica,
                     after,
                     upto,
+                    needs,
                 } => Some(CommitRecord {
                     partition: op.partition,
                     replica: *replica,
                     after: *after,
                     upto: *upto,
+                    needs: needs.clone(),
                     entities: op.entities.clone(),
                 }),
                 Claim::Nothing

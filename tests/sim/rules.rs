@@ -83,6 +83,70 @@ fn without_covering_the_reports_in_full_an_edit_outlives_what_hid_it() {
     assert_needed(Fault::CollectsWhatAllHave, all_have_the_removal, &whole);
 }
 
+/// Node 0 has taken the entry of node 1 in and has not read it. Node 1 has a removal in, and holds an edit that it made
+/// before, which node 0 lacks.
+fn one_is_not_read(fault: Option<Fault>) -> (World, EntityId) {
+    let mut world = world(2, fault);
+    world.connect(0, 1);
+    let id = neighbours(Collection::Contacts, 1).remove(0);
+    world.write_durably(0, &id, Change::Set("name", 1));
+    for _ in 0..2 {
+        world.keep_roster(0);
+        world.agree();
+    }
+    world.cut_off(&[1]);
+    world.write_durably(1, &id, Change::Set("note", 7));
+    world.keep_roster(1);
+    world.sync(1);
+    world.write_durably(0, &id, Change::Remove);
+    world.network.join();
+    world.connect(0, 1);
+    let edit_to_us = |what: &Happening| {
+        matches!(what, Happening::Arrives(Packet { to: 0, message: Message::Delta { partition, .. }, .. })
+            if *partition == id.partition())
+    };
+    for _ in 0..2 {
+        world.agree_but(edit_to_us);
+    }
+    world.take_packets(|packet| packet.to == 0);
+    world.cut_off(&[1]);
+    world.collect_now(0);
+    (world, id)
+}
+
+#[test]
+fn without_reading_the_roster_first_a_member_is_not_waited_for() {
+    let whole = [("name", 1), ("note", 7)];
+    assert_needed(Fault::CollectsBeforeReading, one_is_not_read, &whole);
+}
+
+/// Node 3 has collected a contact that was removed. Node 1 made it anew, of which only node 0 has heard, and node 0 edits
+/// it.
+fn edited_beside_what_others_lack(fault: Option<Fault>) -> (World, EntityId) {
+    let (mut world, id) = with_a_contact(4, fault);
+    world.write_durably(0, &id, Change::Remove);
+    world.collect_at(3);
+    assert_eq!((world.holds(2, &id), world.holds(3, &id)), (true, false));
+    world.disconnect_both(1, 2);
+    world.disconnect_both(1, 3);
+    world.write_durably(1, &id, Change::Set("note", 7));
+    world.settle();
+    world.disconnect_both(0, 1);
+    world.write_durably(0, &id, Change::Set("title", 8));
+    world.agree();
+    (world, id)
+}
+
+#[test]
+fn without_what_an_edit_was_made_beside_it_stands_beside_something_else() {
+    let anew = [("note", 7), ("title", 8)];
+    assert_needed(
+        Fault::TakesWithoutTheRest,
+        edited_beside_what_others_lack,
+        &anew,
+    );
+}
+
 /// Nodes 0 and 1 were started again and never heard of node 2 since, which holds an edit.
 fn one_is_absent(fault: Option<Fault>) -> (World, EntityId) {
     let (mut world, id) = with_a_contact(3, fault);
@@ -406,6 +470,8 @@ fn a_rule_that_no_random_run_misses() {
     for fault in [
         Fault::CollectsWhatAllHave,
         Fault::CollectsWithoutTheAbsent,
+        Fault::CollectsBeforeReading,
+        Fault::TakesWithoutTheRest,
         Fault::PullsBelowTheFloor,
         Fault::PushesBelowTheFloor,
         Fault::ReturnsAsAnybody,

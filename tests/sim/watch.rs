@@ -44,13 +44,11 @@ impl World {
                     replica,
                     after,
                     upto,
+                    needs,
                 } => {
-                    format!(
-                        "advance {} {}..{}",
-                        short(*replica),
-                        after.get(),
-                        upto.get()
-                    )
+                    let needs: Vec<String> = needs.iter().map(dot).collect();
+                    let (replica, after, upto) = (short(*replica), after.get(), upto.get());
+                    format!("advance {replica} {after}..{upto} beside {needs:?}")
                 }
                 Claim::Absorb { vector, floor } => {
                     format!("absorb {} {}", told(vector), told_floor(floor))

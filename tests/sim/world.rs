@@ -13,7 +13,7 @@ use grapevine::{
         engine::{Command, Comparison, Engine, EngineConfig, Event, Now, PullRequest, Request},
     },
 };
-use grapevine_crdt::ReplicaId;
+use grapevine_crdt::{CausalContext, ReplicaId};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use crate::{
@@ -395,6 +395,11 @@ impl World {
         self.spoil_rejoin(number, &mut op);
         if self.fault == Some(Fault::LosesEntities) && self.rng.random_bool(0.1) {
             op.entities.pop();
+        }
+        if let (Some(Fault::TakesWithoutTheRest), Claim::Advance { needs, .. }) =
+            (self.fault, &mut op.claim)
+        {
+            *needs = CausalContext::default();
         }
         if self.fault == Some(Fault::ClaimsEarly) && op.claim == Claim::Nothing {
             // As if the page that was just taken were the last: all that some node holds is claimed.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use grapevine_crdt::{Dot, FieldCell, HybridClock, ReplicaId, Timestamp};
+use grapevine_crdt::{CausalContext, Dot, Entity, FieldCell, HybridClock, ReplicaId, Timestamp};
 
 use super::{
     Changes, Collected, Edit, Group, HistoryLimits,
@@ -11,7 +11,7 @@ use super::{
     weight::op_bytes,
 };
 use crate::{
-    model::{Claim, EntityCells, EntityId, Issue, Op, Outcome, PartitionState},
+    model::{Claim, Collection, EntityCells, EntityId, Issue, Op, Outcome, PartitionState},
     store::{Rows, State, StoreError, Table, layout::StoredEntity},
 };
 
@@ -162,6 +162,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
                 == cells.len(),
             "a write has one cell of a field"
         );
+        let needs = needed(id, &stored.entity, replica);
         let op = Op {
             partition,
             entities: vec![EntityCells {
@@ -172,6 +173,7 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
                 replica,
                 after,
                 upto,
+                needs,
             },
         };
         self.source = Source::Local;
@@ -189,12 +191,13 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
                 replica,
                 after,
                 upto,
+                needs,
             } => {
                 let have = ours.get(*replica);
                 if have >= *upto {
                     return Ok(Outcome::Covered);
                 }
-                if have < *after {
+                if have < *after || !needs.iter().all(|dot| ours.covers(dot)) {
                     return Ok(Outcome::Gap);
                 }
             }
@@ -360,4 +363,16 @@ impl<'a, R: Rows + ?Sized> Workspace<'a, R> {
     pub(super) fn observe(&mut self, time: Timestamp) {
         self.state.observe(time);
     }
+}
+
+/// What others must have taken in before a write of `replica` to this entity, which is held so, may join what they hold
+/// of it.
+///
+/// Only of contacts do several cells tell together what is shown, and only of them goes what an edit was made beside.
+fn needed(id: &EntityId, held: &Entity, replica: ReplicaId) -> CausalContext {
+    if id.collection() != Collection::Contacts {
+        return CausalContext::default();
+    }
+    let others = held.cells().map(|(_, cell)| cell.dot);
+    others.filter(|dot| dot.replica != replica).collect()
 }

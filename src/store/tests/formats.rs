@@ -76,6 +76,7 @@ fn the_bytes_of_a_group_change() -> TestResult {
                 replica: dot().replica,
                 after: Seq::new(299),
                 upto: dot().seq,
+                needs: CausalContext::default(),
             },
         }],
     };

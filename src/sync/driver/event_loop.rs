@@ -494,7 +494,7 @@ fn push_frames(
 
 #[cfg(test)]
 mod tests {
-    use grapevine_crdt::Seq;
+    use grapevine_crdt::{CausalContext, Seq};
 
     use super::*;
     use crate::model::{Collection, EntityCells, EntityId};
@@ -506,6 +506,7 @@ mod tests {
             replica: ReplicaId::from_bytes([1; 16]),
             after: Seq::new(seq),
             upto: Seq::new(seq + 1),
+            needs: CausalContext::default(),
             entities: vec![EntityCells {
                 id,
                 cells: Vec::new(),

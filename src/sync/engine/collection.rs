@@ -7,7 +7,9 @@
 //! we do not.
 //!
 //! Who the members are is known only as far as the roster was taken in; so our vector must include what every
-//! member told of the roster's partition as well, or one of them may listen to somebody we never heard of.
+//! member told of the roster's partition as well, or one of them may listen to somebody we never heard of. And the
+//! roster is read some time after it was taken in: a round collects only what we held when it began, once the roster
+//! has been read as it was then.
 //!
 //! Who was expelled is not waited for, so everybody else must keep away from it what it may bring. A report counts only
 //! if its speaker told it some time after it had taken in all that we know of expulsions: as long as a pull may stand
@@ -52,6 +54,8 @@ pub(super) struct Collecting {
     met: bool,
     /// The partition that is being collected.
     under_way: Option<PartitionId>,
+    /// What was held when the round under way began, or the one that waits for the roster.
+    began: Option<Began>,
     /// Where the round goes on.
     next: usize,
     /// When the next round begins.
@@ -62,6 +66,16 @@ pub(super) struct Collecting {
     blocked: BTreeMap<ReplicaId, (Blocked, u64)>,
     /// Who was found to be in the way in the round under way.
     found: BTreeMap<ReplicaId, Blocked>,
+}
+
+/// What a round may collect of: all that came later may be of somebody whose entry in the roster came with it, and is not
+/// read yet.
+#[derive(Debug)]
+struct Began {
+    /// What of the roster had been taken in.
+    roster: VersionVector,
+    /// The partitions, in their order.
+    partitions: Vec<Arc<PartitionState>>,
 }
 
 impl Default for Collecting {
@@ -75,6 +89,7 @@ impl Default for Collecting {
             alone: false,
             met: false,
             under_way: None,
+            began: None,
             next: 0,
             due_ms: 0,
             done: BTreeMap::new(),
@@ -178,11 +193,8 @@ impl Engine {
         if self.collecting.under_way.is_some() {
             return;
         }
-        if self.collecting.next == 0 {
-            if now_ms < self.collecting.due_ms {
-                return;
-            }
-            self.collecting.due_ms = now_ms + self.config.collect_period_ms;
+        if self.collecting.next == 0 && now_ms < self.collecting.due_ms {
+            return;
         }
         self.note_warned(step.now);
         let Some(members) = self.collecting.members.clone() else {
@@ -190,6 +202,16 @@ impl Engine {
         };
         if !self.collecting.met && !self.collecting.alone && self.config.rules.waits_for_absent {
             return;
+        }
+        let began = self.collecting.began.take();
+        let began = began.unwrap_or_else(|| self.begin_round(step.view));
+        let is_read = self.collecting.read.includes(&began.roster);
+        if !is_read && self.config.rules.reads_the_roster {
+            self.collecting.began = Some(began);
+            return;
+        }
+        if self.collecting.next == 0 {
+            self.collecting.due_ms = now_ms + self.config.collect_period_ms;
         }
         while self.collecting.next < PARTITIONS {
             let number = u8::try_from(self.collecting.next).expect("there are 256 partitions");
@@ -199,7 +221,8 @@ impl Engine {
             if state.garbage == 0 {
                 continue;
             }
-            let Some(stable) = self.stable(step.view, &members, partition, &state) else {
+            let held = &began.partitions[usize::from(number)];
+            let Some(stable) = self.stable(step.view, &members, partition, &state, held) else {
                 continue;
             };
             if self.is_busy(partition) {
@@ -214,10 +237,19 @@ impl Engine {
             self.collecting.under_way = Some(partition);
             self.pulls.forget_torn(partition);
             step.commands.push(Command::Collect { partition, stable });
+            self.collecting.began = Some(began);
             return;
         }
         self.collecting.next = 0;
         self.end_round(now_ms);
+    }
+
+    fn begin_round(&self, view: &dyn View) -> Began {
+        let partitions = PartitionId::all().map(|partition| view.partition(partition));
+        Began {
+            roster: view.partition(self.collecting.roster).vector.clone(),
+            partitions: partitions.collect(),
+        }
     }
 
     fn end_round(&mut self, now_ms: u64) {
@@ -242,16 +274,17 @@ impl Engine {
             || self.is_bringing_older(partition)
     }
 
-    /// What every member has taken in, all of which we have taken in too; `None` if somebody is in the way.
+    /// What every member has taken in, and we had when the round began; `None` if somebody is in the way.
     fn stable(
         &mut self,
         view: &dyn View,
         members: &BTreeSet<ReplicaId>,
         partition: PartitionId,
         state: &Arc<PartitionState>,
+        held: &Arc<PartitionState>,
     ) -> Option<VersionVector> {
         let rules = self.config.rules;
-        let mut stable = state.vector.clone();
+        let mut stable = held.vector.clone();
         let mut clear = true;
         // Who is connected and not in the roster yet is waited for as well.
         let up = self.peers.all_up();

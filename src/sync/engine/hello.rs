@@ -136,8 +136,8 @@ mod tests {
     #[test]
     fn what_could_spoil_us_is_refused() {
         assert_eq!(
-            refused(|theirs| theirs.version = 2),
-            Err(Refusal::Version { theirs: 2 })
+            refused(|theirs| theirs.version = 1),
+            Err(Refusal::Version { theirs: 1 })
         );
         assert_eq!(
             refused(|theirs| theirs.cluster = "other".to_owned()),

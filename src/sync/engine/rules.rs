@@ -11,6 +11,8 @@ pub struct Rules {
     pub covers_reports: bool,
     /// Nothing is collected before every member of the roster has told what it holds, the absent ones too.
     pub waits_for_absent: bool,
+    /// Nothing is collected that came after the roster was read.
+    pub reads_the_roster: bool,
     /// A newer report replaces the one before it, and what a peer told before it came up anew is forgotten.
     pub replaces_reports: bool,
     /// No page is sent to, and none is taken from, who has not taken in what was collected.
@@ -28,6 +30,7 @@ impl Default for Rules {
         Self {
             covers_reports: true,
             waits_for_absent: true,
+            reads_the_roster: true,
             replaces_reports: true,
             checks_floor_of_pulls: true,
             checks_floor_of_pushes: true,

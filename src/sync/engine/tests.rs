@@ -201,6 +201,7 @@ fn record(replica: ReplicaId, after: u64, upto: u64) -> CommitRecord {
         replica,
         after: Seq::new(after),
         upto: Seq::new(upto),
+        needs: CausalContext::default(),
         entities: written(replica, upto),
     }
 }

@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_preface_of_this_version_changes() {
         let bytes = Preface::ours(true, Word::Closed).encode();
-        assert_eq!(bytes, *b"GRPV\x00\x01\x01\x02");
+        assert_eq!(bytes, *b"GRPV\x00\x02\x01\x02");
         for sealed in [true, false] {
             for word in [Word::Welcome, Word::Unlike, Word::Closed] {
                 let preface = Preface::ours(sealed, word);
@@ -105,9 +105,9 @@ mod tests {
     #[test]
     fn what_is_no_preface_is_taken_for_one() {
         assert_eq!(Preface::decode(*b"GET / HT"), None);
-        assert_eq!(Preface::decode(*b"GRPV\x00\x01\x02\x00"), None);
-        assert_eq!(Preface::decode(*b"GRPV\x00\x01\x00\x03"), None);
-        let later = Preface::decode(*b"GRPV\x00\x02\xff\xff").expect("a later version");
-        assert_eq!(later.version, 2);
+        assert_eq!(Preface::decode(*b"GRPV\x00\x02\x02\x00"), None);
+        assert_eq!(Preface::decode(*b"GRPV\x00\x02\x00\x03"), None);
+        let later = Preface::decode(*b"GRPV\x00\x03\xff\xff").expect("a later version");
+        assert_eq!(later.version, 3);
     }
 }

@@ -134,7 +134,8 @@ fn what_is_not_held_at_all_is_pulled_from_one_peer_alone() {
             Claim::Advance {
                 replica: BOB,
                 after: Seq::new(4),
-                upto: Seq::new(5)
+                upto: Seq::new(5),
+                needs: CausalContext::default(),
             }
         )]
     );

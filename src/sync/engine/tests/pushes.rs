@@ -20,6 +20,7 @@ fn a_push_goes_to_the_writer_and_a_gap_is_pulled() {
         replica: ANN,
         after: Seq::new(after),
         upto: Seq::new(upto),
+        needs: CausalContext::default(),
     };
     assert_eq!(
         bench.hear(ANN, push(vec![record(ANN, 0, 1), record(ANN, 1, 2)])),

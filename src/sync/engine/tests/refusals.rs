@@ -23,6 +23,10 @@ fn what_cannot_be_is_refused_before_anything_is_done() {
             partition: foreign_partition,
             ..record(ANN, 0, 1)
         }]),
+        push(vec![CommitRecord {
+            needs: [Dot::new(ANN, Seq::new(1))].into_iter().collect(),
+            ..record(ANN, 1, 2)
+        }]),
         Message::Push {
             clock: late,
             records: Vec::new(),
