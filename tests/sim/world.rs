@@ -363,8 +363,12 @@ impl World {
             Command::Disconnect(peer, reason) => {
                 let node = &mut self.nodes[number];
                 node.sees.remove(&peer);
+                let life = node.life;
                 if node.gives_up_life && node.rolled_back {
                     self.new_life(number);
+                } else if let Some(other) = self.rolled_back(peer) {
+                    // It holds less than it held when it was asked.
+                    self.disconnect(other, life);
                 } else {
                     self.complaints
                         .push(format!("node {number} disconnects {peer}: {reason}"));
@@ -388,6 +392,12 @@ impl World {
             }
             Command::Warn(warning) => self.complaints.push(warning),
         }
+    }
+
+    /// The node that writes under this life, if its machine was put back to a snapshot.
+    fn rolled_back(&self, life: ReplicaId) -> Option<usize> {
+        let owner = self.owners.get(&life).copied();
+        owner.filter(|owner| self.nodes[*owner].rolled_back && self.nodes[*owner].life == life)
     }
 
     /// What a fault makes of a step on its way to the writer.
