@@ -144,8 +144,13 @@ fn kept_parameter(parameter: &str, is_old: bool) -> Option<String> {
 pub(super) fn media_type_of(parameter: &str) -> Option<&'static str> {
     let (name, value) = parameter.split_once('=')?;
     let is_type = name.eq_ignore_ascii_case("TYPE") || name.eq_ignore_ascii_case("MEDIATYPE");
+    is_type.then(|| media_type_named(value)).flatten()
+}
+
+/// The media type that is called `value`, in vCard 3.0 or elsewhere.
+pub(super) fn media_type_named(value: &str) -> Option<&'static str> {
     let (_, found) = MEDIA_TYPES.iter().find(|(name, full)| {
-        is_type && (name.eq_ignore_ascii_case(value) || full.eq_ignore_ascii_case(value))
+        name.eq_ignore_ascii_case(value) || full.eq_ignore_ascii_case(value)
     })?;
     Some(found)
 }
