@@ -63,7 +63,8 @@ pub(super) async fn get(
             return Err(Problem::not_found(detail));
         }
     };
-    let media_type = HeaderValue::try_from(media_type).map_err(|error| Problem::internal(&error))?;
+    let media_type =
+        HeaderValue::try_from(media_type).map_err(|error| Problem::internal(&error))?;
     conditions.answer_read(tag, || {
         let mut response = Response::new(Body::from(bytes));
         let headers = response.headers_mut();

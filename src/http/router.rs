@@ -14,8 +14,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     HttpState, absorb, batch, bundle, changes, cluster, cluster_leave, conflicts, contact_history,
-    contact_list, contact_photo, contacts, counters, docs, duplicates, elements, export, health, import, kv,
-    log_level, merge, metrics, openapi,
+    contact_list, contact_photo, contacts, counters, docs, duplicates, elements, export, health,
+    import, kv, log_level, merge, metrics, openapi,
     problem::{Problem, ProblemKind},
     tallies, tokens, topic_settings, topics, watch,
 };

@@ -138,8 +138,8 @@ pub struct Contact {
     pub revived: bool,
     /// How many values lost a merge unseen and read differently from what is shown; [`conflicts`] lists them.
     pub conflicts: usize,
-    /// The names of the properties that are kept for export, in the order of the imported card; then that of a photo that
-    /// was set.
+    /// The names of the properties that are kept for export: of a photo that was set, and of what an imported card left, in
+    /// its order.
     pub vcard: Vec<String>,
 }
 
@@ -178,10 +178,7 @@ impl Contact {
             updated_at: rfc3339(updated),
             revived: entity.is_revived(),
             conflicts: conflicts(entity).len(),
-            vcard: kept
-                .into_iter()
-                .map(|(_, kept)| kept.property)
-                .collect(),
+            vcard: kept.into_iter().map(|(_, kept)| kept.property).collect(),
         })
     }
 

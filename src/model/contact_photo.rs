@@ -126,8 +126,8 @@ impl NewPhoto {
         }
         let data = BASE64_STANDARD.encode(bytes);
         Ok(Self(KeptProperty {
-            // Behind all that a card has.
-            order: u32::MAX,
+            // Before whatever a card has: of several, who reads an export takes the first.
+            order: 0,
             property: PROPERTY.to_owned(),
             version: CardVersion::V4.name().to_owned(),
             line: format!("{PROPERTY}:data:{media_type};base64,{data}"),
@@ -298,7 +298,8 @@ impl<'a> Reading<'a> {
             Self::data(value, declared)
         } else if is("http://") || is("https://") {
             Self::Elsewhere(unescaped(&value))
-        } else if encoded.base64 || is_base64(&value) {
+        } else if encoded.base64 || sniffed_base64(&value).is_some() {
+            // Some programs forget to say that it is data.
             Self::inline(value, declared)
         } else {
             Self::Unreadable("it is neither base64 nor a URI of the scheme data, http or https")
@@ -337,11 +338,8 @@ impl<'a> Reading<'a> {
             Some(0) => return Self::Unreadable("it is empty"),
             Some(bytes) => bytes,
         };
-        let media_type = declared.unwrap_or_else(|| {
-            let start = &base64[..base64.len().min(SNIFFED_CHARS)];
-            let start = TOLERANT.decode(start).unwrap_or_default();
-            sniffed(&start).unwrap_or(UNKNOWN_TYPE).to_owned()
-        });
+        let sniffed = || sniffed_base64(&base64).unwrap_or(UNKNOWN_TYPE).to_owned();
+        let media_type = declared.unwrap_or_else(sniffed);
         Self::Inline {
             media_type,
             base64,
@@ -366,19 +364,23 @@ fn declared(parameter: &str) -> Option<String> {
         .find_map(|value| image_type(media_type_named(value).unwrap_or(value)))
 }
 
-/// Whether a value that nothing is said of is data: some programs forget to say so, and a photo of four letters is none.
-fn is_base64(value: &str) -> bool {
-    decoded_len(value).is_some_and(|bytes| bytes >= SNIFFED_CHARS)
+/// Of what type the image is that begins as `base64` says.
+fn sniffed_base64(base64: &str) -> Option<&'static str> {
+    let start = base64.get(..base64.len().min(SNIFFED_CHARS))?;
+    sniffed(&TOLERANT.decode(start).ok()?)
 }
 
 /// How many bytes `base64` is; `None` if it is none. Law: it agrees with [`TOLERANT`].
 fn decoded_len(base64: &str) -> Option<usize> {
     let digits = base64.trim_end_matches('=');
-    let padding = base64.len() - digits.len();
+    let most_padding = match digits.len() % 4 {
+        0 => 0,
+        1 => return None,
+        rest => 4 - rest,
+    };
     let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
-    let fits = padding == 0 || (padding <= 2 && base64.len() % 4 == 0);
-    let whole = digits.len() % 4 != 1 && fits;
-    (whole && digits.bytes().all(is_digit)).then_some(digits.len() * 3 / 4)
+    let is_padded = base64.len() - digits.len() <= most_padding;
+    (is_padded && digits.bytes().all(is_digit)).then_some(digits.len() * 3 / 4)
 }
 
 #[cfg(test)]
