@@ -55,7 +55,7 @@ pub(super) async fn get(
     let (media_type, bytes) = match photo {
         PhotoContent::Held { media_type, bytes } => (media_type, bytes),
         PhotoContent::Elsewhere(uri) => {
-            let detail = "the photo is elsewhere: `uri` says where";
+            let detail = format!("the photo is not held here, but at {uri}");
             return Err(Problem::not_found(detail).with("uri", uri.into()));
         }
         PhotoContent::Unreadable(problem) => {

@@ -25,7 +25,7 @@ use utoipa::ToSchema;
 use super::{
     contact_edit::{Attributes, WriteStamp, diff},
     contact_kept::{KeptProperty, MAX_KEPT_BYTES, MAX_KEPT_PROPERTIES, MAX_KEPT_PROPERTY_BYTES},
-    contact_rules::InvalidContact,
+    contact_rules::{InvalidContact, MAX_URL_CHARS},
     image_type::{image_type, sniffed},
     vcard_convert::{media_type_named, readable},
     vcard_lines::{Head, head},
@@ -297,12 +297,22 @@ impl<'a> Reading<'a> {
         } else if is("data:") {
             Self::data(value, declared)
         } else if is("http://") || is("https://") {
-            Self::Elsewhere(unescaped(&value))
+            Self::elsewhere(unescaped(&value))
         } else if encoded.base64 || sniffed_base64(&value).is_some() {
             // Some programs forget to say that it is data.
             Self::inline(value, declared)
         } else {
             Self::Unreadable("it is neither base64 nor a URI of the scheme data, http or https")
+        }
+    }
+
+    fn elsewhere(uri: String) -> Self {
+        if uri.len() > MAX_URL_CHARS {
+            Self::Unreadable("its URI is too long")
+        } else if uri.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            Self::Unreadable("its URI has spaces or control characters")
+        } else {
+            Self::Elsewhere(uri)
         }
     }
 

@@ -206,6 +206,11 @@ fn a_photo_that_cannot_be_read_is_not_there_without_a_word() {
         ("PHOTO;VALUE=uri:javascript:alert(1)", "scheme"),
         ("PHOTO;VALUE=uri:file:///etc/passwd", "scheme"),
         ("PHOTO:mine", "scheme"),
+        ("PHOTO:https://a.example/\\n", "control"),
+        (
+            &format!("PHOTO:https://a.example/{}", "a".repeat(2_048)),
+            "too long",
+        ),
         ("PHOTO:\u{e9}\u{e9}\u{e9}", "scheme"),
     ] {
         let (shown, held) = read("4.0", line);
