@@ -197,7 +197,7 @@ impl<'a> Contacts<'a> {
     /// What the node that answers remembers of what a contact was, the newest change first.
     #[must_use]
     pub fn history(&self, id: &str) -> List<ContactChange> {
-        List::new(self.0, Call::get(format!("{}/history", path(id))))
+        List::whole(self.0, Call::get(format!("{}/history", path(id))))
     }
 
     /// Takes the last change back that the node that answers remembers; `None` if the contact is removed by that. Not

@@ -79,7 +79,7 @@ pub(super) async fn get(
 /// left out. Of two who set one at once, unseen, one is shown and the other is a conflict.
 #[utoipa::path(put, path = "/v1/contacts/{id}/photo", tag = "contacts", operation_id = "putPhoto",
     params(ContactPath, Conditional, Seen),
-    request_body(content(("image/*"), (String = "image/svg+xml", example = json!("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1 1\"><circle r=\"1\"/></svg>")))),
+    request_body(content(("image/*"), (String = "image/x-portable-bitmap", example = json!("P1\n2 2\n1 0\n0 1\n")))),
     responses(
         (status = 200, description = "It has this one now", body = Photo, example = json!({"media_type": "image/png", "bytes": 31415, "href": "/v1/contacts/ada/photo"})),
         (status = 201, description = "It had none, and has this one now", body = Photo),

@@ -216,7 +216,7 @@ pub(super) fn is_photo(kept: &KeptProperty) -> bool {
     kept.property == PROPERTY
 }
 
-/// A photo that was set, in a conflict or a history: whole, for whoever chooses wants to see it.
+/// A photo that was set, in a conflict: whole, for whoever chooses wants to see it.
 pub(super) fn value(kept: &KeptProperty) -> Value {
     match Reading::of(kept) {
         Reading::Inline {
@@ -229,6 +229,14 @@ pub(super) fn value(kept: &KeptProperty) -> Value {
         }
         Reading::Elsewhere(_) | Reading::Unreadable(_) => Value::String(kept.line.clone()),
     }
+}
+
+/// What [`value`] says, without the bytes.
+pub(super) fn brief(mut value: Value) -> Value {
+    if let Some(members) = value.as_object_mut() {
+        members.remove("uri");
+    }
+    value
 }
 
 /// All that `entity` shows, but for photos.
