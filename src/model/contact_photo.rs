@@ -10,13 +10,7 @@
 //!
 //! Nothing is fetched: a photo that is elsewhere is told by its URI, and only if that is of the web.
 
-use std::borrow::Cow;
-
-use base64::{
-    Engine as _, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-    prelude::BASE64_STANDARD,
-};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use grapevine_crdt::{Entity, FieldCell, LwwMap};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,11 +19,9 @@ use utoipa::ToSchema;
 use super::{
     contact_edit::{Attributes, WriteStamp, diff},
     contact_kept::{KeptProperty, MAX_KEPT_BYTES, MAX_KEPT_PROPERTIES, MAX_KEPT_PROPERTY_BYTES},
-    contact_rules::{InvalidContact, MAX_URL_CHARS},
-    image_type::{image_type, sniffed},
-    vcard_convert::{media_type_named, readable},
-    vcard_lines::{Head, head},
-    vcard_text::{split_unquoted, unescaped},
+    contact_rules::InvalidContact,
+    image_type::image_type,
+    photo_reading::{BROKEN, PhotoReading as Reading, decode},
     vcard_version::CardVersion,
 };
 
@@ -42,19 +34,6 @@ const PROPERTY: &str = "PHOTO";
 const MAX_HEAD_BYTES: usize = 256;
 /// The most bytes of a photo that is set: what is left of a kept property once it is base64.
 pub const MAX_PHOTO_BYTES: usize = (MAX_KEPT_PROPERTY_BYTES - MAX_HEAD_BYTES) / 4 * 3;
-/// What bytes are of which nobody says a type that is an image.
-const UNKNOWN_TYPE: &str = "application/octet-stream";
-/// Of how many characters of base64 the type is guessed.
-const SNIFFED_CHARS: usize = 24;
-
-/// What programs write: with and without padding.
-const TOLERANT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
-
 /// The photo of a contact, as the contact shows it: where it is, not what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
@@ -161,9 +140,9 @@ pub fn content(entity: &Entity) -> Option<PhotoContent> {
     Some(match shown(&KeptProperty::shown(entity))? {
         Reading::Inline {
             media_type, base64, ..
-        } => match TOLERANT.decode(base64.as_bytes()) {
-            Ok(bytes) => PhotoContent::Held { media_type, bytes },
-            Err(error) => PhotoContent::Unreadable(error.to_string()),
+        } => match decode(&base64) {
+            Some(bytes) => PhotoContent::Held { media_type, bytes },
+            None => PhotoContent::Unreadable(BROKEN.to_owned()),
         },
         Reading::Elsewhere(uri) => PhotoContent::Elsewhere(uri),
         Reading::Unreadable(problem) => PhotoContent::Unreadable(problem.to_owned()),
@@ -265,140 +244,6 @@ fn shown(kept: &[(String, KeptProperty)]) -> Option<Reading<'_>> {
         }
     }
     first.map(Reading::Unreadable)
-}
-
-/// A `PHOTO` as it is read.
-#[derive(Debug, PartialEq, Eq)]
-enum Reading<'a> {
-    /// `base64` is that of so many `bytes`.
-    Inline {
-        media_type: String,
-        base64: Cow<'a, str>,
-        bytes: usize,
-    },
-    Elsewhere(String),
-    Unreadable(&'static str),
-}
-
-impl<'a> Reading<'a> {
-    fn of(kept: &'a KeptProperty) -> Self {
-        let line = kept.line.as_str();
-        let Some(head_text) = head(line.as_bytes()).and_then(|it| core::str::from_utf8(it).ok())
-        else {
-            return Self::Unreadable("the line has no value");
-        };
-        let value = line[head_text.len() + 1..].trim();
-        let encoded = Head::read(head_text.as_bytes());
-        let value = if encoded.quoted_printable {
-            let text = readable(value, encoded.charset.as_deref());
-            Cow::Owned(unescaped(&text))
-        } else {
-            Cow::Borrowed(value)
-        };
-        let declared = split_unquoted(head_text, ';').skip(1).find_map(declared);
-        let is = |scheme: &str| {
-            let start = value.get(..scheme.len());
-            start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-        };
-        if value.is_empty() {
-            Self::Unreadable("it is empty")
-        } else if is("data:") {
-            Self::data(value, declared)
-        } else if is("http://") || is("https://") {
-            Self::elsewhere(unescaped(&value))
-        } else if encoded.base64 || sniffed_base64(&value).is_some() {
-            // Some programs forget to say that it is data.
-            Self::inline(value, declared)
-        } else {
-            Self::Unreadable("it is neither base64 nor a URI of the scheme data, http or https")
-        }
-    }
-
-    fn elsewhere(uri: String) -> Self {
-        if uri.len() > MAX_URL_CHARS {
-            Self::Unreadable("its URI is too long")
-        } else if uri.contains(|c: char| c.is_control() || c.is_whitespace()) {
-            Self::Unreadable("its URI has spaces or control characters")
-        } else {
-            Self::Elsewhere(uri)
-        }
-    }
-
-    /// A `data:` URI (RFC 2397).
-    fn data(value: Cow<'a, str>, declared: Option<String>) -> Self {
-        let Some((meta, _)) = value.split_once(',') else {
-            return Self::Unreadable("its data: URI has no comma");
-        };
-        let start = meta.len() + 1;
-        // Some programs escape what needs none.
-        let meta = meta["data:".len()..].replace('\\', "");
-        let mut parts = meta.split(';');
-        let media_type = parts.next().and_then(image_type);
-        if !parts.any(|part| part.trim().eq_ignore_ascii_case("base64")) {
-            return Self::Unreadable("its data: URI is not base64");
-        }
-        let base64 = match value {
-            Cow::Borrowed(value) => Cow::Borrowed(&value[start..]),
-            Cow::Owned(value) => Cow::Owned(value[start..].to_owned()),
-        };
-        Self::inline(base64, media_type.or(declared))
-    }
-
-    fn inline(base64: Cow<'a, str>, declared: Option<String>) -> Self {
-        let is_spaced = base64.bytes().any(|byte| byte.is_ascii_whitespace());
-        let base64 = if is_spaced {
-            Cow::Owned(base64.split_ascii_whitespace().collect())
-        } else {
-            base64
-        };
-        let bytes = match decoded_len(&base64) {
-            None => return Self::Unreadable("its base64 is broken"),
-            Some(0) => return Self::Unreadable("it is empty"),
-            Some(bytes) => bytes,
-        };
-        let sniffed = || sniffed_base64(&base64).unwrap_or(UNKNOWN_TYPE).to_owned();
-        let media_type = declared.unwrap_or_else(sniffed);
-        Self::Inline {
-            media_type,
-            base64,
-            bytes,
-        }
-    }
-}
-
-/// The type of images that a parameter says: `TYPE=JPEG`, `TYPE="image/jpeg,pref"`, `MEDIATYPE=image/avif`, `JPEG`.
-fn declared(parameter: &str) -> Option<String> {
-    let (name, values) = parameter.split_once('=').unwrap_or(("TYPE", parameter));
-    let name = name.trim();
-    if !["TYPE", "MEDIATYPE"]
-        .iter()
-        .any(|it| name.eq_ignore_ascii_case(it))
-    {
-        return None;
-    }
-    values
-        .split(',')
-        .map(|value| value.trim_matches([' ', '"']))
-        .find_map(|value| image_type(media_type_named(value).unwrap_or(value)))
-}
-
-/// Of what type the image is that begins as `base64` says.
-fn sniffed_base64(base64: &str) -> Option<&'static str> {
-    let start = base64.get(..base64.len().min(SNIFFED_CHARS))?;
-    sniffed(&TOLERANT.decode(start).ok()?)
-}
-
-/// How many bytes `base64` is; `None` if it is none. Law: it agrees with [`TOLERANT`].
-fn decoded_len(base64: &str) -> Option<usize> {
-    let digits = base64.trim_end_matches('=');
-    let most_padding = match digits.len() % 4 {
-        0 => 0,
-        1 => return None,
-        rest => 4 - rest,
-    };
-    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
-    let is_padded = base64.len() - digits.len() <= most_padding;
-    (is_padded && digits.bytes().all(is_digit)).then_some(digits.len() * 3 / 4)
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ mod pages;
 mod partition;
 mod phone_digits;
 mod phone_reading;
+mod photo_reading;
 mod rejoin;
 mod replication;
 mod session_token;
