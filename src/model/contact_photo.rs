@@ -1,7 +1,7 @@
 //! The photo of a contact. It is a `PHOTO` among the properties that are kept for export ([`KeptProperty`]), and nothing
 //! else is stored: what a card brought stays as it came, and is only read here.
 //!
-//! What is set is kept like a line of vCard 4.0 under one name ([`PHOTO`]), in one form that follows from the photo
+//! What is set is kept like a line of vCard 4.0 under one name (`vcard/photo`), in one form that follows from the photo
 //! alone. So of two who set one at once one is shown, and the other is a conflict, as of any field. Setting one
 //! removes all that the writer saw, and so does removing it.
 //!

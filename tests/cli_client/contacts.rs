@@ -307,12 +307,12 @@ async fn a_photo_goes_in_and_comes_out_as_it_is() {
     fs::write(&file, png).expect("it can be written");
     let path = file.to_str().expect("a path in UTF-8");
     let get = ["contacts", "photo", "get", id];
-    let none = ask(&node, &get);
-    assert_eq!(none.status.code(), Some(1));
+    let missing = ask(&node, &get);
+    assert_eq!(missing.status.code(), Some(1));
     assert!(
-        complaint(&none).contains("no photo"),
+        complaint(&missing).contains("no photo"),
         "{}",
-        complaint(&none)
+        complaint(&missing)
     );
     let set = ["contacts", "photo", "set", id, path];
     let set_once = [&set[..], &["--if-absent"]].concat();

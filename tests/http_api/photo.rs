@@ -237,8 +237,8 @@ async fn a_photo_is_lost_by_an_edit_of_something_else() {
     same(json!({"title": "t", "photo": {"uri": "x"}}), "PATCH").await;
     let list = expect(server.get("/v1/contacts?fields=photo").await, 200).await;
     assert_eq!(list["items"], json!([{"id": "ada", "photo": photo}]));
-    let patch = json!({"photo": null});
-    let now = expect(server.json("PATCH", path, &patch).await, 200).await;
+    let removal = json!({"photo": null});
+    let now = expect(server.json("PATCH", path, &removal).await, 200).await;
     assert_eq!((&now["photo"], &now["title"]), (&Value::Null, &json!("t")));
     expect_problem(server.get(PHOTO).await, 404, None).await;
     // It can be taken back, as any change.
