@@ -34,6 +34,7 @@ const PROPERTY: &str = "PHOTO";
 const MAX_HEAD_BYTES: usize = 256;
 /// The most bytes of a photo that is set: what is left of a kept property once it is base64.
 pub const MAX_PHOTO_BYTES: usize = (MAX_KEPT_PROPERTY_BYTES - MAX_HEAD_BYTES) / 4 * 3;
+
 /// The photo of a contact, as the contact shows it: where it is, not what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
