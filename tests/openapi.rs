@@ -229,6 +229,10 @@ async fn seed(client: &Client, node: &str) -> BTreeMap<String, String> {
             "addresses": [{"id": "first", "label": "home", "street": "12 St James's Square"}]});
         send("PUT", &format!("/v1/contacts/{id}"), contact).await;
     }
+    let photo = client.put(format!("{node}/v1/contacts/ada/photo"));
+    let photo = photo.header(CONTENT_TYPE, "image/png").body("a photo");
+    let photo = photo.send().await.expect("it answers").status();
+    assert!(photo.is_success(), "{photo}");
     send("POST", "/v1/counters/visits/increment", json!({})).await;
     send(
         "PUT",

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    contact_photo,
     contacts::described,
     listed::{self, Most},
     output::{Output, shown},
@@ -38,11 +39,12 @@ pub(super) async fn list(
     .await
 }
 
-fn text(value: &Value) -> String {
+/// A value of a field, in a line.
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => shown(text),
-        other => shown(&other.to_string()),
+        other => contact_photo::summary(other).unwrap_or_else(|| shown(&other.to_string())),
     }
 }
 

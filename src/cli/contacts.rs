@@ -8,6 +8,7 @@ use super::{
     contact_fields::{Add, Edit},
     contact_history,
     contact_import::Import,
+    contact_photo::{self, PhotoOf},
     listed::{self, Most},
     nodes::NodeArgs,
     output::{Output, rendered, shown, table},
@@ -81,6 +82,8 @@ enum Action {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
+    /// Writes the photo of a contact into a file, sets or removes it
+    Photo(PhotoOf),
     /// Takes the vCards or the rows of a file in; the same file again changes nothing
     ///
     /// Exit code 1 says that some card was rejected.
@@ -172,6 +175,7 @@ impl Contacts {
                 output.answer(&contact, described)?;
             }
             Action::Rm { ids } => remove(&client, &mut output, &ids).await?,
+            Action::Photo(photo) => photo.run(&client, &mut output).await?,
             Action::Import(import) => import.run(&client, &mut output).await?,
             Action::Export(export) => export.run(&client).await?,
             Action::History { id, most } => {
@@ -262,11 +266,7 @@ async fn conflicts(
             Some(element) => format!("{}/{element}", conflict.field),
             None => conflict.field.clone(),
         };
-        let text = |value: &serde_json::Value| match value {
-            serde_json::Value::Null => "-".to_owned(),
-            serde_json::Value::String(text) => shown(text),
-            other => shown(&other.to_string()),
-        };
+        let text = contact_history::text;
         let current = conflict.more.get("shown").map(|current| &current["value"]);
         [
             shown(&conflict.contact),
@@ -344,6 +344,9 @@ pub(super) fn described(contact: &Contact) -> String {
     }
     if !fields.groups.is_empty() {
         rows.push(("groups", shown(&fields.groups.join(", "))));
+    }
+    if let Some(photo) = &contact.photo {
+        rows.push(("photo", contact_photo::described(photo, &contact.id)));
     }
     if contact.revived {
         let why = "yes: it was removed, and edited by somebody who did not know";

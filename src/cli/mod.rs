@@ -20,6 +20,7 @@ mod contact_export;
 mod contact_fields;
 mod contact_history;
 mod contact_import;
+mod contact_photo;
 mod contacts;
 mod counter;
 mod dev;

@@ -1,5 +1,6 @@
 //! A contact, as it is read and as it is written.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -138,6 +139,37 @@ pub struct ContactDraft {
     pub groups: Vec<String>,
 }
 
+/// The photo of a contact, as the contact shows it: either held by the nodes, or elsewhere, or not to be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Photo {
+    /// The type of its bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// How many bytes it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// The path of the bytes on any node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub href: Option<String>,
+    /// Where it is on the web.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// Why it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// The bytes of a photo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PhotoBytes {
+    /// Their type.
+    pub media_type: String,
+    /// As they were set.
+    pub bytes: Bytes,
+}
+
 /// A contact as a node shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -147,6 +179,9 @@ pub struct Contact {
     /// What can be written.
     #[serde(flatten)]
     pub fields: ContactDraft,
+    /// Its photo, if it has one.
+    #[serde(default)]
+    pub photo: Option<Photo>,
     /// When it was made (RFC 3339).
     pub created_at: String,
     /// When it was last edited (RFC 3339).

@@ -1,7 +1,7 @@
 //! The address book.
 
 use bytes::Bytes;
-use hyper::Method;
+use hyper::{Method, header};
 use serde::Serialize;
 use tokio::io::AsyncWrite;
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use super::{
     client::Client,
     contact::{
         CardReport, Conflict, Contact, ContactChange, ContactDraft, Duplicates, ExportFormat,
-        ImportCounts, ImportReport,
+        ImportCounts, ImportReport, Photo, PhotoBytes,
     },
     error::ClientError,
     import::ContactsFile,
@@ -91,6 +91,39 @@ impl<'a> Contacts<'a> {
             .map(drop)
     }
 
+    /// The photo of the contact `id`. If there is none that is held here, the problem says so.
+    pub async fn photo(&self, id: &str) -> Result<Tagged<PhotoBytes>, ClientError> {
+        let answer = self.0.send(Call::get(photo_path(id))).await?;
+        let media_type = answer.text_header(&header::CONTENT_TYPE);
+        Ok(Tagged {
+            tag: answer.text_header(&header::ETAG),
+            value: PhotoBytes {
+                media_type: media_type.unwrap_or_else(|| "application/octet-stream".to_owned()),
+                bytes: answer.body,
+            },
+        })
+    }
+
+    /// Gives the contact `id` this photo, an image of `media_type`, in place of the one it has.
+    pub async fn put_photo(
+        &self,
+        id: &str,
+        media_type: &str,
+        bytes: impl Into<Bytes>,
+        condition: &Condition,
+    ) -> Result<Tagged<Photo>, ClientError> {
+        let call = Call::new(Method::PUT, photo_path(id))
+            .body(media_type, Payload::Bytes(bytes.into()))?
+            .when(condition)?;
+        self.0.send(call).await?.tagged()
+    }
+
+    /// Removes the photo of the contact `id`.
+    pub async fn delete_photo(&self, id: &str) -> Result<(), ClientError> {
+        let call = Call::new(Method::DELETE, photo_path(id));
+        self.0.send(call).await.map(drop)
+    }
+
     /// All contacts, in the order of their names.
     #[must_use]
     pub fn list(&self) -> List<Contact> {
@@ -164,7 +197,7 @@ impl<'a> Contacts<'a> {
     /// What the node that answers remembers of what a contact was, the newest change first.
     #[must_use]
     pub fn history(&self, id: &str) -> List<ContactChange> {
-        List::new(self.0, Call::get(format!("{}/history", path(id))))
+        List::whole(self.0, Call::get(format!("{}/history", path(id))))
     }
 
     /// Takes the last change back that the node that answers remembers; `None` if the contact is removed by that. Not
@@ -221,4 +254,8 @@ impl<'a> Contacts<'a> {
 
 fn path(id: &str) -> String {
     format!("/v1/contacts/{}", escaped(id))
+}
+
+fn photo_path(id: &str) -> String {
+    format!("{}/photo", path(id))
 }

@@ -22,6 +22,8 @@ pub struct List<T> {
     cursor: Option<String>,
     held: VecDeque<T>,
     ended: bool,
+    /// Whether it comes in pages; else the one answer is all of it.
+    paged: bool,
 }
 
 impl<T: DeserializeOwned> List<T> {
@@ -32,16 +34,25 @@ impl<T: DeserializeOwned> List<T> {
             cursor: None,
             held: VecDeque::new(),
             ended: false,
+            paged: true,
+        }
+    }
+
+    /// A list that is so short that nodes tell it whole.
+    pub(super) fn whole(client: &Client, call: Call) -> Self {
+        Self {
+            paged: false,
+            ..Self::new(client, call)
         }
     }
 
     /// The next item; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
         while self.held.is_empty() && !self.ended {
-            let mut call = self
-                .call
-                .clone()
-                .parameter("limit", &PAGE_ITEMS.to_string());
+            let mut call = self.call.clone();
+            if self.paged {
+                call = call.parameter("limit", &PAGE_ITEMS.to_string());
+            }
             if let Some(cursor) = &self.cursor {
                 call = call.parameter("cursor", cursor);
             }

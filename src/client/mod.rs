@@ -58,7 +58,8 @@ pub use client::Client;
 pub use cluster::{ClusterOf, ClusterStatus, Member, NodeStatus};
 pub use contact::{
     CardReport, Conflict, Contact, ContactChange, ContactDraft, Duplicates, Email, ExportFormat,
-    FieldChange, ImportCounts, ImportReport, NameParts, Named, Phone, PostalAddress, Url,
+    FieldChange, ImportCounts, ImportReport, NameParts, Named, Phone, Photo, PhotoBytes,
+    PostalAddress, Url,
 };
 pub use contacts::Contacts;
 pub use counters::{Counter, Counters, Tally};

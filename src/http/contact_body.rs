@@ -296,6 +296,9 @@ pub(super) struct ContactBody {
     /// The names of groups, of 1 to 128 characters each.
     #[schema(max_items = 100)]
     groups: Option<Vec<String>>,
+    /// It stays, whatever is said here: it has a path of its own.
+    #[schema(read_only)]
+    photo: Option<Value>,
     #[schema(read_only)]
     created_at: Option<Value>,
     #[schema(read_only)]
@@ -347,4 +350,6 @@ pub(super) struct ContactPatch {
     addresses: Option<Vec<AddressBody>>,
     #[schema(max_items = 100)]
     groups: Option<Vec<String>>,
+    /// `null` removes it. Whatever else is said here is ignored: it has a path of its own.
+    photo: Option<Value>,
 }

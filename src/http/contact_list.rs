@@ -35,7 +35,7 @@ const MAX_PLACE_BYTES: usize = 4_096;
 const KNOWN: [&str; 5] = ["q", "group", "fields", "limit", "cursor"];
 
 /// The fields of a contact, as they are shown.
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "id",
     "name",
     "name_parts",
@@ -49,6 +49,7 @@ const FIELDS: [&str; 18] = [
     "address",
     "note",
     "groups",
+    "photo",
     "created_at",
     "updated_at",
     "revived",

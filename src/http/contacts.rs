@@ -45,7 +45,7 @@ type IdPath = Result<Path<String>, PathRejection>;
             "emails": [{"id": "e1", "label": "work", "address": "ada@example.org"}], "urls": [{"id": "u1", "label": "blog", "url": "ada.example.org/notes"}],
             "addresses": [{"id": "h1", "label": "home", "street": "12 St James's Square", "locality": "London", "region": null, "postal_code": null,
             "country": "United Kingdom", "po_box": null, "extended": null}], "organization": "Analytical Engines",
-            "title": "Countess", "birthday": "1815-12-10", "address": null, "note": null, "groups": ["friends"],
+            "title": "Countess", "birthday": "1815-12-10", "address": null, "note": null, "groups": ["friends"], "photo": null,
             "created_at": "2025-06-01T12:00:00.000Z", "updated_at": "2025-06-01T12:00:00.000Z", "revived": false,
             "conflicts": 0, "vcard": []})),
         (status = 409, description = "The key was used for something else, or what it made was deleted")
@@ -119,7 +119,7 @@ pub(super) fn create_once(
             "emails": [{"id": "e1", "label": "work", "address": "ada@example.org"}], "urls": [{"id": "u1", "label": "blog", "url": "ada.example.org/notes"}],
             "addresses": [{"id": "h1", "label": "home", "street": "12 St James's Square", "locality": "London", "region": null, "postal_code": null,
             "country": "United Kingdom", "po_box": null, "extended": null}], "organization": "Analytical Engines",
-            "title": "Countess", "birthday": "1815-12-10", "address": null, "note": null, "groups": ["friends"],
+            "title": "Countess", "birthday": "1815-12-10", "address": null, "note": null, "groups": ["friends"], "photo": null,
             "created_at": "2025-06-01T12:00:00.000Z", "updated_at": "2025-06-01T12:00:00.000Z", "revived": false,
             "conflicts": 0, "vcard": []})), (status = 404, description = "")))]
 pub(super) async fn get(
@@ -144,7 +144,7 @@ pub(super) async fn get(
 
 /// Replaces a contact, or makes one
 ///
-/// Elements keep their ids, and what an imported card left stays.
+/// Elements keep their ids; the photo, and what an imported card left, stay.
 #[utoipa::path(put, path = "/v1/contacts/{id}", tag = "contacts", operation_id = "putContact",
     params(ContactPath, Conditional, Seen),
     request_body(content = ContactBody, example = json!({"name": "Ada Lovelace", "name_parts": {"family": "Lovelace", "given": "Ada"}, "phones": [{"label": "mobile", "number": "+44 20 7946 0000"}],
@@ -186,7 +186,7 @@ pub(super) async fn put(
 
 /// Changes some fields of a contact
 ///
-/// A merge patch (RFC 7396). Edits of different fields on different nodes both stay.
+/// A merge patch (RFC 7396). Edits of different fields on different nodes both stay. `"photo": null` removes the photo.
 #[utoipa::path(patch, path = "/v1/contacts/{id}", tag = "contacts", operation_id = "patchContact",
     params(ContactPath, Conditional, Seen),
     request_body(content((ContactPatch = "application/json", example = json!({"note": "met in London", "title": null})), (ContactPatch = "application/merge-patch+json", example = json!({"note": "met in London", "title": null})))),

@@ -24,6 +24,7 @@ mod conflicts;
 mod contact_body;
 mod contact_history;
 mod contact_list;
+mod contact_photo;
 mod contacts;
 mod cors;
 mod counters;

@@ -116,6 +116,7 @@ const RIGHTS: &[Right] = &[
     data("/v1/contacts/{id}/urls/{element}", CONTACT),
     data("/v1/contacts/{id}/addresses", CONTACT),
     data("/v1/contacts/{id}/addresses/{element}", CONTACT),
+    data("/v1/contacts/{id}/photo", CONTACT),
     data("/v1/conflicts", CONTACTS),
     data(
         "/v1/contacts/{id}/absorb/{other}",

@@ -14,8 +14,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     HttpState, absorb, batch, bundle, changes, cluster, cluster_leave, conflicts, contact_history,
-    contact_list, contacts, counters, docs, duplicates, elements, export, health, import, kv,
-    log_level, merge, metrics, openapi,
+    contact_list, contact_photo, contacts, counters, docs, duplicates, elements, export, health,
+    import, kv, log_level, merge, metrics, openapi,
     problem::{Problem, ProblemKind},
     tallies, tokens, topic_settings, topics, watch,
 };
@@ -74,6 +74,11 @@ pub(super) fn routes() -> OpenApiRouter<Arc<HttpState>> {
             elements::addresses::put,
             elements::addresses::patch,
             elements::addresses::delete
+        ))
+        .routes(routes!(
+            contact_photo::get,
+            contact_photo::put,
+            contact_photo::delete
         ))
         .routes(routes!(contact_history::history))
         .routes(routes!(contact_history::undo))

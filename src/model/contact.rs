@@ -4,7 +4,7 @@
 //! Fields are [`FieldKey::Attribute`]s: the scalars and the parts of the name under their own names, one attribute per phone
 //! (`phones/<id>`), e-mail (`emails/<id>`), web address (`urls/<id>`), postal address
 //! (`addresses/<id>`) and group (`groups/<name>`), and one per property of an imported card that has no field here
-//! (`vcard/<id>`). Bookkeeping is attributes too: `created`, `touched` (when an
+//! (`vcard/<id>`), such as its photo (`vcard/photo` if it was set). Bookkeeping is attributes too: `created`, `touched` (when an
 //! edit only deleted), `source` (which card was imported last), `request` (which request made it) and `absorbed/<id>`.
 //!
 //! It must not know how contacts are stored, sent or asked for.
@@ -20,6 +20,7 @@ use super::{
     contact_conflict::conflicts,
     contact_element::{Element, ElementDraft, Kind},
     contact_kept::KeptProperty,
+    contact_photo::Photo,
     instant::rfc3339,
     name_parts::NameParts,
 };
@@ -127,6 +128,8 @@ pub struct Contact {
     pub note: Option<String>,
     /// In the order of their names, each once.
     pub groups: Vec<String>,
+    /// Where its photo is, if it has one.
+    pub photo: Option<Photo>,
     /// When it was made (RFC 3339).
     pub created_at: String,
     /// When it was last edited (RFC 3339).
@@ -135,7 +138,8 @@ pub struct Contact {
     pub revived: bool,
     /// How many values lost a merge unseen and read differently from what is shown; [`conflicts`] lists them.
     pub conflicts: usize,
-    /// The names of the properties of an imported card that are kept for export, in the order of the card.
+    /// The names of the properties that are kept for export: of a photo that was set, and of what an imported card left, in
+    /// its order.
     pub vcard: Vec<String>,
 }
 
@@ -154,6 +158,7 @@ impl Contact {
         let updated = updated(entity);
         let created = map.get(CREATED).and_then(decode_time).unwrap_or(updated);
         let [name, organization, title, birthday, address, note] = SCALARS.map(text);
+        let kept = KeptProperty::shown(entity);
         Some(Self {
             id: id.to_owned(),
             name: name.unwrap_or_default(),
@@ -168,14 +173,12 @@ impl Contact {
             address,
             note,
             groups: groups(entity).into_iter().map(str::to_owned).collect(),
+            photo: Photo::of(id, &kept),
             created_at: rfc3339(created),
             updated_at: rfc3339(updated),
             revived: entity.is_revived(),
             conflicts: conflicts(entity).len(),
-            vcard: KeptProperty::shown(entity)
-                .into_iter()
-                .map(|(_, kept)| kept.property)
-                .collect(),
+            vcard: kept.into_iter().map(|(_, kept)| kept.property).collect(),
         })
     }
 

@@ -21,9 +21,9 @@ use super::{
 /// How many contacts one contact remembers to have absorbed.
 pub const MAX_ABSORBED: usize = 100;
 
-/// Properties of which a card has one.
-const SINGLE: [&str; 9] = [
-    "VERSION", "N", "FN", "UID", "REV", "PRODID", "BDAY", "GENDER", "KIND",
+/// Properties of which a contact has one.
+const SINGLE: [&str; 10] = [
+    "VERSION", "N", "FN", "UID", "REV", "PRODID", "BDAY", "GENDER", "KIND", "PHOTO",
 ];
 
 /// The cells of the write `stamp` that brings into the contact that `entity` shows what `other` shows under the id

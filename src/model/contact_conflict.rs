@@ -18,6 +18,7 @@ use super::{
     contact::{GROUP_PREFIX, TOUCHED, is_bookkeeping},
     contact_element::{Element, Kind},
     contact_kept::{KEPT_PREFIX, KeptProperty},
+    contact_photo::{self, PHOTO},
     name_parts::NameParts,
     short_hash,
 };
@@ -162,6 +163,9 @@ impl Version {
 
 /// The field and the element that an attribute is.
 pub(super) fn split(attribute: &str) -> (&str, Option<&str>) {
+    if attribute == PHOTO {
+        return (contact_photo::FIELD, None);
+    }
     attribute
         .split_once('/')
         .map_or((attribute, None), |(field, element)| (field, Some(element)))
@@ -183,7 +187,10 @@ pub(super) fn shown_value(attribute: &str, bytes: &[u8]) -> Json {
         return Json::String(group.to_owned());
     }
     if attribute.starts_with(KEPT_PREFIX) {
-        return KeptProperty::decode(bytes).map_or_else(text, |kept| Json::String(kept.line));
+        return KeptProperty::decode(bytes).map_or_else(text, |kept| match attribute {
+            PHOTO => contact_photo::value(&kept),
+            _ => Json::String(kept.line),
+        });
     }
     text()
 }

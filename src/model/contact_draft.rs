@@ -8,6 +8,7 @@ use super::{
     address_parts::AddressParts,
     contact::{Contact, NAME, SCALARS},
     contact_element::{ElementDraft, Kind},
+    contact_photo,
     contact_rules::{
         InvalidContact, MAX_ELEMENT_ID_CHARS, MAX_ELEMENTS, MAX_EMAIL_CHARS, MAX_GROUP_CHARS,
         MAX_LABEL_CHARS, MAX_NUMBER_CHARS, MAX_URL_CHARS, TextRule, check_birthday, scalar_rule,
@@ -16,7 +17,14 @@ use super::{
 };
 
 /// Fields that are shown but not written: accepted, so that what was read can be sent back, and ignored.
-const READ_ONLY: [&str; 5] = ["created_at", "updated_at", "revived", "conflicts", "vcard"];
+const READ_ONLY: [&str; 6] = [
+    contact_photo::FIELD,
+    "created_at",
+    "updated_at",
+    "revived",
+    "conflicts",
+    "vcard",
+];
 
 /// Everything a user writes of a contact. It is within the bounds if it came from [`ContactDraft::from_json`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +53,8 @@ pub struct ContactDraft {
     pub addresses: Vec<ElementDraft>,
     /// The names of the groups.
     pub groups: BTreeSet<String>,
+    /// Whether the photo goes; else it stays.
+    pub removes_photo: bool,
 }
 
 impl ContactDraft {
@@ -81,7 +91,8 @@ impl ContactDraft {
         Ok(draft)
     }
 
-    /// `current` after the JSON merge patch `patch` (RFC 7396).
+    /// `current` after the JSON merge patch `patch` (RFC 7396). What is shown and cannot be written is ignored, but for a
+    /// photo that is deleted.
     pub fn patched(current: &Contact, patch: &Value) -> Result<Self, InvalidContact> {
         let patch = patch
             .as_object()
@@ -96,7 +107,9 @@ impl ContactDraft {
         if let Some(object) = target.as_object_mut() {
             object.retain(|field, _| !READ_ONLY.contains(&field.as_str()));
         }
-        Self::from_json(Some(&current.id), &target)
+        let mut draft = Self::from_json(Some(&current.id), &target)?;
+        draft.removes_photo = patch.get(contact_photo::FIELD).is_some_and(Value::is_null);
+        Ok(draft)
     }
 
     pub(super) fn scalar(&self, field: &str) -> Option<&str> {

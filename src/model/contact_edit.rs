@@ -17,6 +17,7 @@ use super::{
     contact_draft::ContactDraft,
     contact_element::{Element, Kind, place},
     contact_kept::KEPT_PREFIX,
+    contact_photo::photos,
     name_parts::NameParts,
     phone_reading::Region,
 };
@@ -62,7 +63,7 @@ pub enum Creation {
     KeyReused,
 }
 
-/// Makes the contact read as `draft`. What an imported card left in it stays, unless it was removed.
+/// Makes the contact read as `draft`. Its photo, and what an imported card left in it, stay, unless it was removed.
 #[must_use]
 pub fn put(
     entity: &Entity,
@@ -72,6 +73,11 @@ pub fn put(
     let mut wanted = wanted(entity, draft, stamp.region);
     if entity.is_visible() {
         keep(entity, &mut wanted, &[KEPT_PREFIX, SOURCE, REQUEST]);
+        if draft.removes_photo {
+            for name in photos(entity) {
+                wanted.remove(&name);
+            }
+        }
     }
     diff(entity, wanted, stamp)
 }

@@ -18,6 +18,7 @@ use super::{
     contact::{NAME, is_bookkeeping},
     contact_conflict::{shown_value, split},
     contact_edit::{Attributes, WriteStamp, delete, diff},
+    contact_photo::{self, PHOTO},
 };
 
 /// One change of a contact: what it replaced.
@@ -109,8 +110,11 @@ impl ContactVersion {
             if is_bookkeeping(name) {
                 continue;
             }
-            let value = |bytes: Option<&Vec<u8>>| {
-                bytes.map_or(Json::Null, |bytes| shown_value(name, bytes))
+            let value = |bytes: Option<&Vec<u8>>| match bytes {
+                None => Json::Null,
+                // A history is told whole, and photos are large.
+                Some(bytes) if name == PHOTO => contact_photo::brief(shown_value(name, bytes)),
+                Some(bytes) => shown_value(name, bytes),
             };
             let (field, element) = split(name);
             fields.push(FieldChange {

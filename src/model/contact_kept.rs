@@ -1,5 +1,5 @@
 //! Properties of imported cards that have no field here, or whose field holds less than they did: kept as
-//! they were written, to be exported again.
+//! they were written, to be exported again. A photo that was set is one too ([`contact_photo`](super::contact_photo)).
 
 use grapevine_crdt::{Entity, LwwMap};
 use serde::{Deserialize, Serialize};
@@ -55,8 +55,12 @@ impl KeptProperty {
     /// came before, so the same card makes the same attributes on every node.
     pub(super) fn encode(&self, repetition: u64) -> (String, Vec<u8>) {
         let id = short_id(&[KEPT_PREFIX, &self.line], repetition);
-        let bytes = codec::encode_versioned(FORMAT, self)
-            .expect("a kept property is far smaller than the limit of the codec");
-        (format!("{KEPT_PREFIX}{id}"), bytes)
+        (format!("{KEPT_PREFIX}{id}"), self.encoded())
+    }
+
+    /// The value of its attribute.
+    pub(super) fn encoded(&self) -> Vec<u8> {
+        codec::encode_versioned(FORMAT, self)
+            .expect("a kept property is far smaller than the limit of the codec")
     }
 }

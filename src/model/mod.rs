@@ -22,6 +22,7 @@ pub mod contact_index;
 mod contact_kept;
 #[cfg(test)]
 mod contact_laws;
+pub mod contact_photo;
 mod contact_query;
 mod contact_rules;
 mod contact_trim;
@@ -31,6 +32,7 @@ mod expiry_index;
 mod floor;
 mod fold;
 mod grant;
+mod image_type;
 mod index;
 mod instant;
 pub mod kv;
@@ -43,6 +45,7 @@ mod pages;
 mod partition;
 mod phone_digits;
 mod phone_reading;
+mod photo_reading;
 mod rejoin;
 mod replication;
 mod session_token;
@@ -77,6 +80,7 @@ pub use contact_index::{ContactTerms, IndexList, IndexRow};
 pub use contact_kept::{
     KeptProperty, MAX_KEPT_BYTES, MAX_KEPT_PROPERTIES, MAX_KEPT_PROPERTY_BYTES,
 };
+pub use contact_photo::{InvalidPhoto, MAX_PHOTO_BYTES, NewPhoto, Photo, PhotoContent};
 pub use contact_query::{ContactQuery, InvalidQuery, MAX_QUERY_BYTES, MAX_QUERY_WORDS};
 pub use contact_rules::{
     InvalidContact, MAX_ADDRESS_CHARS, MAX_ADDRESS_PART_CHARS, MAX_CONTACT_ID_CHARS,
@@ -91,6 +95,7 @@ pub use grant::{
     Grant, GrantDraft, GrantId, InvalidGrant, Limit, MAX_GRANT_NAME_CHARS, Role, closed_id,
     closing, is_closed,
 };
+pub use image_type::sniffed as sniffed_image;
 pub use index::{index_rows, index_version, indexed_entity, is_indexed};
 pub use instant::{read_instant, rfc3339};
 pub use message::{

@@ -8,8 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     contact::{GROUP_PREFIX, NAME, SCALARS, TOUCHED},
+    contact_conflict,
     contact_draft::{check_element_id, check_group, element, scalar},
     contact_element::{Element, ElementDraft, Kind},
+    contact_kept::KEPT_PREFIX,
     contact_rules::{InvalidContact, MAX_ELEMENTS},
     instant::rfc3339,
     name_parts::NameParts,
@@ -260,7 +262,10 @@ fn bounded<'a>(field: &str, json: &'a Value) -> Result<&'a Map<String, Value>, I
 
 /// The name of an attribute as a patch says it: `phones.3b1f…`.
 fn shown_name(attribute: &str) -> String {
-    attribute.replacen('/', ".", 1)
+    match contact_conflict::split(attribute) {
+        (field, Some(element)) => format!("{field}.{element}"),
+        (field, None) => field.to_owned(),
+    }
 }
 
 /// The value of an attribute as a patch says it.
@@ -272,6 +277,9 @@ fn shown_value(attribute: &str, bytes: Option<&[u8]>) -> Value {
         return Element::decode(id, bytes).map_or(Value::Null, |element| {
             Value::Object(kind.shown(element.label.as_deref(), &element.content))
         });
+    }
+    if attribute.starts_with(KEPT_PREFIX) {
+        return contact_conflict::shown_value(attribute, bytes);
     }
     if attribute == NameParts::FIELD {
         return json!(NameParts::decode(bytes));

@@ -51,7 +51,9 @@ pub(super) fn line_in(kept: &KeptProperty, version: CardVersion) -> String {
     }
     let is_old = kept.version == "2.1";
     let is_data = DATA.contains(&kept.property.as_str());
-    let to_data = is_data && encoded.base64 && version == CardVersion::V4;
+    // What is said to be base64 and is a URI stays one.
+    let is_base64 = encoded.base64 && !value.contains(':');
+    let to_data = is_data && is_base64 && version == CardVersion::V4;
     let from_data = (is_data && version == CardVersion::V3 && !encoded.base64)
         .then(|| data(value))
         .flatten();
@@ -144,8 +146,13 @@ fn kept_parameter(parameter: &str, is_old: bool) -> Option<String> {
 pub(super) fn media_type_of(parameter: &str) -> Option<&'static str> {
     let (name, value) = parameter.split_once('=')?;
     let is_type = name.eq_ignore_ascii_case("TYPE") || name.eq_ignore_ascii_case("MEDIATYPE");
+    is_type.then(|| media_type_named(value)).flatten()
+}
+
+/// The media type that is called `value`, in vCard 3.0 or elsewhere.
+pub(super) fn media_type_named(value: &str) -> Option<&'static str> {
     let (_, found) = MEDIA_TYPES.iter().find(|(name, full)| {
-        is_type && (name.eq_ignore_ascii_case(value) || full.eq_ignore_ascii_case(value))
+        name.eq_ignore_ascii_case(value) || full.eq_ignore_ascii_case(value)
     })?;
     Some(found)
 }
@@ -257,6 +264,9 @@ mod tests {
         assert_eq!(line_in(&three, CardVersion::V3), three.line);
         assert_eq!(line_in(&four, CardVersion::V3), three.line);
         assert_eq!(line_in(&four, CardVersion::V4), four.line);
+        // Said twice.
+        let odd = kept("3.0", "PHOTO;ENCODING=b:data:image/png;base64,AAAA");
+        assert_eq!(line_in(&odd, CardVersion::V4), odd.line);
         let plain = kept("4.0", "KEY:data:text/plain,hello");
         assert_eq!(line_in(&plain, CardVersion::V3), plain.line);
     }

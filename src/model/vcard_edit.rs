@@ -8,6 +8,7 @@ use super::{
     contact_edit::{Change, WriteStamp, diff, keep, wanted},
     contact_element::{ElementDraft, Kind},
     contact_kept::KEPT_PREFIX,
+    contact_photo::{is_photo, photos},
     contact_rules::{InvalidContact, MAX_ELEMENTS},
     vcard::Card,
 };
@@ -55,7 +56,7 @@ impl Source {
 /// importing a file again changes nothing, whatever was edited since.
 ///
 /// Else the scalars of the card replace those of the contact, its elements (phones, e-mails, addresses) and groups join them, and
-/// what the card before had left to be kept is replaced: an import never deletes what people see.
+/// what the card before had left to be kept is replaced, a photo only by one: an import never deletes what people see.
 pub fn import(
     entity: &Entity,
     card: &Card,
@@ -81,6 +82,11 @@ pub fn import(
     keep(entity, &mut wanted, &[REQUEST]);
     if !card.replaces_kept {
         keep(entity, &mut wanted, &[KEPT_PREFIX]);
+    } else if !card.kept.iter().any(is_photo) {
+        // People see it.
+        for photo in photos(entity) {
+            keep(entity, &mut wanted, &[&photo]);
+        }
     }
     Ok(diff(entity, wanted, stamp))
 }

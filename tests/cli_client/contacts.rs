@@ -294,3 +294,63 @@ async fn contacts_are_found_and_joined() {
     assert_eq!(one["groups"], json!(["crew", "friends"]));
     assert_eq!(told(&node, &["contacts", "list"]).len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_photo_goes_in_and_comes_out_as_it_is() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let node = alone(directory.path()).await;
+    let node = url(&node);
+    let id = said(&node, &["contacts", "add", "Ada"]);
+    let id = id.trim();
+    let png = b"\x89PNG\r\n\x1a\n\xff\x00\n";
+    let file = directory.path().join("ada.png");
+    fs::write(&file, png).expect("it can be written");
+    let path = file.to_str().expect("a path in UTF-8");
+    let get = ["contacts", "photo", "get", id];
+    let missing = ask(&node, &get);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(
+        complaint(&missing).contains("no photo"),
+        "{}",
+        complaint(&missing)
+    );
+    let set = ["contacts", "photo", "set", id, path];
+    let set_once = [&set[..], &["--if-absent"]].concat();
+    assert!(said(&node, &set_once).starts_with("image/png, 11 bytes"));
+    assert_eq!(ask(&node, &set_once).status.code(), Some(1));
+    assert_eq!(ask(&node, &get).stdout, png);
+    let told_photo = &told(&node, &get)[0];
+    assert_eq!(told_photo["base64"], "iVBORw0KGgr/AAo=");
+    let tag = told_photo["etag"].as_str().expect("a tag");
+    let copy = directory.path().join("copy.png");
+    let copy_path = copy.to_str().expect("a path in UTF-8");
+    assert_eq!(said(&node, &[&get[..], &[copy_path]].concat()), "");
+    assert_eq!(fs::read(&copy).expect("it is there"), png);
+    let shown = said(&node, &["contacts", "show", id]);
+    assert!(shown.contains("image/png, 11 bytes"), "{shown}");
+    // Of what begins like no image the type must be said.
+    let piped = ["contacts", "photo", "set", id, "-"];
+    let untyped = fed(&node, &piped, b"hello");
+    assert_eq!(untyped.status.code(), Some(1));
+    assert!(complaint(&untyped).contains("--content-type"));
+    let typed = [
+        &piped[..],
+        &["--content-type", "image/x-mine", "--if-match", tag],
+    ]
+    .concat();
+    answer(&fed(&node, &typed, b"hello"));
+    assert_eq!(told(&node, &get)[0]["media_type"], "image/x-mine");
+    let list = said(&node, &["contacts", "history", id]);
+    assert!(list.contains("image/x-mine, 5 bytes"), "{list}");
+    assert!(!list.contains("base64"), "{list}");
+    let refused = fed(
+        &node,
+        &[&piped[..], &["--content-type", "text/html"]].concat(),
+        b"x",
+    );
+    assert_eq!(refused.status.code(), Some(1));
+    let rm = ["contacts", "photo", "rm", id];
+    assert_eq!(told(&node, &rm)[0], json!({"id": id, "deleted": true}));
+    assert_eq!(ask(&node, &rm).status.code(), Some(1));
+    assert_eq!(ask(&node, &get).stdout, b"");
+}

@@ -22,6 +22,7 @@ mod kv;
 mod lists;
 mod live;
 mod phones;
+mod photo;
 mod problems;
 mod sessions;
 mod support;
