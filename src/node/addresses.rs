@@ -5,13 +5,17 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 
 use super::NodeError;
 use crate::config::NodeConfig;
 
 /// How often a free port is looked for that is free for both TCP and UDP.
 const MAX_PORT_ATTEMPTS: usize = 32;
+
+/// How many connections may wait to be accepted, if the system allows so many (`net.core.somaxconn`). Of more at once the
+/// client hears nothing and tries again, a second later at first.
+const BACKLOG: u32 = 4_096;
 
 /// An address of the documentation's network (RFC 5737, RFC 3849): asking which way it would be reached sends
 /// nothing.
@@ -43,8 +47,7 @@ pub(super) struct Addresses {
 impl Addresses {
     /// Binds what `config` asks for.
     pub(super) async fn bind(config: &NodeConfig) -> Result<Self, NodeError> {
-        let listen = TcpListener::bind(config.http).await;
-        let http = listen.map_err(|source| failed("http", config.http, source))?;
+        let http = listen(config.http).map_err(|source| failed("http", config.http, source))?;
         let (peer, gossip) = bind_peer(config.peer)
             .await
             .map_err(|source| failed("peer", config.peer, source))?;
@@ -97,11 +100,25 @@ fn failed(what: &'static str, address: SocketAddr, source: io::Error) -> NodeErr
     }
 }
 
+/// Listens as [`TcpListener::bind`] does, with a longer queue.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Elsewhere it would let two listen on one port.
+    if cfg!(unix) {
+        socket.set_reuseaddr(true)?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// TCP and UDP on one port; of port 0, one that is free for both.
 async fn bind_peer(address: SocketAddr) -> io::Result<(TcpListener, UdpSocket)> {
     let mut attempts = 1;
     loop {
-        let tcp = TcpListener::bind(address).await?;
+        let tcp = listen(address)?;
         match UdpSocket::bind(tcp.local_addr()?).await {
             Ok(udp) => return Ok((tcp, udp)),
             Err(error)
@@ -164,6 +181,22 @@ mod tests {
         assert_eq!(udp, bound.peer_addr);
         assert_ne!(udp.port(), 0);
         assert_eq!(bound.peer_advertised, bound.peer_addr);
+    }
+
+    #[tokio::test]
+    async fn many_who_come_at_once_wait_to_be_tried_again() {
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+        let allowed = allowed.ok().and_then(|text| text.trim().parse().ok());
+        let count = 600.min(allowed.unwrap_or(usize::MAX));
+        let bound = Addresses::bind(&config(free(), free())).await;
+        let bound = bound.expect("ports are free");
+        for address in [bound.http_addr, bound.peer_addr] {
+            // Nobody accepts them. The system tries again after a second.
+            let soon = std::time::Duration::from_millis(900);
+            let connect = |_| std::net::TcpStream::connect_timeout(&address, soon);
+            let connected: Result<Vec<_>, _> = (0..count).map(connect).collect();
+            assert_eq!(connected.expect("all are taken at once").len(), count);
+        }
     }
 
     #[tokio::test]
