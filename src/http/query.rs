@@ -25,7 +25,11 @@ impl Parameters {
         let mut parameters = BTreeMap::new();
         for (name, value) in pairs {
             if !known.contains(&name.as_str()) {
-                let detail = format!("the parameters here are: {}", known.join(", "));
+                let detail = if known.is_empty() {
+                    "no parameters are taken here".to_owned()
+                } else {
+                    format!("the parameters here are: {}", known.join(", "))
+                };
                 return Err(Problem::malformed(&name, detail));
             }
             if value.contains(REPLACEMENT) && !said_so {
