@@ -7,7 +7,7 @@ use grapevine::{
         contact_photo,
     },
 };
-use grapevine_crdt::{Dot, Entity, FieldCell, ReplicaId, Seq, Timestamp};
+use grapevine_crdt::{CausalContext, Dot, Entity, FieldCell, ReplicaId, Seq, Timestamp};
 use reqwest::Response;
 use serde_json::{Value, json};
 
@@ -304,6 +304,7 @@ async fn a_photo_that_somebody_set_unseen_can_be_chosen() {
             replica: dot.replica,
             after: Seq::ZERO,
             upto: dot.seq,
+            needs: CausalContext::default(),
         },
     };
     let announced = Timestamp::from_unix_ms(1_700_000_001_000);
