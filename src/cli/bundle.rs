@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::{fs::File, task::spawn_blocking};
 
-use super::{nodes::AccessArgs, output::Output, progress};
+use super::{nodes::AccessArgs, output::Output, partial::Partial, progress};
 use crate::{
     bundle,
     client::{Client, ClientError, ClientOptions},
@@ -134,27 +134,17 @@ pub(super) async fn keep(
     doing: &'static str,
     write: impl AsyncFnOnce(&mut File, &ProgressBar) -> Result<(), ClientError>,
 ) -> anyhow::Result<bundle::Imported> {
-    let mut partial = output.to_owned().into_os_string();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let mut file = File::create(&partial)
+    let partial = Partial::of(output);
+    let mut file = File::create(partial.path())
         .await
-        .with_context(|| format!("{} cannot be written", partial.display()))?;
+        .with_context(|| format!("{} cannot be written", partial.path().display()))?;
     let bar = progress::growing(doing);
     let written = write(&mut file, &bar).await;
     bar.finish_and_clear();
-    let verified = match written {
-        Ok(()) => verify(&partial).await,
-        Err(error) => Err(error.into()),
-    };
-    let verified = match verified {
-        Ok(verified) => verified,
-        Err(error) => {
-            let _left_behind = fs::remove_file(&partial);
-            return Err(error);
-        }
-    };
-    fs::rename(&partial, output)
+    written?;
+    let verified = verify(partial.path()).await?;
+    partial
+        .keep()
         .with_context(|| format!("{} cannot be written", output.display()))?;
     Ok(verified)
 }

@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsStr,
-    fs,
     io::{self, Stdout, Write as _},
     path::{Path, PathBuf},
     pin::Pin,
@@ -13,7 +12,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use tokio::{fs::File, io::AsyncWrite};
 
-use super::{output::gone, progress};
+use super::{output::gone, partial::Partial, progress};
 use crate::client::{Client, ClientError, ExportFormat};
 
 #[derive(Debug, Args)]
@@ -58,27 +57,20 @@ impl Export {
                 error => error.into(),
             });
         }
-        let mut partial = self.file.clone().into_os_string();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
+        let partial = Partial::of(&self.file);
         let unwritten = |path: &Path| format!("{} cannot be written", path.display());
-        let mut file = File::create(&partial)
+        let mut file = File::create(partial.path())
             .await
-            .with_context(|| unwritten(&partial))?;
+            .with_context(|| unwritten(partial.path()))?;
         let bar = progress::growing("exporting");
         let exported = contacts
             .export(format, group, &mut file, |bytes| bar.set_position(bytes))
             .await;
         bar.finish_and_clear();
-        let written = match exported {
-            Ok(()) => file.sync_all().await.with_context(|| unwritten(&partial)),
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = written {
-            let _left_behind = fs::remove_file(&partial);
-            return Err(error);
-        }
-        fs::rename(&partial, &self.file).with_context(|| unwritten(&self.file))
+        exported?;
+        let synced = file.sync_all().await;
+        synced.with_context(|| unwritten(partial.path()))?;
+        partial.keep().with_context(|| unwritten(&self.file))
     }
 }
 

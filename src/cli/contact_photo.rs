@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{
     kv::read,
     output::{Output, shown},
+    partial::Partial,
 };
 use crate::{
     client::{Client, Condition, Photo, Tagged},
@@ -110,15 +111,9 @@ async fn get(client: &Client, output: &mut Output, id: &str, file: &Path) -> any
     output.json_line(&answer)
 }
 
-/// Written beside its place, and put there only when it is whole.
 fn write_whole(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let mut partial = file.to_owned().into_os_string();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, file));
-    if written.is_err() {
-        let _left_behind = fs::remove_file(&partial);
-    }
+    let partial = Partial::of(file);
+    let written = fs::write(partial.path(), bytes).and_then(|()| partial.keep());
     written.with_context(|| format!("{} cannot be written", file.display()))
 }
 

@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use super::{
     bundle::Node,
     dump_lines::{Counts, DUMP_VERSION, Kind},
     output::gone,
+    partial::Partial,
     progress,
 };
 use crate::{
@@ -53,28 +54,18 @@ impl Dump {
             let out = BufWriter::new(io::stdout());
             return write(&client, out).await.map(drop);
         };
-        let partial = partial_of(output);
+        let partial = Partial::of(output);
         let written = async {
-            let file = fs::File::create(&partial)?;
+            let file = fs::File::create(partial.path())?;
             let counts = write(&client, BufWriter::new(&file)).await?;
             file.sync_all()?;
-            fs::rename(&partial, output)?;
+            partial.keep()?;
             Ok::<Counts, anyhow::Error>(counts)
         };
-        match written.await {
-            Ok(counts) => super::bundle::print(&counts.to_json().to_string()),
-            Err(error) => {
-                let _left_behind = fs::remove_file(&partial);
-                Err(error.context(format!("{} was not written", output.display())))
-            }
-        }
+        let counts = written.await;
+        let counts = counts.with_context(|| format!("{} was not written", output.display()))?;
+        super::bundle::print(&counts.to_json().to_string())
     }
-}
-
-fn partial_of(output: &Path) -> PathBuf {
-    let mut partial = output.to_owned().into_os_string();
-    partial.push(".partial");
-    partial.into()
 }
 
 async fn write(client: &Client, out: impl Write) -> anyhow::Result<Counts> {

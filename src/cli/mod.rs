@@ -35,6 +35,7 @@ mod load;
 mod mend_clock;
 mod nodes;
 mod output;
+mod partial;
 mod ping;
 mod progress;
 mod secret;
