@@ -54,8 +54,9 @@ pub(super) struct Collecting {
     met: bool,
     /// The partition that is being collected.
     under_way: Option<PartitionId>,
-    /// What was held when the round under way began, or the one that waits for the roster.
-    began: Option<Began>,
+    /// The partitions as they were when the round under way began, or the one that waits for the roster; nothing else is
+    /// collected in it. What came later may be of somebody whose entry in the roster came with it, and is not read yet.
+    began: Option<Vec<Arc<PartitionState>>>,
     /// Where the round goes on.
     next: usize,
     /// When the next round begins.
@@ -66,16 +67,6 @@ pub(super) struct Collecting {
     blocked: BTreeMap<ReplicaId, (Blocked, u64)>,
     /// Who was found to be in the way in the round under way.
     found: BTreeMap<ReplicaId, Blocked>,
-}
-
-/// What a round may collect of: all that came later may be of somebody whose entry in the roster came with it, and is not
-/// read yet.
-#[derive(Debug)]
-struct Began {
-    /// What of the roster had been taken in.
-    roster: VersionVector,
-    /// The partitions, in their order.
-    partitions: Vec<Arc<PartitionState>>,
 }
 
 impl Default for Collecting {
@@ -204,8 +195,12 @@ impl Engine {
             return;
         }
         let began = self.collecting.began.take();
-        let began = began.unwrap_or_else(|| self.begin_round(step.view));
-        let is_read = self.collecting.read.includes(&began.roster);
+        let began = began.unwrap_or_else(|| {
+            let partitions = PartitionId::all().map(|partition| step.view.partition(partition));
+            partitions.collect()
+        });
+        let roster = &began[usize::from(self.collecting.roster.get())];
+        let is_read = self.collecting.read.includes(&roster.vector);
         if !is_read && self.config.rules.reads_the_roster {
             self.collecting.began = Some(began);
             return;
@@ -221,7 +216,7 @@ impl Engine {
             if state.garbage == 0 {
                 continue;
             }
-            let held = &began.partitions[usize::from(number)];
+            let held = &began[usize::from(number)];
             let Some(stable) = self.stable(step.view, &members, partition, &state, held) else {
                 continue;
             };
@@ -242,14 +237,6 @@ impl Engine {
         }
         self.collecting.next = 0;
         self.end_round(now_ms);
-    }
-
-    fn begin_round(&self, view: &dyn View) -> Began {
-        let partitions = PartitionId::all().map(|partition| view.partition(partition));
-        Began {
-            roster: view.partition(self.collecting.roster).vector.clone(),
-            partitions: partitions.collect(),
-        }
     }
 
     fn end_round(&mut self, now_ms: u64) {
