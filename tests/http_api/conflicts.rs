@@ -1,8 +1,8 @@
 use grapevine::{
     cluster::MemberStatus,
-    model::{Claim, Collection, ContactDraft, EntityCells, EntityId, Op, WriteStamp, contact_edit},
+    model::{Collection, ContactDraft, EntityId, WriteStamp, contact_edit},
 };
-use grapevine_crdt::{CausalContext, Dot, Entity, FieldCell, ReplicaId, Seq, Timestamp};
+use grapevine_crdt::{Dot, Entity, FieldCell, ReplicaId, Seq, Timestamp};
 use serde_json::{Value, json};
 
 use crate::support::{TestServer, etag, expect, expect_problem, send};
@@ -30,22 +30,8 @@ fn edit(held: &Entity, number: u8, contact: &Value) -> Vec<FieldCell> {
 }
 
 async fn arrives(server: &TestServer, id: &str, cells: Vec<FieldCell>) {
-    let dot = cells[0].cell.dot;
-    let id = contact_id(id);
-    let op = Op {
-        partition: id.partition(),
-        entities: vec![EntityCells { id, cells }],
-        claim: Claim::Advance {
-            replica: dot.replica,
-            after: Seq::ZERO,
-            upto: dot.seq,
-            needs: CausalContext::default(),
-        },
-    };
     let announced = Timestamp::from_unix_ms(NOW_MS + 1_000);
-    let outcome = server.store.enqueue(op, announced).await;
-    let outcome = outcome.expect("the store is open").await;
-    outcome.expect("it is answered").expect("it is taken in");
+    server.arrives(contact_id(id), cells, announced).await;
 }
 
 /// A contact of which three peers edited what none had seen of the others.

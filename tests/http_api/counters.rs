@@ -1,6 +1,6 @@
-use grapevine::model::{Claim, Collection, Counter, Direction, EntityCells, EntityId, Op};
+use grapevine::model::{Collection, Counter, Direction, EntityId};
 use grapevine_crdt::{
-    CausalContext, CounterError, Dot, Entity, MAX_REQUESTS, ReplicaId, RequestKey, Seq, Timestamp,
+    CounterError, Dot, Entity, MAX_REQUESTS, ReplicaId, RequestKey, Seq, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -311,28 +311,8 @@ async fn a_sum_beyond_its_range_is_shown_exactly_and_moves_only_back() {
         let dot = Dot::new(ReplicaId::from_bytes([replica; 16]), Seq::new(1));
         let empty = Entity::default();
         let cells = Counter::count(&empty, Direction::Increment, u64::MAX, dot);
-        let op = Op {
-            partition: id.partition(),
-            entities: vec![EntityCells {
-                id,
-                cells: cells.expect("an empty slot has room"),
-            }],
-            claim: Claim::Advance {
-                replica: dot.replica,
-                after: Seq::ZERO,
-                upto: dot.seq,
-                needs: CausalContext::default(),
-            },
-        };
-        let outcome = server
-            .store
-            .enqueue(op, Timestamp::default())
-            .await
-            .expect("it is open");
-        outcome
-            .await
-            .expect("it is answered")
-            .expect("it is taken in");
+        let cells = cells.expect("an empty slot has room");
+        server.arrives(id, cells, Timestamp::default()).await;
     }
     let text = server
         .get("/v1/counters/sum")

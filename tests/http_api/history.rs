@@ -1,7 +1,5 @@
-use grapevine::model::{
-    Claim, Collection, ContactDraft, EntityCells, EntityId, Op, WriteStamp, contact_edit,
-};
-use grapevine_crdt::{CausalContext, Dot, Entity, FieldCell, ReplicaId, Seq, Timestamp};
+use grapevine::model::{Claim, Collection, ContactDraft, EntityId, Op, WriteStamp, contact_edit};
+use grapevine_crdt::{Dot, Entity, FieldCell, ReplicaId, Seq, Timestamp};
 use serde_json::{Value, json};
 
 use crate::support::{TestServer, etag, expect, expect_problem, send};
@@ -28,20 +26,7 @@ fn edit_elsewhere(seen: &Entity, at_ms: u64, contact: &Value) -> Vec<FieldCell> 
 }
 
 async fn arrives(server: &TestServer, cells: Vec<FieldCell>) {
-    let dot = cells[0].cell.dot;
-    let op = Op {
-        partition: ada().partition(),
-        entities: vec![EntityCells { id: ada(), cells }],
-        claim: Claim::Advance {
-            replica: dot.replica,
-            after: Seq::ZERO,
-            upto: dot.seq,
-            needs: CausalContext::default(),
-        },
-    };
-    let outcome = server.store.enqueue(op, Timestamp::ZERO).await;
-    let outcome = outcome.expect("the store is open").await;
-    outcome.expect("it is answered").expect("it is taken in");
+    server.arrives(ada(), cells, Timestamp::ZERO).await;
 }
 
 async fn post(server: &TestServer, what: &str, status: u16) -> Value {

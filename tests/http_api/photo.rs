@@ -2,12 +2,9 @@
 
 use grapevine::{
     http::HttpLimits,
-    model::{
-        Claim, Collection, EntityCells, EntityId, MAX_PHOTO_BYTES, NewPhoto, Op, WriteStamp,
-        contact_photo,
-    },
+    model::{Collection, EntityId, MAX_PHOTO_BYTES, NewPhoto, WriteStamp, contact_photo},
 };
-use grapevine_crdt::{CausalContext, Dot, Entity, FieldCell, ReplicaId, Seq, Timestamp};
+use grapevine_crdt::{Dot, Entity, FieldCell, ReplicaId, Seq, Timestamp};
 use reqwest::Response;
 use serde_json::{Value, json};
 
@@ -296,21 +293,8 @@ async fn a_photo_that_somebody_set_unseen_can_be_chosen() {
     let held = server.store.snapshot().entity(&id).expect("readable");
     let cells = set_elsewhere(&held.expect("it is there"), b"theirs");
     expect(put(&server, "image/png", PNG).await, 201).await;
-    let dot = cells[0].cell.dot;
-    let op = Op {
-        partition: id.partition(),
-        entities: vec![EntityCells { id, cells }],
-        claim: Claim::Advance {
-            replica: dot.replica,
-            after: Seq::ZERO,
-            upto: dot.seq,
-            needs: CausalContext::default(),
-        },
-    };
     let announced = Timestamp::from_unix_ms(1_700_000_001_000);
-    let outcome = server.store.enqueue(op, announced).await;
-    let outcome = outcome.expect("the store is open").await;
-    outcome.expect("it is answered").expect("it is taken in");
+    server.arrives(id, cells, announced).await;
     // Ours is later.
     assert_eq!(bytes(server.get(PHOTO).await).await, PNG);
     assert_eq!(ada(&server).await["conflicts"], 1);

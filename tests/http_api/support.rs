@@ -14,10 +14,10 @@ use grapevine::{
     clock::{SystemClock, WallClock},
     cluster::{ClusterView, ForgetError, Health, MemberStatus, NodeStatus},
     http::{HttpLimits, HttpState, serve},
-    model::{Region, Root},
+    model::{Claim, EntityCells, EntityId, Op, Region, Root},
     store::{Store, StoreOptions},
 };
-use grapevine_crdt::ReplicaId;
+use grapevine_crdt::{CausalContext, FieldCell, ReplicaId, Seq, Timestamp};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -145,6 +145,24 @@ impl TestServer {
     }
 
     /// Asks for an orderly end and waits for it.
+    /// Takes in `cells` of an entity, the first write of their replica there, as if a peer had sent it.
+    pub(crate) async fn arrives(&self, id: EntityId, cells: Vec<FieldCell>, announced: Timestamp) {
+        let dot = cells[0].cell.dot;
+        let op = Op {
+            partition: id.partition(),
+            entities: vec![EntityCells { id, cells }],
+            claim: Claim::Advance {
+                replica: dot.replica,
+                after: Seq::ZERO,
+                upto: dot.seq,
+                needs: CausalContext::default(),
+            },
+        };
+        let outcome = self.store.enqueue(op, announced).await;
+        let outcome = outcome.expect("the store is open").await;
+        outcome.expect("it is answered").expect("it is taken in");
+    }
+
     pub(crate) async fn stop(mut self) {
         if let Some(stop) = self.stop.take() {
             let _ended = stop.send(());
